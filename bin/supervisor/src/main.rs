@@ -1,0 +1,3 @@
+//! Runs a family of processes from one `config.json`.
+
+fn main() {}

@@ -1,0 +1,313 @@
+//! What goes over the wire: one [`Request`] type, the reports that answer it, and the error that refuses it.
+
+use serde::{Deserialize, Serialize};
+
+/// How a process ended: `{"code": 1}` or `{"signal": 9}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Exit {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The exit code a shell would show: the code itself, or 128 + the signal.
+    pub fn folded(self) -> i32 {
+        match self {
+            Exit::Code(code) => code,
+            Exit::Signal(signal) => 128 + signal,
+        }
+    }
+}
+
+/// The answer to [`Request::Status`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The run's name.
+    pub name: String,
+    /// The supervisor's pid.
+    pub pid: i32,
+    /// The config file it runs, as an absolute path.
+    pub config: Option<String>,
+    /// One row an instance, in the order of the file.
+    pub workers: Vec<InstanceStatus>,
+}
+
+/// One row of [`Status`]. Absent facts are null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// The worker's name.
+    pub worker: String,
+    /// The instance's number, from 0.
+    pub instance: u32,
+    /// Its present launch, or its last.
+    pub launch: Option<u64>,
+    /// `waiting`, `starting`, `running`, `stopping`, `backoff`, `done`, `failed` or `stopped`.
+    pub state: String,
+    /// The pid of the process that leads it, while one lives.
+    pub pid: Option<i32>,
+    /// That process's parent.
+    pub ppid: Option<i32>,
+    /// How long the present launch has been up, in seconds.
+    pub uptime_s: Option<f64>,
+    /// How many times it was started again.
+    pub restarts: u64,
+    /// How its last launch ended.
+    pub exit: Option<Exit>,
+    /// `wait`, `terminate` or `daemon`.
+    pub policy: String,
+    /// Why it stands where it stands.
+    pub why: Option<String>,
+}
+
+/// One row of the answer to [`Request::Ps`]: a process of the run. The supervisor comes first, its worker null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessRow {
+    /// Its pid.
+    pub pid: i32,
+    /// Its parent.
+    pub ppid: i32,
+    /// The worker it belongs to; null for the supervisor itself.
+    pub worker: Option<String>,
+    /// The instance it belongs to.
+    pub instance: Option<u32>,
+    /// The launch it belongs to.
+    pub launch: Option<u64>,
+    /// How many steps below the supervisor: 0 for itself.
+    pub depth: u32,
+    /// Its command line.
+    pub command: String,
+}
+
+/// One row of the answer to [`Request::Queues`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueStatus {
+    /// The queue's name.
+    pub queue: String,
+    /// At most so many messages; null: unbounded.
+    pub capacity: Option<u64>,
+    /// Messages that wait to be taken.
+    pub len: u64,
+    /// Messages taken and not yet acknowledged.
+    pub in_flight: u64,
+    /// Whether puts are over.
+    pub closed: bool,
+    /// Messages put since the start.
+    pub puts: u64,
+    /// Messages taken since the start.
+    pub gets: u64,
+    /// Messages delivered again because their taker died or gave them back.
+    pub redelivered: u64,
+    /// Messages given up on after too many deliveries.
+    pub dead: u64,
+}
+
+/// The answer to [`Request::QueueHandle`]: how the caller, whose pid is now watched, opens the queue itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QueueHandle {
+    /// The queue's name.
+    pub queue: String,
+    /// What to open: the queue's segment.
+    pub path: String,
+    /// The queue its dead letters go to, if one is named.
+    pub dead_letter: Option<Box<QueueHandle>>,
+}
+
+/// The answer to requests that act on workers: what became of each instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Acted {
+    /// One row an instance.
+    pub instances: Vec<InstanceStatus>,
+}
+
+/// The answer to [`Request::Kill`]: which pids got the signal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Killed {
+    /// The pids, in the order in which they got it.
+    pub pids: Vec<i32>,
+    /// The signal's number.
+    pub signal: i32,
+}
+
+/// The answer to [`Request::Wait`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Waited {
+    /// How what was waited for ended; null when nobody could learn how, or it was never launched.
+    pub exit: Option<Exit>,
+    /// The instance's state by then; null for a pid.
+    pub state: Option<String>,
+}
+
+/// What a worker sends to meet its supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Join {
+    /// The name of the one-shot server on which the worker awaits its `Hello`.
+    pub server: String,
+    /// 128 random bits as hexadecimal digits, to be repeated in the `Hello`.
+    pub nonce: String,
+    /// The version of the wire types the worker was built with.
+    pub abi: u32,
+}
+
+/// What a worker tells its supervisor while it runs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Tell {
+    /// It is ready.
+    Ready,
+    /// A word on what it does, for `status` and `why`.
+    Status(String),
+    /// It is alive.
+    Heartbeat,
+}
+
+/// Which process or processes a request means.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Who {
+    /// A pid.
+    Pid(i32),
+    /// `NAME` or `NAME:INSTANCE`.
+    Worker(String),
+}
+
+impl Who {
+    /// Digits alone are a pid; anything else names a worker.
+    pub fn parse(text: &str) -> Who {
+        match text.parse() {
+            Ok(pid) if !text.starts_with('+') => Who::Pid(pid),
+            _ => Who::Worker(text.to_owned()),
+        }
+    }
+}
+
+/// Everything that can be asked of a running supervisor.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub enum Request {
+    /// `GET /v1/status?worker=…`: all instances, or those of the named workers.
+    Status {
+        /// `NAME` or `NAME:INSTANCE`; empty: all.
+        workers: Vec<String>,
+    },
+    /// `GET /v1/ps`: the process tree.
+    Ps,
+    /// `POST /v1/start`.
+    Start {
+        /// `NAME` or `NAME:INSTANCE`.
+        workers: Vec<String>,
+        /// Answer when it is so (running, or it cannot come), not before.
+        wait: bool,
+    },
+    /// `POST /v1/stop`.
+    Stop {
+        /// `NAME` or `NAME:INSTANCE`.
+        workers: Vec<String>,
+        /// Answer when the trees are empty, not before.
+        wait: bool,
+    },
+    /// `POST /v1/restart`.
+    Restart {
+        /// `NAME` or `NAME:INSTANCE`.
+        workers: Vec<String>,
+        /// Answer when the new launches are running, not before.
+        wait: bool,
+    },
+    /// `POST /v1/kill`: send a signal to a process, or to a whole tree.
+    Kill {
+        /// Whom.
+        whom: Who,
+        /// The signal's number.
+        signal: i32,
+        /// Also everything below it.
+        tree: bool,
+        /// When set: KILL follows after so many milliseconds, if it still lives then. The answer comes when it is gone.
+        grace_ms: Option<u64>,
+        /// Also a pid outside the run.
+        foreign: bool,
+    },
+    /// `POST /v1/wait`: answer when it has ended (a worker: for good).
+    Wait {
+        /// Whom.
+        whom: Who,
+        /// Give up after so many milliseconds.
+        timeout_ms: Option<u64>,
+    },
+    /// `POST /v1/shutdown`: answer when everything but the supervisor itself is gone.
+    Shutdown {
+        /// KILL at once, no grace.
+        now: bool,
+    },
+    /// `GET /v1/queues`.
+    Queues,
+    /// `POST /v1/queues/NAME/handle`: where the queue's memory is; the caller's pid is watched from then on, so that
+    /// what it holds is given back when it dies.
+    QueueHandle {
+        /// The queue's name.
+        queue: String,
+    },
+    /// `POST /v1/queues/NAME/close`.
+    QueueClose {
+        /// The queue's name.
+        queue: String,
+    },
+    /// `POST /v1/join`: a worker asks for its `Hello`.
+    Join(Join),
+    /// `POST /v1/tell`: a worker reports.
+    Tell(Tell),
+}
+
+/// Why a request was refused. The exit code of the command follows from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ErrorCode {
+    /// It failed (exit 1).
+    Failed,
+    /// The request makes no sense (exit 2).
+    Usage,
+    /// No such worker, pid, queue or lock (exit 4).
+    NotFound,
+    /// The supervisor is going away (exit 5).
+    NotRunning,
+    /// It would block (exit 6).
+    WouldBlock,
+    /// It timed out (exit 7).
+    TimedOut,
+    /// It is closed (exit 8).
+    Closed,
+    /// Not ours, not permitted (exit 9).
+    Refused,
+}
+
+/// The body of a refusal is `{"error": {"code", "message", "hint"}}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiError {
+    /// What kind.
+    pub code: ErrorCode,
+    /// What, in words: lower case, no full stop.
+    pub message: String,
+    /// What to do next, where something can be said.
+    pub hint: Option<String>,
+}
+
+impl ApiError {
+    /// An error without a hint.
+    pub fn new(code: ErrorCode, message: impl Into<String>) -> ApiError {
+        ApiError { code, message: message.into(), hint: None }
+    }
+
+    /// The same error with a hint.
+    pub fn hint(mut self, hint: impl Into<String>) -> ApiError {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// The envelope of [`ApiError`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ErrorBody {
+    /// The error.
+    pub error: ApiError,
+}

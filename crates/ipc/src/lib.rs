@@ -1,0 +1,1 @@
+//! Queues and locks in memory shared by processes that may die.

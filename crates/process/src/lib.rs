@@ -1,0 +1,1 @@
+//! Linux processes said as values: spawn, reap, signal, tree, identity.

@@ -1,0 +1,1 @@
+//! The one loop that joins decisions, processes, queues and the control API.

@@ -1,0 +1,170 @@
+//! What the core is told of the workers before the run begins: only what it decides by.
+
+use std::time::Duration;
+
+use crate::WorkerId;
+
+/// All workers of a run, in the order of the file.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Family {
+    /// The workers; a [`WorkerId`] is a place in this list.
+    pub workers: Vec<Worker>,
+    /// Who else is restarted when one is.
+    pub strategy: Strategy,
+    /// How many restarts the whole family may spend. `None`: under `one_for_one` only each worker's own intensity
+    /// counts; under the other strategies the default of [`Intensity`] does.
+    pub intensity: Option<Intensity>,
+    /// The seed of all jitter.
+    pub seed: u64,
+}
+
+/// One worker: an entry of the config.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Worker {
+    /// Its name, unique in the family.
+    pub name: String,
+    /// How many numbered copies run side by side.
+    pub instances: u32,
+    /// How it and its supervisor part.
+    pub policy: Policy,
+    /// When it is started again.
+    pub restart: Restart,
+    /// Exit codes that count as success.
+    pub success_codes: Vec<i32>,
+    /// How long it rests before it is started again.
+    pub backoff: Backoff,
+    /// How many restarts each of its instances may spend before it has failed for good.
+    pub intensity: Intensity,
+    /// What its failing for good means to the run.
+    pub on_failed: OnFailed,
+    /// How long it has between the stop signal and KILL.
+    pub grace: Duration,
+    /// What must have happened before it starts.
+    pub after: Vec<After>,
+    /// When it counts as ready.
+    pub readiness: Readiness,
+    /// Whether it starts with the run.
+    pub autostart: bool,
+}
+
+/// How a worker and its supervisor part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// The run waits for it to end by itself.
+    #[default]
+    Wait,
+    /// Asked to stop when the run's work is done, killed after its grace.
+    Terminate,
+    /// Killed at once when the run's work is done or the supervisor dies.
+    Daemon,
+}
+
+/// When an instance that ended by itself is started again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Restart {
+    /// Never: whatever its ending, it is for good.
+    Never,
+    /// When it did not succeed.
+    #[default]
+    OnFailure,
+    /// Whatever its ending.
+    Always,
+}
+
+/// Exponential rest between an ending and the next launch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Backoff {
+    /// The first rest. Zero: no rest at all.
+    pub initial: Duration,
+    /// What each rest is multiplied by to give the next; at least 1.
+    pub factor: f64,
+    /// The longest rest.
+    pub max: Duration,
+    /// The part of a rest, 0 to 1, by which chance may lengthen or shorten it.
+    pub jitter: f64,
+    /// A launch that lived this long makes the next rest the first again.
+    pub reset_after: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Backoff {
+        Backoff {
+            initial: Duration::from_millis(100),
+            factor: 2.0,
+            max: Duration::from_secs(30),
+            jitter: 0.1,
+            reset_after: Duration::from_secs(10),
+        }
+    }
+}
+
+/// At most so many restarts within a sliding window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Intensity {
+    /// How many restarts are allowed within the window; 0: none at all.
+    pub restarts: u32,
+    /// The length of the window.
+    pub within: Duration,
+}
+
+impl Default for Intensity {
+    fn default() -> Intensity {
+        Intensity { restarts: 5, within: Duration::from_secs(10) }
+    }
+}
+
+/// What an instance's failing for good means to the run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnFailed {
+    /// The others go on.
+    #[default]
+    Ignore,
+    /// The whole run stops, and fails.
+    Stop,
+}
+
+/// Who else is restarted when one instance is (the semantics of Erlang/OTP).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Strategy {
+    /// Only the one that ended.
+    #[default]
+    OneForOne,
+    /// All of the family.
+    OneForAll,
+    /// The one that ended and those after it in the order of the file.
+    RestForOne,
+}
+
+/// One thing that must have happened before a worker starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct After {
+    /// The worker it waits for: all of its instances.
+    pub worker: WorkerId,
+    /// What they must have reached.
+    pub milestone: Milestone,
+}
+
+/// What a worker can have reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Milestone {
+    /// Its command was executed.
+    Started,
+    /// It is ready.
+    Ready,
+    /// It ended well, for good.
+    Succeeded,
+    /// It ended, for good, however it did.
+    Ended,
+}
+
+/// When a launch counts as ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// As soon as its command was executed.
+    Start,
+    /// When [`crate::Event::Ready`] says so; a launch that is not ready in time is killed and counts as failed.
+    Told {
+        /// How long it may take.
+        timeout: Duration,
+    },
+}

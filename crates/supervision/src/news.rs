@@ -1,0 +1,199 @@
+//! What goes into the core and what comes out of it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::{Milestone, Moment, Worker};
+
+/// A worker: its place in [`crate::Family::workers`]. Ids are never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct WorkerId(pub u32);
+
+/// One numbered copy of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct InstanceId {
+    /// Whose copy it is.
+    pub worker: WorkerId,
+    /// Its number, from 0.
+    pub index: u32,
+}
+
+/// The number of a launch among those of its instance, from 1. Late news of an old launch is recognised by it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Launch(pub u64);
+
+/// The name of one operating-system process: which launch of which instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Process {
+    /// The instance.
+    pub instance: InstanceId,
+    /// Its launch.
+    pub launch: Launch,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It exited with this code.
+    Code(i32),
+    /// This signal killed it.
+    Signal(i32),
+    /// It ended, but nobody could learn how: it was taken back from a former run, and the kernel does not keep its
+    /// exit status. Counts as a failure.
+    Unknown,
+}
+
+/// Why a launch did not come about, in words for people (for example `exec ./nothere: No such file or directory`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaunchFailure(pub String);
+
+/// Whom a request means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// All instances of a worker.
+    Worker(WorkerId),
+    /// One instance.
+    Instance(InstanceId),
+}
+
+/// What a person or a program asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Request {
+    /// Start what is not up; clears the record of restarts. No effect on what is up.
+    Start(Target),
+    /// Stop and stay stopped.
+    Stop(Target),
+    /// Stop, then start anew; what is not up is started.
+    Restart(Target),
+    /// Add a worker while running; it becomes the next [`WorkerId`] and starts if it is `autostart`.
+    Add(Box<Worker>),
+    /// Make a worker have so many instances; touches only the difference (the highest numbers go first).
+    Scale(WorkerId, u32),
+}
+
+/// News from the world. Late, doubled or reordered news of a process that is not the instance's present one has no
+/// effect.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The run begins: `autostart` instances are started, but for those taken back before.
+    Begin,
+    /// Before `Begin`: a process of a former run of the same name still lives, and is this run's again.
+    TakenBack(Process),
+    /// The command was executed.
+    Launched(Process),
+    /// The command could not be executed.
+    LaunchFailed(Process, LaunchFailure),
+    /// The process says that it is ready.
+    Ready(Process),
+    /// The leader of the process's tree ended. Others of its tree may still live.
+    Ended(Process, Ending),
+    /// Nothing of the process's tree lives any more, the leader included.
+    Emptied(Process),
+    /// What the process held (leases, locks) was given back.
+    Reclaimed(Process),
+    /// Somebody asks for something.
+    Asked(Request),
+    /// The run is told to stop: everything, gracefully, in reverse order of dependence.
+    Shutdown,
+    /// The run is told to stop at once: KILL, no grace.
+    ShutdownNow,
+    /// A deadline came; no other news.
+    Tick,
+}
+
+/// An order to the world.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Execute the instance's command. Answered by `Launched` or `LaunchFailed`.
+    Launch(Process),
+    /// Send the stop signal of its worker to it.
+    Ask(Process),
+    /// KILL everything of its tree, the leader included, until it is empty. Answered by `Ended` (if the leader still
+    /// lived) and then `Emptied`. Also ordered when the leader has ended by itself, to clear what it left behind.
+    Kill(Process),
+    /// Give back what the dead process held. Answered by `Reclaimed`.
+    Reclaim(Process),
+    /// An instance changed its phase: for logs, events, and those who wait for it.
+    Changed(InstanceId),
+    /// Every instance of the worker has ended for good: what only it puts into is complete.
+    Retired(WorkerId),
+    /// A worker that had retired may run again (it was started by request).
+    Unretired(WorkerId),
+    /// The run is over: nothing lives any more. The last action of all.
+    Conclude(Conclusion),
+}
+
+/// How a run ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Conclusion {
+    /// Every worker that ended for good succeeded.
+    Succeeded,
+    /// The instance that failed first, and its last ending, where there is one to name.
+    Failed {
+        /// The first that failed.
+        instance: InstanceId,
+        /// How; `None` when it never got to run, for example.
+        ending: Option<Ending>,
+    },
+}
+
+/// Where an instance stands, as people see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Phase {
+    /// For what it comes after.
+    Waiting,
+    /// Launched, not yet ready.
+    Starting,
+    /// Ready.
+    Running,
+    /// Asked or killed; or its leftovers are being cleared.
+    Stopping,
+    /// Resting before its next launch.
+    Backoff,
+    /// Ended well, for good.
+    Done,
+    /// Failed, for good.
+    Failed,
+    /// Stopped by request, or never started.
+    Stopped,
+}
+
+impl fmt::Display for Phase {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Phase::Waiting => "waiting",
+            Phase::Starting => "starting",
+            Phase::Running => "running",
+            Phase::Stopping => "stopping",
+            Phase::Backoff => "backoff",
+            Phase::Done => "done",
+            Phase::Failed => "failed",
+            Phase::Stopped => "stopped",
+        })
+    }
+}
+
+/// What is known of an instance.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Instance {
+    /// Which.
+    pub id: InstanceId,
+    /// Where it stands.
+    pub phase: Phase,
+    /// Since when.
+    pub since: Moment,
+    /// Its present launch, or its last; `None` before the first.
+    pub launch: Option<Launch>,
+    /// When the present launch was executed; `None` when none is up.
+    pub launched_at: Option<Moment>,
+    /// How many times it was started again.
+    pub restarts: u64,
+    /// How its last launch ended.
+    pub last: Option<Ending>,
+    /// Why it stands where it stands, in words that name what is to blame; empty when there is nothing to say.
+    pub why: String,
+    /// Whom it waits for and what they must reach.
+    pub waits_for: Option<(WorkerId, Milestone)>,
+    /// When it will be launched again, when it rests.
+    pub next_launch_in: Option<Duration>,
+}
