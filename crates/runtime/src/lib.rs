@@ -1,1 +1,28 @@
-//! The one loop that joins decisions, processes, queues and the control API.
+//! The one loop that joins decisions, processes, queues and the control API: facts become events, actions become
+//! orders.
+#![forbid(unsafe_code)]
+
+mod asking;
+mod clock;
+mod environment;
+mod joining;
+mod killing;
+mod launching;
+pub mod logs;
+mod mailbox;
+mod meeting;
+mod notify;
+mod processes;
+mod queues;
+mod roster;
+mod run;
+mod setup;
+mod sweeping;
+mod takeover;
+mod talk;
+mod the_loop;
+mod waiting;
+mod words;
+
+pub use run::{Outcome, RunError, WhenUp, run};
+pub use setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};

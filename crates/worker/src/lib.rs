@@ -1,1 +1,4 @@
 //! The one import of a worker's author.
+#![forbid(unsafe_code)]
+
+pub mod wire;

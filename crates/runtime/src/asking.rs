@@ -1,0 +1,329 @@
+//! Answering what people and programs ask over the control API.
+
+use std::time::Duration;
+
+use control::Call;
+use control::api::{Acted, ApiError, ErrorCode, InstanceStatus, Request, Status, Waited, Who};
+use process::{Identity, Pid};
+use serde::Serialize;
+use serde_json::Value;
+use supervision::{Ending, Event, Instance, InstanceId, Moment, Phase, Process, Request as Wish, Target, WorkerId};
+
+use crate::meeting::Introduction;
+use crate::roster::{UnknownName, nearest};
+use crate::the_loop::Loop;
+use crate::waiting::{Held, Standing, Until, Waiter, Wanted};
+use crate::words;
+
+/// What becomes of a call.
+pub(crate) enum Outcome {
+    /// It is answered at once.
+    Now(Value),
+    /// It is answered when something has come about, or refused when that takes too long.
+    When(Until, Option<Moment>),
+    /// The worker that asks is met, and answered then.
+    Meet(Introduction),
+}
+
+impl Loop {
+    /// Answers a call, now or when what it asks for has come about.
+    pub(crate) fn answer(&mut self, call: Call) {
+        self.waiters.retain(|waiter| !waiter.reply.is_abandoned());
+        let Call { peer, request, reply } = call;
+        let outcome = match request {
+            Request::Status { workers } => self.status(&workers).map(now),
+            Request::Ps => Ok(now(self.process_rows())),
+            Request::Start { workers, wait } => self.start(&workers, wait),
+            Request::Stop { workers, wait } => self.stop(&workers, wait),
+            Request::Restart { workers, wait } => self.restart(&workers, wait),
+            Request::Kill { whom, signal, tree, grace_ms, foreign } => {
+                self.kill(&whom, signal, tree, grace_ms.map(Duration::from_millis), foreign)
+            }
+            Request::Wait { whom, timeout_ms } => self.wait_for(&whom, timeout_ms.map(Duration::from_millis)),
+            Request::Shutdown { now } => {
+                if now {
+                    self.stop_now();
+                } else {
+                    self.shut_down();
+                }
+                Ok(Outcome::When(Until::Over, None))
+            }
+            Request::Queues => Ok(now(self.queues.status())),
+            Request::QueueHandle { queue } => self.queue_handle(&queue, peer.pid),
+            Request::QueueClose { queue } => match self.queues.close(&queue) {
+                Some(()) => Ok(now(serde_json::json!({ "closed": queue }))),
+                None => Err(self.no_queue(&queue)),
+            },
+            Request::Join(join) => self.join(join, peer.pid),
+            Request::Tell(tell) => self.hear(tell, peer.pid),
+        };
+        match outcome {
+            Ok(Outcome::Now(value)) => reply.ok(&value),
+            Ok(Outcome::When(until, deadline)) => {
+                self.waiters.push(Waiter { until, reply, deadline });
+                self.look_at_waiters();
+            }
+            Ok(Outcome::Meet(introduction)) => self.meetings.arrange(introduction, reply, self.mail.clone()),
+            Err(error) => reply.refuse(error),
+        }
+    }
+
+    fn status(&self, workers: &[String]) -> Result<Status, ApiError> {
+        let instances: Vec<Instance> = if workers.is_empty() {
+            self.core.instances().collect()
+        } else {
+            let ids = self.instances_of(workers)?;
+            ids.into_iter().filter_map(|id| self.core.instance(id)).collect()
+        };
+        Ok(Status {
+            name: self.setup.name.clone(),
+            pid: Pid::this().as_raw(),
+            config: self.setup.config.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            workers: instances.iter().map(|instance| self.row(instance)).collect(),
+        })
+    }
+
+    pub(crate) fn row(&self, instance: &Instance) -> InstanceStatus {
+        let tree = self.processes.of_instance(instance.id).map(|(_, tree)| tree);
+        let leader = tree.filter(|tree| tree.ended.is_none());
+        let worker = self.core.worker(instance.id.worker);
+        let says = leader.and_then(|tree| tree.status.clone());
+        InstanceStatus {
+            worker: self.roster.name(instance.id.worker).to_owned(),
+            instance: instance.id.index,
+            launch: instance.launch.map(|launch| launch.0),
+            state: instance.phase.to_string(),
+            pid: leader.map(|tree| tree.pid.as_raw()),
+            ppid: leader.and_then(|tree| self.parent_of(tree)),
+            uptime_s: leader
+                .and(instance.launched_at)
+                .map(|launched| self.clock.now().since(launched).as_secs_f64()),
+            restarts: instance.restarts,
+            exit: instance.last.and_then(words::exit),
+            policy: worker.map_or("", |worker| words::policy(worker.policy)).to_owned(),
+            why: Some(instance.why.clone()).filter(|why| !why.is_empty()).or(says),
+        }
+    }
+
+    /// The instances that `NAME` and `NAME:INSTANCE` mean, in the order given, each once.
+    fn instances_of(&self, names: &[String]) -> Result<Vec<InstanceId>, ApiError> {
+        let mut all = Vec::new();
+        for name in names {
+            match self.target(name)? {
+                Target::Instance(instance) => all.push(instance),
+                Target::Worker(worker) => all.extend(self.instances_of_worker(worker)),
+            }
+        }
+        let mut seen = std::collections::BTreeSet::new();
+        all.retain(|instance| seen.insert(*instance));
+        Ok(all)
+    }
+
+    pub(crate) fn instances_of_worker(&self, worker: WorkerId) -> impl Iterator<Item = InstanceId> {
+        let count = self.core.worker(worker).map_or(0, |worker| worker.instances);
+        (0..count).map(move |index| InstanceId { worker, index })
+    }
+
+    fn target(&self, name: &str) -> Result<Target, ApiError> {
+        self.roster.target(name, &self.core).map_err(|unknown| match unknown {
+            UnknownName::Worker(like) => {
+                let error = ApiError::new(ErrorCode::NotFound, format!("no worker is called {name:?}"));
+                match like {
+                    Some(like) => error.hint(format!("did you mean {like:?}?")),
+                    None => error.hint("`supervisor status` lists the workers"),
+                }
+            }
+            UnknownName::Instance(count) => {
+                let error = ApiError::new(ErrorCode::NotFound, format!("there is no instance {name:?}"));
+                match count {
+                    0 | 1 => error.hint("the only instance has the number 0"),
+                    _ => error.hint(format!("the instances are numbered 0 to {}", count - 1)),
+                }
+            }
+        })
+    }
+
+    fn wish(&mut self, names: &[String], wish: impl Fn(Target) -> Wish) -> Result<(), ApiError> {
+        if names.is_empty() {
+            return Err(ApiError::new(ErrorCode::Usage, "no worker is named"));
+        }
+        let targets: Vec<Target> = names.iter().map(|name| self.target(name)).collect::<Result<_, _>>()?;
+        self.tell_core(targets.into_iter().map(|target| Event::Asked(wish(target))));
+        Ok(())
+    }
+
+    fn start(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
+        self.refuse_while_stopping()?;
+        self.wish(names, Wish::Start)?;
+        let wanted = self.instances_of(names)?.into_iter().map(|instance| Wanted { instance, not: None });
+        self.when(wait, Until::Running(wanted.collect()))
+    }
+
+    fn stop(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
+        self.wish(names, Wish::Stop)?;
+        let instances = self.instances_of(names)?;
+        self.when(wait, Until::Ended(instances))
+    }
+
+    fn restart(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
+        self.refuse_while_stopping()?;
+        let before = self.instances_of(names)?.into_iter().map(|instance| Wanted {
+            instance,
+            not: self.core.instance(instance).and_then(|now| now.launch),
+        });
+        let wanted: Vec<Wanted> = before.collect();
+        self.wish(names, Wish::Restart)?;
+        self.when(wait, Until::Running(wanted))
+    }
+
+    fn refuse_while_stopping(&self) -> Result<(), ApiError> {
+        if self.is_stopping() {
+            return Err(ApiError::new(ErrorCode::Refused, "the run is stopping; nothing is started any more"));
+        }
+        Ok(())
+    }
+
+    fn when(&self, wait: bool, until: Until) -> Result<Outcome, ApiError> {
+        if wait {
+            return Ok(Outcome::When(until, None));
+        }
+        Ok(now(self.acted(&until)))
+    }
+
+    /// What became of the instances that somebody asked to act on.
+    fn acted(&self, until: &Until) -> Acted {
+        let ids: Vec<InstanceId> = match until {
+            Until::Running(wanted) => wanted.iter().map(|wanted| wanted.instance).collect(),
+            Until::Ended(instances) => instances.clone(),
+            _ => Vec::new(),
+        };
+        let rows = ids.into_iter().filter_map(|id| self.core.instance(id));
+        Acted { instances: rows.map(|instance| self.row(&instance)).collect() }
+    }
+
+    fn wait_for(&mut self, whom: &Who, timeout: Option<Duration>) -> Result<Outcome, ApiError> {
+        let deadline = timeout.map(|timeout| self.clock.now() + timeout);
+        match whom {
+            Who::Worker(name) => {
+                let ids = self.instances_of(std::slice::from_ref(name))?;
+                Ok(Outcome::When(Until::WaitedFor(ids), deadline))
+            }
+            Who::Pid(pid) => {
+                if let Some(process) = self.processes.led_by(*pid) {
+                    return Ok(Outcome::When(Until::LeaderEnded { process, ending: None }, deadline));
+                }
+                let unknown = || ApiError::new(ErrorCode::NotFound, format!("there is no process {pid} in this run"));
+                self.owner_of(*pid).ok_or_else(unknown)?;
+                let pidfd = hold(*pid).ok_or_else(unknown)?;
+                self.watch_other(*pid).ok_or_else(unknown)?;
+                Ok(Outcome::When(Until::Gone(Held { pid: *pid, pidfd }), deadline))
+            }
+        }
+    }
+
+    fn queue_handle(&mut self, queue: &str, pid: i32) -> Result<Outcome, ApiError> {
+        let handle = self.queues.handle(queue).ok_or_else(|| self.no_queue(queue))?;
+        self.watch_participant(pid)?;
+        Ok(now(handle))
+    }
+
+    /// Watches a process that is about to use a queue, so that what it holds is given back when it dies.
+    pub(crate) fn watch_participant(&mut self, pid: i32) -> Result<(), ApiError> {
+        if self.processes.led_by(pid).is_some() || self.watch_other(pid).is_some() {
+            return Ok(());
+        }
+        Err(ApiError::new(ErrorCode::Refused, format!("process {pid} cannot be watched"))
+            .hint("queues are shared only with processes that the supervisor can see"))
+    }
+
+    fn no_queue(&self, name: &str) -> ApiError {
+        let error = ApiError::new(ErrorCode::NotFound, format!("no queue is called {name:?}"));
+        match nearest(name, self.queues.names()) {
+            Some(like) => error.hint(format!("did you mean {like:?}?")),
+            None => error.hint("`supervisor queue ls` lists the queues"),
+        }
+    }
+
+    /// Answers those for whom something has come about, and those whose time is up.
+    pub(crate) fn look_at_waiters(&mut self) {
+        let now = self.clock.now();
+        let mut waiters = std::mem::take(&mut self.waiters);
+        let mut left = Vec::with_capacity(waiters.len());
+        for mut waiter in waiters.drain(..) {
+            waiter.until.kill_if_due(now);
+            let standing = |id: InstanceId| {
+                self.core.instance(id).map(|now| Standing { phase: now.phase, launch: now.launch })
+            };
+            if waiter.until.has_come(standing) {
+                waiter.reply.ok(&self.came_about(&waiter.until));
+            } else if waiter.deadline.is_some_and(|deadline| deadline <= now) {
+                waiter.reply.refuse(ApiError::new(ErrorCode::TimedOut, "it did not come about in time"));
+            } else {
+                left.push(waiter);
+            }
+        }
+        self.waiters = left;
+    }
+
+    fn came_about(&self, until: &Until) -> Value {
+        match until {
+            Until::Running(_) | Until::Ended(_) => value(self.acted(until)),
+            Until::WaitedFor(ids) => value(self.waited(ids)),
+            Until::LeaderEnded { ending, .. } => {
+                value(Waited { exit: ending.and_then(words::exit), state: None })
+            }
+            Until::Gone(held) => {
+                let exit = process::exit_of(&held.pidfd).map(words::ending).and_then(words::exit);
+                value(Waited { exit, state: None })
+            }
+            Until::Killed { answer, .. } => value(answer),
+            Until::Over => Value::Null,
+        }
+    }
+
+    /// How the instances of a worker ended: the first that did not succeed speaks for all.
+    fn waited(&self, ids: &[InstanceId]) -> Waited {
+        let all: Vec<Instance> = ids.iter().filter_map(|id| self.core.instance(*id)).collect();
+        let worst = all.iter().find(|now| now.phase == Phase::Failed).or_else(|| all.first());
+        Waited {
+            exit: worst.and_then(|now| now.last).and_then(words::exit),
+            state: worst.map(|now| now.phase.to_string()),
+        }
+    }
+
+    /// Tells those who wait for the end of one launch how it ended.
+    pub(crate) fn tell_leader_ended(&mut self, ended: Process, how: Ending) {
+        for waiter in &mut self.waiters {
+            if let Until::LeaderEnded { process, ending } = &mut waiter.until
+                && *process == ended
+            {
+                *ending = Some(how);
+            }
+        }
+    }
+
+    /// The run is over: whoever asked for that is answered; the replies of all others tell that nobody is there any
+    /// more.
+    pub(crate) fn tell_waiters_it_is_over(&mut self) {
+        self.look_at_waiters();
+        for waiter in self.waiters.drain(..) {
+            if matches!(waiter.until, Until::Over) {
+                waiter.reply.ok(&serde_json::json!({ "over": true }));
+            }
+        }
+    }
+}
+
+/// Holds a process, whoever it is.
+pub(crate) fn hold(pid: i32) -> Option<std::os::fd::OwnedFd> {
+    Identity::of(Pid::from_raw(pid)).ok()??.hold().ok()?
+}
+
+pub(crate) fn value(answer: impl Serialize) -> Value {
+    // The reports are plain data with string keys; they cannot fail to be JSON.
+    serde_json::to_value(answer).unwrap_or(Value::Null)
+}
+
+pub(crate) fn now(answer: impl Serialize) -> Outcome {
+    Outcome::Now(value(answer))
+}

@@ -1,0 +1,100 @@
+//! The environment of a launch: what the supervisor has, what the config says, and who the worker is.
+//!
+//! Only what all workers share is kept; the rest is put together at each launch, so that a worker costs nothing here.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use crate::setup::WorkerSetup;
+
+/// What a program finds in `PATH` when nobody says otherwise.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
+const OURS: [&str; 11] = [
+    "SUPERVISOR_NAME",
+    "SUPERVISOR_SOCKET",
+    "SUPERVISOR_WORKER",
+    "SUPERVISOR_INSTANCE",
+    "SUPERVISOR_LAUNCH",
+    "SUPERVISOR_PID",
+    "SUPERVISOR_ARGS",
+    "SUPERVISOR_KWARGS",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
+
+/// What the environments of all launches have in common.
+#[derive(Debug)]
+pub struct Environment {
+    inherited: Vec<(OsString, OsString)>,
+    programs: Option<PathBuf>,
+    run: String,
+    socket: PathBuf,
+    notify: PathBuf,
+}
+
+impl Environment {
+    /// The environments of the run `run`, whose control socket and notification socket are at these paths.
+    pub fn new(run: &str, programs: Option<&Path>, socket: &Path, notify: &Path) -> Environment {
+        let ours = |name: &OsString| OURS.iter().any(|ours| name == *ours);
+        Environment {
+            inherited: std::env::vars_os().filter(|(name, _)| !ours(name)).collect(),
+            programs: programs.map(Path::to_owned),
+            run: run.to_owned(),
+            socket: socket.to_owned(),
+            notify: notify.to_owned(),
+        }
+    }
+
+    /// All variables of one launch, as `NAME=VALUE`. What cannot be expressed (a NUL inside) is left out.
+    pub fn of_launch(&self, worker: &WorkerSetup, name: &str, instance: u32, launch: u64) -> Vec<CString> {
+        let mut all: BTreeMap<&OsStr, &OsStr> = BTreeMap::new();
+        if !worker.clear_env {
+            all.extend(self.inherited.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())));
+        }
+        all.extend(worker.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
+        let path = self.path(all.get(OsStr::new("PATH")).copied().unwrap_or(OsStr::new(DEFAULT_PATH)));
+        let numbers = [instance.to_string(), launch.to_string(), std::process::id().to_string()];
+        let marks: [(&str, &OsStr); 9] = [
+            ("PATH", &path),
+            ("SUPERVISOR_NAME", OsStr::new(&self.run)),
+            ("SUPERVISOR_SOCKET", self.socket.as_os_str()),
+            ("SUPERVISOR_WORKER", OsStr::new(name)),
+            ("SUPERVISOR_INSTANCE", OsStr::new(&numbers[0])),
+            ("SUPERVISOR_LAUNCH", OsStr::new(&numbers[1])),
+            ("SUPERVISOR_PID", OsStr::new(&numbers[2])),
+            ("SUPERVISOR_ARGS", OsStr::new(&worker.args)),
+            ("SUPERVISOR_KWARGS", OsStr::new(&worker.kwargs)),
+        ];
+        all.extend(marks.map(|(name, value)| (OsStr::new(name), value)));
+        if worker.notify {
+            all.insert(OsStr::new("NOTIFY_SOCKET"), self.notify.as_os_str());
+        }
+        all.into_iter().filter_map(|(name, value)| entry(name, value)).collect()
+    }
+
+    fn path(&self, path: &OsStr) -> OsString {
+        let mut path = path.to_owned();
+        if let Some(programs) = &self.programs
+            && !std::env::split_paths(&path).any(|folder| folder == *programs)
+        {
+            if !path.is_empty() {
+                path.push(":");
+            }
+            path.push(programs);
+        }
+        path
+    }
+}
+
+fn entry(name: &OsStr, value: &OsStr) -> Option<CString> {
+    let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
+    bytes.extend_from_slice(name.as_bytes());
+    bytes.push(b'=');
+    bytes.extend_from_slice(value.as_bytes());
+    CString::new(bytes).ok()
+}

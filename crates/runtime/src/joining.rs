@@ -1,0 +1,95 @@
+//! A worker joins: who is it, and what is it told.
+
+use std::path::Path;
+
+use control::api::{ApiError, ErrorCode, Join, Tell};
+use process::Pid;
+use supervision::{Event, Process};
+use worker::wire::{self, Hello};
+
+use crate::asking::{Outcome, now};
+use crate::meeting::Introduction;
+use crate::the_loop::Loop;
+
+/// How many one-shot servers of one launch are remembered, to be cleared when it ends.
+const PLACES_AT_MOST: usize = 16;
+
+/// The longest word a worker may have on what it does, in characters.
+const STATUS_AT_MOST: usize = 1024;
+
+impl Loop {
+    pub(crate) fn join(&mut self, join: Join, pid: i32) -> Result<Outcome, ApiError> {
+        if join.abi != wire::ABI {
+            return Err(ApiError::new(
+                ErrorCode::Refused,
+                format!("the worker speaks version {}, this supervisor version {}", join.abi, wire::ABI),
+            )
+            .hint("build the worker with the supervisor's own version of the crate"));
+        }
+        let process = self.joiner(pid)?;
+        self.watch_participant(pid)?;
+        let (run, name) = (self.setup.name.clone(), self.roster.name(process.instance.worker).to_owned());
+        let setup = self.setup.workers.get(process.instance.worker.0 as usize);
+        let (args, kwargs) = setup.map(|setup| (setup.args.clone(), setup.kwargs.clone())).unwrap_or_default();
+        let queues = self.queues.grants();
+        let Some(tree) = self.processes.get_mut(process) else {
+            return Err(ApiError::new(ErrorCode::NotFound, "the worker has ended"));
+        };
+        let leader = tree.pid.as_raw();
+        if tree.meeting_places.len() < PLACES_AT_MOST {
+            tree.meeting_places.push(join.server.clone());
+        }
+        let nonce = join.nonce;
+        let hello = move |commands| Hello {
+            nonce,
+            run,
+            worker: name,
+            instance: process.instance.index,
+            launch: process.launch.0,
+            pid: leader,
+            supervisor: Pid::this().as_raw(),
+            args,
+            kwargs,
+            queues,
+            commands,
+        };
+        Ok(Outcome::Meet(Introduction { server: join.server, process, hello: Box::new(hello) }))
+    }
+
+    pub(crate) fn hear(&mut self, tell: Tell, pid: i32) -> Result<Outcome, ApiError> {
+        let process = self.joiner(pid)?;
+        match tell {
+            Tell::Ready => self.tell_core([Event::Ready(process)]),
+            Tell::Status(status) => {
+                if let Some(tree) = self.processes.get_mut(process) {
+                    tree.status = Some(status.chars().take(STATUS_AT_MOST).collect());
+                }
+            }
+            // Nothing watches for it yet; that the worker lives is known from its pidfd.
+            Tell::Heartbeat => {}
+        }
+        Ok(now(()))
+    }
+
+    fn joiner(&self, pid: i32) -> Result<Process, ApiError> {
+        self.launch_of(pid).ok_or_else(|| {
+            ApiError::new(ErrorCode::Refused, format!("process {pid} is not of a worker of this run"))
+                .hint("only what the supervisor launched, and what that started, can join")
+        })
+    }
+}
+
+/// Removes the one-shot server that a worker left behind when it died before the meeting: the socket, and the folder
+/// that was made for it alone.
+pub(crate) fn clear_meeting_place(server: &str) {
+    let socket = Path::new(server);
+    let Some(folder) = socket.parent() else { return };
+    let made_for_it = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp"));
+    let is_socket = std::fs::symlink_metadata(socket)
+        .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
+    if made_for_it && is_socket {
+        // What cannot be removed was removed by somebody else, or is not ours to remove.
+        let _ = std::fs::remove_file(socket);
+        let _ = std::fs::remove_dir(folder);
+    }
+}

@@ -1,0 +1,224 @@
+//! Whose a process is, and killing it by pid or by name, safely.
+
+use std::time::Duration;
+
+use control::api::{ApiError, ErrorCode, Killed, ProcessRow, Who};
+use process::{Pid, Snapshot, Stat};
+use supervision::Process;
+
+use crate::asking::{Outcome, hold, now};
+use crate::processes::{Kinship, Tree};
+use crate::the_loop::Loop;
+use crate::waiting::{Held, Until};
+
+/// How far up a chain of parents is followed: pids are few, and a chain that changes while it is read must end.
+const GENERATIONS_AT_MOST: usize = 4096;
+
+/// Whom a pid of the run belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// The tree of a launch.
+    Launch(Process),
+    /// The run, but no launch that can be named.
+    Run,
+}
+
+impl Loop {
+    /// Whom `pid` belongs to. `None`: it is not of this run, or there is none.
+    pub(crate) fn owner_of(&self, pid: i32) -> Option<Owner> {
+        let me = Pid::this();
+        let mut at = Pid::from_raw(pid);
+        for _ in 0..GENERATIONS_AT_MOST {
+            if let Some(process) = self.processes.led_by(at.as_raw()) {
+                return Some(Owner::Launch(process));
+            }
+            if let Some((_, owner)) = self.processes.orphans().get(&at.as_raw()) {
+                return Some(owner.map_or(Owner::Run, Owner::Launch));
+            }
+            let stat = Stat::of(at).ok()??;
+            if stat.ppid == me {
+                let marked = crate::sweeping::mark_of(at, &self.marks());
+                return Some(marked.map_or(Owner::Run, Owner::Launch));
+            }
+            if stat.ppid.as_raw() <= 1 {
+                return None;
+            }
+            at = stat.ppid;
+        }
+        None
+    }
+
+    /// The launch whose tree `pid` is in.
+    pub(crate) fn launch_of(&self, pid: i32) -> Option<Process> {
+        match self.owner_of(pid)? {
+            Owner::Launch(process) => Some(process),
+            Owner::Run => None,
+        }
+    }
+
+    /// The parent of a leader: this process, unless it was taken back.
+    pub(crate) fn parent_of(&self, tree: &Tree) -> Option<i32> {
+        match tree.kinship {
+            Kinship::Child => Some(Pid::this().as_raw()),
+            Kinship::TakenBack => Some(Stat::of(tree.pid).ok()??.ppid.as_raw()),
+        }
+    }
+
+    /// The run's processes, the supervisor first, then tree by tree in the order of the file.
+    pub(crate) fn process_rows(&self) -> Vec<ProcessRow> {
+        let snapshot = Snapshot::take();
+        let me = Pid::this();
+        let own = snapshot.get(me);
+        let mut rows = vec![ProcessRow {
+            pid: me.as_raw(),
+            ppid: own.map_or(0, |stat| stat.ppid.as_raw()),
+            worker: None,
+            instance: None,
+            launch: None,
+            depth: 0,
+            command: process::cmdline(me),
+        }];
+        let mut trees: Vec<(Process, &Tree)> = self.processes.iter().collect();
+        trees.sort_by_key(|(process, _)| *process);
+        for (process, tree) in trees {
+            if tree.ended.is_none() {
+                self.rows_below(tree.pid, Some(process), 1, &snapshot, &mut rows);
+            }
+            for (pid, (_, owner)) in self.processes.orphans() {
+                if *owner == Some(process) {
+                    self.rows_below(Pid::from_raw(*pid), Some(process), 1, &snapshot, &mut rows);
+                }
+            }
+        }
+        // Orphans that were not met yet, or that belong to nobody.
+        let listed: std::collections::BTreeSet<i32> = rows.iter().map(|row| row.pid).collect();
+        let strays: Vec<Pid> =
+            snapshot.children(me).map(|stat| stat.pid).filter(|pid| !listed.contains(&pid.as_raw())).collect();
+        for pid in strays {
+            self.rows_below(pid, self.launch_of(pid.as_raw()), 1, &snapshot, &mut rows);
+        }
+        rows
+    }
+
+    fn rows_below(
+        &self,
+        pid: Pid,
+        process: Option<Process>,
+        depth: u32,
+        snapshot: &Snapshot,
+        rows: &mut Vec<ProcessRow>,
+    ) {
+        let Some(stat) = snapshot.get(pid) else { return };
+        rows.push(ProcessRow {
+            pid: pid.as_raw(),
+            ppid: stat.ppid.as_raw(),
+            worker: process.map(|process| self.roster.name(process.instance.worker).to_owned()),
+            instance: process.map(|process| process.instance.index),
+            launch: process.map(|process| process.launch.0),
+            depth,
+            command: process::cmdline(pid),
+        });
+        if depth < 512 {
+            for child in snapshot.children(pid) {
+                self.rows_below(child.pid, process, depth + 1, snapshot, rows);
+            }
+        }
+    }
+
+    /// Sends a signal to a process or to all instances of a worker.
+    pub(crate) fn kill(
+        &mut self,
+        whom: &Who,
+        signal: i32,
+        tree: bool,
+        grace: Option<Duration>,
+        foreign: bool,
+    ) -> Result<Outcome, ApiError> {
+        if !process::signal::is_valid(signal) {
+            return Err(ApiError::new(ErrorCode::Usage, format!("there is no signal {signal}")));
+        }
+        let leaders = match whom {
+            Who::Worker(name) => self.living_leaders(name)?,
+            Who::Pid(pid) => vec![self.permitted(*pid, foreign)?],
+        };
+        let mut pids: Vec<Pid> = Vec::new();
+        if tree {
+            let snapshot = Snapshot::take();
+            for leader in &leaders {
+                let members = match self.processes.led_by(leader.as_raw()) {
+                    Some(process) => self.tree_of(process, &snapshot),
+                    None => std::iter::once(*leader).chain(snapshot.descendants(*leader)).collect(),
+                };
+                // Leaves first, so that nobody can start a new one in place of a dead one.
+                pids.extend(members.into_iter().rev());
+            }
+        } else {
+            pids.extend(&leaders);
+        }
+        let mut held: Vec<Held> = Vec::new();
+        for pid in pids {
+            let Some(pidfd) = hold(pid.as_raw()) else { continue };
+            match process::signal::send(&pidfd, signal) {
+                Ok(process::signal::Sent::Delivered) => held.push(Held { pid: pid.as_raw(), pidfd }),
+                Ok(process::signal::Sent::Gone) => {}
+                Err(error) => {
+                    return Err(ApiError::new(
+                        ErrorCode::Refused,
+                        format!("process {pid} cannot be signalled: {}", error.desc()),
+                    ));
+                }
+            }
+        }
+        if held.is_empty() {
+            return Err(ApiError::new(ErrorCode::NotFound, "it is gone already"));
+        }
+        let answer = Killed { pids: held.iter().map(|held| held.pid).collect(), signal };
+        let Some(grace) = grace else { return Ok(now(answer)) };
+        for held in &held {
+            // When it is gone already there is nothing to watch, and nothing to wait for.
+            let _ = self.watch_other(held.pid);
+        }
+        let kill_at = Some(self.clock.now() + grace);
+        Ok(Outcome::When(Until::Killed { living: held, answer, kill_at }, None))
+    }
+
+    fn living_leaders(&self, name: &str) -> Result<Vec<Pid>, ApiError> {
+        let ids = self.instances_of(&[name.to_owned()])?;
+        let living = ids.iter().filter_map(|id| self.processes.of_instance(*id));
+        let leaders: Vec<Pid> =
+            living.filter(|(_, tree)| tree.ended.is_none()).map(|(_, tree)| tree.pid).collect();
+        if leaders.is_empty() {
+            return Err(ApiError::new(ErrorCode::NotFound, format!("nothing of {name} is running"))
+                .hint("`supervisor status` tells why"));
+        }
+        Ok(leaders)
+    }
+
+    /// Whether a pid may be signalled on somebody's behalf.
+    fn permitted(&self, pid: i32, foreign: bool) -> Result<Pid, ApiError> {
+        let refused = |why: String| ApiError::new(ErrorCode::Refused, why);
+        let me = Pid::this();
+        if pid <= 0 {
+            return Err(ApiError::new(ErrorCode::Usage, format!("{pid} is no pid")));
+        }
+        if pid == 1 {
+            return Err(refused("process 1 is never signalled".to_owned()));
+        }
+        if pid == me.as_raw() {
+            return Err(refused(format!("process {pid} is the supervisor itself"))
+                .hint("`supervisor shutdown` stops it"));
+        }
+        let stat = Stat::of(Pid::from_raw(pid)).ok().flatten();
+        let Some(stat) = stat.filter(|stat| stat.state != 'Z') else {
+            return Err(ApiError::new(ErrorCode::NotFound, format!("there is no process {pid}")));
+        };
+        if process::is_kernel_thread(&stat) {
+            return Err(refused(format!("process {pid} is a kernel thread")));
+        }
+        if self.owner_of(pid).is_none() && !foreign {
+            return Err(refused(format!("process {pid} ({}) is not of this run", stat.comm))
+                .hint("`supervisor ps` lists the run's processes; --foreign signals others too"));
+        }
+        Ok(Pid::from_raw(pid))
+    }
+}

@@ -1,0 +1,135 @@
+//! From a worker's setup to one launch: arguments, environment, descriptors.
+
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::sync::Arc;
+
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use process::{Spawn, Stdio};
+use supervision::{LaunchFailure, Policy, Process};
+
+use crate::environment::Environment;
+use crate::logs::{self, Label, Pump, Stream, StreamId};
+use crate::setup::{Command, Input, Output, WorkerSetup};
+
+/// What one launch needs beside its worker's setup.
+#[derive(Debug)]
+pub struct Launch<'a> {
+    /// Which launch.
+    pub process: Process,
+    /// The worker's name.
+    pub name: &'a str,
+    /// What people call the instance: the worker's name, with the number where there are several.
+    pub show: &'a str,
+    /// How the worker and the supervisor part.
+    pub policy: Policy,
+    /// How it is launched.
+    pub worker: &'a WorkerSetup,
+}
+
+impl Launch<'_> {
+    /// Opens what it reads and writes, and says how it is spawned. The streams are attached to `pump` already; whoever
+    /// spawns finishes them when that fails.
+    ///
+    /// # Errors
+    ///
+    /// Says which file could not be opened, and why.
+    pub fn prepare(
+        &self,
+        environment: &Environment,
+        pump: &Pump,
+    ) -> Result<(Spawn, Vec<StreamId>), LaunchFailure> {
+        let Process { instance, launch } = self.process;
+        let mut streams = Vec::new();
+        let spawn = Spawn {
+            argv: self.argv()?,
+            env: environment.of_launch(self.worker, self.name, instance.index, launch.0),
+            cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
+            stdin: match &self.worker.stdin {
+                Input::Null => Stdio::Null,
+                Input::Inherit => Stdio::Inherit,
+                Input::File(path) => Stdio::Fd(Arc::new(open(path, OpenOptions::new().read(true), "stdin")?)),
+            },
+            stdout: self.output(&self.worker.stdout, Stream::Stdout, pump, &mut streams)?,
+            stderr: self.output(&self.worker.stderr, Stream::Stderr, pump, &mut streams)?,
+            // A `wait` worker outlives its supervisor; a `terminate` worker is asked by the kernel; a `daemon` dies.
+            parent_death: match self.policy {
+                Policy::Wait => None,
+                Policy::Terminate => Some(self.worker.stop_signal),
+                Policy::Daemon => Some(libc::SIGKILL),
+            },
+            umask: Some(self.worker.umask),
+            nice: (self.worker.nice != 0).then_some(self.worker.nice),
+            session: true,
+        };
+        Ok((spawn, streams))
+    }
+
+    fn argv(&self) -> Result<Vec<CString>, LaunchFailure> {
+        match &self.worker.command {
+            Command::Argv(argv) => argv.iter().map(|argument| text(argument.as_bytes(), "command")).collect(),
+            Command::Shell(line) => {
+                Ok(vec![c"/bin/sh".to_owned(), c"-c".to_owned(), text(line.as_bytes(), "command")?])
+            }
+        }
+    }
+
+    fn output(
+        &self,
+        output: &Output,
+        stream: Stream,
+        pump: &Pump,
+        streams: &mut Vec<StreamId>,
+    ) -> Result<Stdio, LaunchFailure> {
+        let what = if stream == Stream::Stdout { "stdout" } else { "stderr" };
+        Ok(match output {
+            Output::Null => Stdio::Null,
+            Output::Inherit => Stdio::Inherit,
+            Output::File(path) => {
+                let how = OpenOptions::new().append(true).create(true).to_owned();
+                Stdio::Fd(Arc::new(open(path, &how, what)?))
+            }
+            Output::Log => {
+                // Who outlives the supervisor must not die of a pipe that nobody reads.
+                let (read, write) = logs::pipe(self.policy == Policy::Wait)
+                    .map_err(|error| LaunchFailure(format!("{what}: pipe: {error}")))?;
+                streams.push(pump.attach(read, self.label(stream), self.worker.log.as_ref()));
+                Stdio::Fd(Arc::new(write))
+            }
+        })
+    }
+
+    /// How its lines are marked in the log.
+    pub fn label(&self, stream: Stream) -> Label {
+        Label {
+            worker: self.name.to_owned(),
+            instance: self.process.instance.index,
+            launch: self.process.launch.0,
+            show: self.show.to_owned(),
+            stream,
+        }
+    }
+}
+
+fn text(bytes: &[u8], what: &str) -> Result<CString, LaunchFailure> {
+    CString::new(bytes).map_err(|_| LaunchFailure(format!("{what}: contains a NUL character")))
+}
+
+/// Opens without waiting for anybody, so that a FIFO without a partner cannot hold up the loop.
+fn open(path: &Path, how: &OpenOptions, what: &str) -> Result<OwnedFd, LaunchFailure> {
+    let opened = || -> io::Result<File> {
+        let file = how.clone().custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY).open(path)?;
+        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+        fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+        Ok(file)
+    };
+    match opened() {
+        Ok(file) => Ok(file.into()),
+        Err(error) => Err(LaunchFailure(format!("{what}: {}: {}", path.display(), process::reason(&error)))),
+    }
+}

@@ -1,0 +1,171 @@
+//! The one table of pids: which process is which launch, and what of its tree is still to be cleared.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::os::fd::OwnedFd;
+
+use ipc_channel::ipc::IpcSender;
+use process::{Identity, Pid};
+use supervision::{Ending, InstanceId, Process};
+use worker::wire::{self, Command};
+
+use crate::logs::StreamId;
+
+/// What the runtime holds of one launch, from its execution until its tree is empty and given back.
+#[derive(Debug)]
+pub struct Tree {
+    /// The process that leads it.
+    pub pid: Pid,
+    /// How to watch and signal the leader.
+    pub pidfd: OwnedFd,
+    /// Whose child the leader is.
+    pub kinship: Kinship,
+    /// How the leader ended, once it has.
+    pub ended: Option<Ending>,
+    /// Whether everything of it is to be killed.
+    pub condemned: bool,
+    /// The streams of the log that it writes to.
+    pub streams: Vec<StreamId>,
+    /// What it says of itself.
+    pub status: Option<String>,
+    /// The channel to it, once it has joined, and how many commands it was sent.
+    pub commands: Option<(IpcSender<Command>, u32)>,
+    /// One-shot servers that it opened to meet us; their folders go with it.
+    pub meeting_places: Vec<String>,
+}
+
+/// Whose child a leader is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kinship {
+    /// Ours: what it leaves behind becomes our child too.
+    Child,
+    /// It was launched by a former supervisor and taken back: it leaves its orphans to somebody else.
+    TakenBack,
+}
+
+impl Tree {
+    /// A tree whose leader has just been executed or taken back.
+    pub fn new(pid: Pid, pidfd: OwnedFd, kinship: Kinship, streams: Vec<StreamId>) -> Tree {
+        Tree {
+            pid,
+            pidfd,
+            kinship,
+            ended: None,
+            condemned: false,
+            streams,
+            status: None,
+            commands: None,
+            meeting_places: Vec::new(),
+        }
+    }
+
+    /// Sends a command, if the worker has joined and was not sent too many. A worker that is gone is no trouble.
+    pub fn command(&mut self, command: Command) {
+        if let Some((channel, sent)) = &mut self.commands
+            && *sent < wire::COMMANDS_AT_MOST
+        {
+            *sent += 1;
+            // An error means that the worker has gone, which its pidfd says better.
+            let _ = channel.send(command);
+        }
+    }
+}
+
+/// All trees of the run.
+#[derive(Debug, Default)]
+pub struct Processes {
+    trees: BTreeMap<Process, Tree>,
+    by_pid: HashMap<i32, Process>,
+    /// Launches whose leader ended and whose tree is to be emptied.
+    sweeping: BTreeSet<Process>,
+    /// Adopted orphans that were recognised, with whom they belong to; `None`: to nobody in particular.
+    orphans: HashMap<i32, (Identity, Option<Process>)>,
+}
+
+impl Processes {
+    /// Enters a new tree.
+    pub fn insert(&mut self, process: Process, tree: Tree) {
+        self.by_pid.insert(tree.pid.as_raw(), process);
+        self.trees.insert(process, tree);
+    }
+
+    /// Forgets a tree that is empty and given back.
+    pub fn remove(&mut self, process: Process) -> Option<Tree> {
+        let tree = self.trees.remove(&process)?;
+        if self.by_pid.get(&tree.pid.as_raw()) == Some(&process) {
+            self.by_pid.remove(&tree.pid.as_raw());
+        }
+        self.sweeping.remove(&process);
+        self.orphans.retain(|_, (_, owner)| *owner != Some(process));
+        Some(tree)
+    }
+
+    /// The tree of a launch.
+    pub fn get(&self, process: Process) -> Option<&Tree> {
+        self.trees.get(&process)
+    }
+
+    /// The tree of a launch, to change it.
+    pub fn get_mut(&mut self, process: Process) -> Option<&mut Tree> {
+        self.trees.get_mut(&process)
+    }
+
+    /// The launch that a process leads, as long as that leader lives.
+    pub fn led_by(&self, pid: i32) -> Option<Process> {
+        self.by_pid.get(&pid).copied()
+    }
+
+    /// The tree of an instance's present launch.
+    pub fn of_instance(&self, instance: InstanceId) -> Option<(Process, &Tree)> {
+        let first = Process { instance, launch: supervision::Launch(0) };
+        let last = Process { instance, launch: supervision::Launch(u64::MAX) };
+        self.trees.range(first..=last).next_back().map(|(process, tree)| (*process, tree))
+    }
+
+    /// Every tree.
+    pub fn iter(&self) -> impl Iterator<Item = (Process, &Tree)> {
+        self.trees.iter().map(|(process, tree)| (*process, tree))
+    }
+
+    /// Notes that the leader has ended. From now on its pid may belong to somebody else.
+    pub fn leader_ended(&mut self, process: Process, ending: Ending) {
+        if let Some(tree) = self.trees.get_mut(&process) {
+            tree.ended = Some(ending);
+            if self.by_pid.get(&tree.pid.as_raw()) == Some(&process) {
+                self.by_pid.remove(&tree.pid.as_raw());
+            }
+        }
+    }
+
+    /// Marks a tree as to be emptied.
+    pub fn condemn(&mut self, process: Process) {
+        if let Some(tree) = self.trees.get_mut(&process) {
+            tree.condemned = true;
+            self.sweeping.insert(process);
+        }
+    }
+
+    /// The trees to be emptied.
+    pub fn sweeping(&self) -> &BTreeSet<Process> {
+        &self.sweeping
+    }
+
+    /// A tree has been found empty.
+    pub fn swept(&mut self, process: Process) {
+        self.sweeping.remove(&process);
+    }
+
+    /// The orphans known so far.
+    pub fn orphans(&self) -> &HashMap<i32, (Identity, Option<Process>)> {
+        &self.orphans
+    }
+
+    /// Notes whom an orphan belongs to.
+    pub fn adopt(&mut self, identity: Identity, owner: Option<Process>) {
+        self.orphans.insert(identity.pid.as_raw(), (identity, owner));
+    }
+
+    /// Forgets an orphan that was reaped.
+    pub fn orphan_reaped(&mut self, pid: i32) {
+        self.orphans.remove(&pid);
+    }
+}

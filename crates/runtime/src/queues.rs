@@ -1,0 +1,177 @@
+//! The run's queues: made before the first launch, closed when the last worker that puts has ended for good, and
+//! cleared of what the dead held.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::os::fd::{AsFd, AsRawFd};
+
+use control::api::{self, QueueStatus};
+use ipc::{Queue, QueueOptions};
+use supervision::WorkerId;
+use worker::wire::Grant;
+
+use crate::setup::{QueueSetup, Setup};
+use crate::talk;
+
+/// All queues of the run.
+#[derive(Debug)]
+pub struct Queues {
+    all: BTreeMap<String, Held>,
+    order: Vec<String>,
+}
+
+#[derive(Debug)]
+struct Held {
+    queue: Queue,
+    capacity: Option<u64>,
+    dead_letter: Option<String>,
+    /// Those who put into it and have not ended for good.
+    producers: BTreeSet<WorkerId>,
+}
+
+impl Queues {
+    /// Makes every queue of `setup`, but for those that `survivor` finds in the hands of a process of a former run.
+    pub fn make(setup: &Setup, mut survivor: impl FnMut(&str) -> Option<Queue>) -> Result<Queues, String> {
+        let mut queues = Queues { all: BTreeMap::new(), order: Vec::new() };
+        for queue in &setup.queues {
+            let producers = setup
+                .workers
+                .iter()
+                .enumerate()
+                .filter(|(_, worker)| worker.puts.contains(&queue.name))
+                .map(|(place, _)| WorkerId(u32::try_from(place).unwrap_or(u32::MAX)))
+                .collect();
+            let segment = match survivor(&segment_name(&setup.name, &queue.name)) {
+                Some(segment) => segment,
+                None => Queue::create_anonymous(&segment_name(&setup.name, &queue.name), &options(queue))
+                    .map_err(|error| format!("queue {}: {error}", queue.name))?,
+            };
+            queues.order.push(queue.name.clone());
+            queues.all.insert(
+                queue.name.clone(),
+                Held {
+                    queue: segment,
+                    capacity: queue.capacity,
+                    dead_letter: queue.dead_letter.clone(),
+                    producers,
+                },
+            );
+        }
+        Ok(queues)
+    }
+
+    /// Where each queue is, for a worker's `Hello`.
+    pub fn grants(&self) -> Vec<Grant> {
+        self.order
+            .iter()
+            .filter_map(|name| self.all.get_key_value(name))
+            .map(|(name, held)| Grant {
+                queue: name.clone(),
+                path: held.path(),
+                dead_letter: held.dead_letter.clone(),
+            })
+            .collect()
+    }
+
+    /// Where a queue is, for a command that uses it.
+    pub fn handle(&self, name: &str) -> Option<api::QueueHandle> {
+        let held = self.all.get(name)?;
+        let dead_letter = held.dead_letter.as_deref().and_then(|to| {
+            let queue = to.to_owned();
+            let path = self.all.get(to)?.path();
+            Some(Box::new(api::QueueHandle { queue, path, dead_letter: None }))
+        });
+        Some(api::QueueHandle { queue: name.to_owned(), path: held.path(), dead_letter })
+    }
+
+    /// The names, for suggestions.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.order.iter().map(String::as_str)
+    }
+
+    /// One row a queue, in the order of the file.
+    pub fn status(&self) -> Vec<QueueStatus> {
+        let row = |name: &String| {
+            let held = self.all.get(name)?;
+            let stats = held.queue.stats();
+            Some(QueueStatus {
+                queue: name.clone(),
+                capacity: held.capacity,
+                len: stats.len,
+                in_flight: stats.in_flight,
+                closed: stats.closed,
+                puts: stats.puts,
+                gets: stats.gets,
+                redelivered: stats.redelivered,
+                dead: stats.dead,
+            })
+        };
+        self.order.iter().filter_map(row).collect()
+    }
+
+    /// Closes a queue. `None`: there is none of that name.
+    pub fn close(&self, name: &str) -> Option<()> {
+        self.all.get(name)?.queue.close();
+        Some(())
+    }
+
+    /// Gives back what a dead process held, and moves messages that were given up on to where they go.
+    pub fn reclaim(&self, pid: i32) {
+        let Ok(pid) = u32::try_from(pid) else { return };
+        for (name, held) in &self.all {
+            let reclaimed = held.queue.reclaim(pid);
+            if reclaimed.dead > 0
+                && let Some(to) = held.dead_letter.as_ref().and_then(|to| self.all.get(to))
+            {
+                held.queue.forward_dead(&to.queue);
+                talk::say(format_args!("queue {name}: {} given up on after too many deliveries", reclaimed.dead));
+            }
+        }
+    }
+
+    /// Gives back what anybody dead held: after a former supervisor died with a part of the run.
+    pub fn reclaim_dead(&self) {
+        for held in self.all.values() {
+            held.queue.reclaim_dead();
+        }
+    }
+
+    /// A worker has ended for good: queues that only it still put into are complete.
+    pub fn retire(&mut self, worker: WorkerId) {
+        for held in self.all.values_mut() {
+            if held.producers.remove(&worker) && held.producers.is_empty() {
+                held.queue.close();
+            }
+        }
+    }
+
+    /// A worker runs again, by request. A queue that has closed stays closed.
+    pub fn unretire(&mut self, worker: WorkerId, puts: &[String]) {
+        for name in puts {
+            if let Some(held) = self.all.get_mut(name) {
+                held.producers.insert(worker);
+            }
+        }
+    }
+}
+
+impl Held {
+    fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.queue.as_fd().as_raw_fd())
+    }
+}
+
+/// The name of a queue's memory, by which a later run recognises it in the hands of a survivor.
+fn segment_name(run: &str, queue: &str) -> String {
+    format!("supervisor:{run}:{queue}")
+}
+
+fn options(queue: &QueueSetup) -> QueueOptions {
+    QueueOptions {
+        capacity: queue.capacity,
+        max_bytes: queue.max_bytes,
+        max_message: queue.max_message,
+        max_deliveries: queue.max_deliveries,
+        supervised: true,
+        ..QueueOptions::default()
+    }
+}

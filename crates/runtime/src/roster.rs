@@ -1,0 +1,97 @@
+//! Names: which worker and instance a person, a mark in an environment or a request means.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use supervision::{InstanceId, Supervisor, Target, WorkerId};
+
+use crate::setup::Setup;
+
+/// The names of the run's workers.
+#[derive(Debug)]
+pub struct Roster {
+    run: String,
+    names: Vec<(String, bool)>,
+    by_name: HashMap<String, WorkerId>,
+}
+
+/// What is wrong with a name that somebody gave.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum UnknownName {
+    /// There is no such worker. The nearest name that there is.
+    Worker(Option<String>),
+    /// The worker has no instance of this number; it has so many.
+    Instance(u32),
+}
+
+impl Roster {
+    /// The names of `setup`.
+    pub fn of(setup: &Setup) -> Roster {
+        let names: Vec<_> = setup.family.workers.iter().map(|w| (w.name.clone(), w.instances != 1)).collect();
+        let by_name = names.iter().zip(0..).map(|((name, _), id)| (name.clone(), WorkerId(id))).collect();
+        Roster { run: setup.name.clone(), names, by_name }
+    }
+
+    /// The run's name.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// The worker of this name.
+    pub fn worker(&self, name: &str) -> Option<WorkerId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The name of a worker.
+    pub fn name(&self, worker: WorkerId) -> &str {
+        self.names.get(worker.0 as usize).map_or("?", |(name, _)| name)
+    }
+
+    /// What people call an instance: the worker's name, with the number where there are several.
+    pub fn show(&self, instance: InstanceId) -> String {
+        match self.names.get(instance.worker.0 as usize) {
+            Some((name, true)) => format!("{name}:{}", instance.index),
+            Some((name, false)) => name.clone(),
+            None => "?".to_owned(),
+        }
+    }
+
+    /// Whom `NAME` or `NAME:INSTANCE` means.
+    pub fn target(&self, text: &str, core: &Supervisor) -> Result<Target, UnknownName> {
+        if let Some(worker) = self.worker(text) {
+            return Ok(Target::Worker(worker));
+        }
+        let (name, index) = match text.rsplit_once(':') {
+            Some((name, index)) => (name, index.parse::<u32>().ok()),
+            None => (text, None),
+        };
+        let Some(worker) = self.worker(name) else {
+            return Err(UnknownName::Worker(self.nearest(name)));
+        };
+        let instance = index.map(|index| InstanceId { worker, index });
+        match instance.filter(|instance| core.instance(*instance).is_some()) {
+            Some(instance) => Ok(Target::Instance(instance)),
+            None => Err(UnknownName::Instance(core.worker(worker).map_or(0, |worker| worker.instances))),
+        }
+    }
+
+    fn nearest(&self, name: &str) -> Option<String> {
+        nearest(name, self.names.iter().map(|(name, _)| name.as_str()))
+    }
+}
+
+/// The name that is most like `wanted`, if one is like it at all.
+pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let scored = names.map(|name| (strsim::damerau_levenshtein(wanted, name), name));
+    let (distance, name) = scored.min_by_key(|(distance, _)| *distance)?;
+    (distance <= 1 + wanted.len() / 4).then(|| name.to_owned())
+}
+
+/// What marks a process as one of this run's.
+#[derive(Debug)]
+pub struct RunMarks<'a> {
+    /// The names.
+    pub roster: &'a Roster,
+    /// The run's control socket, which no other run has.
+    pub socket: PathBuf,
+}

@@ -1,0 +1,144 @@
+//! A whole run, from its setup to its conclusion.
+
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use control::{RunFolder, Server, Uids};
+use process::{Signals, Spawner};
+use supervision::{Conclusion, Ending};
+
+use crate::logs::{self, Console, Pump, Stream};
+use crate::launching::Launch;
+use crate::mailbox::{Mail, mailbox};
+use crate::notify::NotifySocket;
+use crate::processes::{Kinship, Tree};
+use crate::queues::Queues;
+use crate::roster::{Roster, RunMarks};
+use crate::setup::{Output, Setup};
+use crate::takeover;
+use crate::talk;
+use crate::the_loop::{Loop, Parts};
+
+/// How many threads spawn: as many as can help, and no more than pays.
+const SPAWNERS: usize = 2;
+
+/// How a run ended, for the exit code of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every worker that ended for good succeeded.
+    Succeeded,
+    /// The ending of the first that failed; `None` where there is none to name.
+    Failed(Option<Ending>),
+}
+
+/// Why a run could not begin, or not go on.
+#[derive(Debug)]
+pub struct RunError {
+    /// What could not be done.
+    pub what: String,
+    /// Why.
+    pub why: String,
+}
+
+impl fmt::Display for RunError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.what, self.why)
+    }
+}
+
+impl std::error::Error for RunError {}
+
+fn cannot<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> RunError + '_ {
+    move |why| RunError { what: what.to_owned(), why: why.to_string() }
+}
+
+/// Called once, when every worker that starts with the run is ready or has ended. It is told whether none has failed.
+pub type WhenUp = Box<dyn FnOnce(bool)>;
+
+/// Runs `setup` in `folder` until its work is done or it is told to stop.
+///
+/// To be called on the main thread of a process that does nothing else: it becomes a child subreaper, listens to its
+/// signals, and waits for its children.
+///
+/// # Errors
+///
+/// Says what could not be set up. Nothing has been launched then.
+pub fn run(
+    setup: Setup,
+    folder: RunFolder,
+    console: Option<Console>,
+    when_up: Option<WhenUp>,
+) -> Result<Outcome, RunError> {
+    process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
+    process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
+    // Children get the limit back that this process was started with.
+    let _ = process::raise_nofile_limit();
+    let signals = Signals::listen(&[
+        libc::SIGCHLD,
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGQUIT,
+        libc::SIGHUP,
+        libc::SIGUSR1,
+    ])
+    .map_err(cannot("cannot listen to signals"))?;
+    let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
+    let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
+
+    let roster = Roster::of(&setup);
+    let survivors = if folder.was_left_behind() {
+        takeover::survivors(&RunMarks { roster: &roster, socket: folder.socket() })
+    } else {
+        Vec::new()
+    };
+    let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
+        .map_err(cannot("cannot make the queues"))?;
+    queues.reclaim_dead();
+
+    let notify = if setup.workers.iter().any(|worker| worker.notify) {
+        Some(NotifySocket::bind(&folder.path().join("notify")).map_err(cannot("cannot bind the notification socket"))?)
+    } else {
+        None
+    };
+    let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
+    let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
+    let calls = mail.clone();
+    let server = Server::start(listener, Uids::own(), move |call| calls.send(Mail::Call(Box::new(call))))
+        .map_err(cannot("cannot start the control server"))?;
+
+    let parts = Parts { setup, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up };
+    let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
+    for survivor in survivors {
+        take_back(&mut running, survivor);
+    }
+    let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
+    running.finish(server);
+    Ok(match conclusion {
+        Conclusion::Succeeded => Outcome::Succeeded,
+        Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
+    })
+}
+
+fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
+    let process = survivor.process;
+    let show = running.roster.show(process.instance);
+    talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
+    let mut streams = Vec::new();
+    let place = process.instance.worker.0 as usize;
+    if let (Some(worker), Some(decided)) =
+        (running.setup.workers.get(place), running.core.worker(process.instance.worker))
+    {
+        let launch = Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker };
+        for (descriptor, output, stream) in
+            [(1, &worker.stdout, Stream::Stdout), (2, &worker.stderr, Stream::Stderr)]
+        {
+            if *output == Output::Log
+                && let Some(read) = takeover::output_of(&survivor, descriptor)
+            {
+                streams.push(running.pump.attach(read, launch.label(stream), worker.log.as_ref()));
+            }
+        }
+    }
+    running.take_back(process, Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams));
+}

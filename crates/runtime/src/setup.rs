@@ -1,0 +1,121 @@
+//! What the runtime is told before a run begins: everything about workers and queues that is not a decision.
+
+use std::path::PathBuf;
+
+use supervision::Family;
+
+use crate::logs::LogFile;
+
+/// One run.
+#[derive(Debug)]
+pub struct Setup {
+    /// The run's name.
+    pub name: String,
+    /// The config file it comes from, as an absolute path.
+    pub config: Option<PathBuf>,
+    /// What the core decides by.
+    pub family: Family,
+    /// How each worker is launched, in the order of [`Family::workers`].
+    pub workers: Vec<WorkerSetup>,
+    /// The queues.
+    pub queues: Vec<QueueSetup>,
+    /// The folder that stands at the end of every worker's `PATH`.
+    pub programs: Option<PathBuf>,
+}
+
+/// How a worker is launched, fed, heard and stopped.
+#[derive(Clone, Debug)]
+pub struct WorkerSetup {
+    /// What is executed.
+    pub command: Command,
+    /// A JSON list.
+    pub args: String,
+    /// A JSON object.
+    pub kwargs: String,
+    /// The number of its stop signal.
+    pub stop_signal: i32,
+    /// Who gets it.
+    pub stop_to: StopTo,
+    /// Variables set beside, or over, the supervisor's own.
+    pub env: Vec<(String, String)>,
+    /// Whether it starts from an empty environment.
+    pub clear_env: bool,
+    /// Its working folder, absolute.
+    pub cwd: PathBuf,
+    /// Its file mode creation mask.
+    pub umask: u32,
+    /// Its niceness, relative to the supervisor's.
+    pub nice: i32,
+    /// Where its standard input comes from.
+    pub stdin: Input,
+    /// Where its standard output goes.
+    pub stdout: Output,
+    /// Where its standard error goes.
+    pub stderr: Output,
+    /// The file that lines under [`Output::Log`] are kept in, beside the console.
+    pub log: Option<LogFile>,
+    /// Whether it gets a `NOTIFY_SOCKET`.
+    pub notify: bool,
+    /// The queues it puts into.
+    pub puts: Vec<String>,
+}
+
+/// What is executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A program and its arguments; never empty.
+    Argv(Vec<String>),
+    /// A line for `/bin/sh -c`.
+    Shell(String),
+}
+
+/// Who gets the stop signal. The final KILL always goes to the whole tree.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StopTo {
+    /// The process that leads the tree.
+    #[default]
+    Main,
+    /// Every process of the tree.
+    Tree,
+}
+
+/// Where a standard input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// `/dev/null`.
+    Null,
+    /// The supervisor's own.
+    Inherit,
+    /// A file.
+    File(PathBuf),
+}
+
+/// Where a standard output or error goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// To the run's log.
+    Log,
+    /// To the supervisor's own.
+    Inherit,
+    /// `/dev/null`.
+    Null,
+    /// To the end of a file.
+    File(PathBuf),
+}
+
+/// One queue of the run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueSetup {
+    /// Its name.
+    pub name: String,
+    /// At most so many messages; `None`: unbounded.
+    pub capacity: Option<u64>,
+    /// At most so many bytes in all.
+    pub max_bytes: Option<u64>,
+    /// The longest message, in bytes.
+    pub max_message: u64,
+    /// After so many deliveries a message is given up on.
+    pub max_deliveries: Option<u32>,
+    /// Where messages that were given up on go.
+    pub dead_letter: Option<String>,
+}

@@ -1,0 +1,575 @@
+//! The one loop: it sleeps until a descriptor, a signal, a call or a deadline wakes it, turns what happened into events
+//! for the core, and carries out the actions that the core answers with.
+//!
+//! It runs on the main thread: adopted orphans are that thread's children (see [`crate::sweeping`]).
+
+use std::collections::{HashMap, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::path::PathBuf;
+
+use control::RunFolder;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use process::{Pid, Signals, Spawner};
+use supervision::{Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Process, Supervisor};
+
+use crate::clock::{Alarm, Clock};
+use crate::environment::Environment;
+use crate::launching::Launch;
+use crate::logs::{Pump, StreamId};
+use crate::mailbox::{self, Mail, Mailbox};
+use crate::meeting::Meetings;
+use crate::notify::NotifySocket;
+use crate::processes::{Kinship, Processes, Tree};
+use crate::queues::Queues;
+use crate::roster::Roster;
+use crate::setup::{Setup, StopTo};
+use crate::sweeping::{self, Swept};
+use crate::talk;
+use crate::waiting::{Held, Waiter};
+use crate::words;
+
+/// What a descriptor in the epoll set stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Watched {
+    Signals,
+    Spawner,
+    Mailbox,
+    Alarm,
+    Notify,
+    /// The leader of a launch.
+    Leader(Process),
+    /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
+    Other(i32),
+}
+
+/// A launch that a spawner's thread is at.
+#[derive(Debug)]
+struct Pending {
+    process: Process,
+    streams: Vec<StreamId>,
+}
+
+/// How often the run was told to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Nothing,
+    Stop,
+    StopNow,
+}
+
+/// Everything of a run while it runs.
+#[derive(Debug)]
+pub struct Loop {
+    pub(crate) setup: Setup,
+    pub(crate) roster: Roster,
+    pub(crate) core: Supervisor,
+    pub(crate) clock: Clock,
+    pub(crate) processes: Processes,
+    pub(crate) queues: Queues,
+    pub(crate) waiters: Vec<Waiter>,
+    pub(crate) meetings: Meetings,
+    pub(crate) mail: mailbox::Sender,
+    pub(crate) folder: RunFolder,
+    /// Processes that use a queue, or whose end somebody waits for: held, so that their pid cannot be mistaken.
+    others: HashMap<i32, Held>,
+    environment: Environment,
+    pub(crate) pump: Pump,
+    spawner: Spawner,
+    pending: HashMap<u64, Pending>,
+    tickets: u64,
+    signals: Signals,
+    mailbox: Mailbox,
+    notify: Option<NotifySocket>,
+    alarm: Alarm,
+    epoll: Epoll,
+    watched: HashMap<u64, Watched>,
+    tokens: u64,
+    news: VecDeque<Event>,
+    told: Told,
+    /// Whether an instance changed since those who wait were last looked at.
+    changed: bool,
+    conclusion: Option<Conclusion>,
+}
+
+/// What the loop is put together from.
+#[derive(Debug)]
+pub struct Parts {
+    /// The run.
+    pub setup: Setup,
+    /// The run's folder.
+    pub folder: RunFolder,
+    /// The log pump.
+    pub pump: Pump,
+    /// The run's queues.
+    pub queues: Queues,
+    /// The threads that spawn.
+    pub spawner: Spawner,
+    /// The signals that the run listens to.
+    pub signals: Signals,
+    /// Where readiness is reported, if any worker is to report it.
+    pub notify: Option<NotifySocket>,
+    /// How other threads reach the loop.
+    pub mail: mailbox::Sender,
+    /// The loop's end of that.
+    pub mailbox: Mailbox,
+}
+
+impl Loop {
+    /// Puts the loop together.
+    pub fn new(parts: Parts) -> io::Result<Loop> {
+        let Parts { setup, folder, pump, queues, spawner, signals, notify, mail, mailbox } = parts;
+        let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
+        let mut all = Loop {
+            roster: Roster::of(&setup),
+            core: Supervisor::new(setup.family.clone()),
+            clock: Clock::start(),
+            processes: Processes::default(),
+            queues,
+            waiters: Vec::new(),
+            meetings: Meetings::default(),
+            mail,
+            environment: Environment::new(
+                &setup.name,
+                setup.programs.as_deref(),
+                &folder.socket(),
+                &notify_path,
+            ),
+            folder,
+            others: HashMap::new(),
+            pump,
+            spawner,
+            pending: HashMap::new(),
+            tickets: 0,
+            signals,
+            mailbox,
+            notify,
+            alarm: Alarm::new()?,
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            watched: HashMap::new(),
+            tokens: 0,
+            news: VecDeque::new(),
+            told: Told::Nothing,
+            changed: false,
+            conclusion: None,
+            setup,
+        };
+        let fixed: [(Watched, Option<BorrowedFd<'_>>); 5] = [
+            (Watched::Signals, Some(all.signals.as_fd())),
+            (Watched::Spawner, Some(all.spawner.as_fd())),
+            (Watched::Mailbox, Some(all.mailbox.as_fd())),
+            (Watched::Alarm, Some(all.alarm.as_fd())),
+            (Watched::Notify, all.notify.as_ref().map(NotifySocket::as_fd)),
+        ];
+        for (what, descriptor) in fixed {
+            if let Some(descriptor) = descriptor {
+                all.tokens += 1;
+                all.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, all.tokens))?;
+                all.watched.insert(all.tokens, what);
+            }
+        }
+        Ok(all)
+    }
+
+    /// Runs until the run is over.
+    ///
+    /// # Errors
+    ///
+    /// Only when the kernel refuses to let it wait.
+    pub fn run(&mut self) -> io::Result<Conclusion> {
+        self.news.push_back(Event::Begin);
+        let mut events = [EpollEvent::empty(); 128];
+        loop {
+            self.settle();
+            if let Some(conclusion) = self.conclusion.take() {
+                return Ok(conclusion);
+            }
+            let now = self.clock.now();
+            let waiters = self.waiters.iter().filter_map(Waiter::next_deadline).min();
+            let deadline = self.core.next_deadline().into_iter().chain(waiters).min();
+            self.alarm.set(deadline, now)?;
+            let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
+                Ok(count) => count,
+                Err(Errno::EINTR) => 0,
+                Err(error) => return Err(error.into()),
+            };
+            let mut orphans = false;
+            for event in &events[..count] {
+                // Absent: unwatched by an earlier event of the same batch.
+                let Some(what) = self.watched.get(&event.data()).copied() else { continue };
+                match what {
+                    Watched::Signals => orphans |= self.hear_signals(),
+                    Watched::Spawner => self.hear_spawner(),
+                    Watched::Mailbox => self.read_mail(),
+                    Watched::Alarm => {
+                        self.alarm.rang();
+                        self.news.push_back(Event::Tick);
+                    }
+                    Watched::Notify => self.hear_notifications(),
+                    Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
+                    Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
+                }
+            }
+            if orphans {
+                self.sweep();
+            }
+        }
+    }
+
+    /// Feeds the core all news and carries out all it answers, until there is neither; then answers those who wait.
+    fn settle(&mut self) {
+        while let Some(event) = self.news.pop_front() {
+            self.core.handle(self.clock.now(), event);
+            while let Some(action) = self.core.poll_action() {
+                self.carry_out(action);
+            }
+        }
+        self.answer_waiters(std::mem::take(&mut self.changed));
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Launch(process) => self.launch(process),
+            Action::Ask(process) => self.ask(process),
+            Action::Kill(process) => self.kill_tree(process),
+            Action::Reclaim(process) => self.reclaim(process),
+            Action::Changed(instance) => {
+                self.changed = true;
+                self.tell_people(instance);
+            }
+            Action::Retired(worker) => self.queues.retire(worker),
+            Action::Unretired(worker) => {
+                if let Some(setup) = self.setup.workers.get(worker.0 as usize) {
+                    self.queues.unretire(worker, &setup.puts);
+                }
+            }
+            Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
+        }
+    }
+
+    fn launch(&mut self, process: Process) {
+        let instance = process.instance;
+        let prepared = match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
+            (Some(decided), Some(worker)) => {
+                let show = self.roster.show(instance);
+                Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
+                    .prepare(&self.environment, &self.pump)
+            }
+            _ => Err(LaunchFailure("no such worker".to_owned())),
+        };
+        match prepared {
+            Ok((spawn, streams)) => {
+                self.tickets += 1;
+                self.pending.insert(self.tickets, Pending { process, streams });
+                self.spawner.submit(self.tickets, spawn);
+            }
+            Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
+        }
+    }
+
+    fn hear_spawner(&mut self) {
+        while let Some((ticket, result)) = self.spawner.poll() {
+            let Some(Pending { process, streams }) = self.pending.remove(&ticket) else { continue };
+            match result {
+                Ok(spawned) => {
+                    let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
+                    self.enter(process, tree);
+                    self.news.push_back(Event::Launched(process));
+                }
+                Err(error) => {
+                    for stream in streams {
+                        self.pump.finish(stream);
+                    }
+                    self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
+                }
+            }
+        }
+    }
+
+    /// Enters a tree and watches its leader.
+    pub(crate) fn enter(&mut self, process: Process, tree: Tree) {
+        let watched = self.watch(&tree.pidfd, Watched::Leader(process));
+        let pid = tree.pid;
+        self.processes.insert(process, tree);
+        if let Err(error) = watched {
+            // Without a watch its end would go unheard: end it now, and hear that through SIGCHLD.
+            talk::say(format_args!("cannot watch pid {pid}: {error}; it is killed"));
+            self.kill_tree(process);
+        }
+    }
+
+    fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<()> {
+        self.tokens += 1;
+        self.epoll.add(descriptor.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, self.tokens))?;
+        self.watched.insert(self.tokens, what);
+        Ok(())
+    }
+
+    /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
+    fn ask(&mut self, process: Process) {
+        let Some(setup) = self.setup.workers.get(process.instance.worker.0 as usize) else { return };
+        let (signal, to) = (setup.stop_signal, setup.stop_to);
+        let Some(tree) = self.processes.get_mut(process) else { return };
+        tree.command(worker::wire::Command::Stop);
+        let mut whom = vec![];
+        if tree.ended.is_none() {
+            // Errors mean that it is gone, which its descriptor says as well.
+            let _ = process::send(&tree.pidfd, signal);
+            let _ = process::send(&tree.pidfd, libc::SIGCONT);
+        }
+        if to == StopTo::Tree {
+            let snapshot = process::Snapshot::take();
+            whom.extend(self.tree_of(process, &snapshot).into_iter().skip(1));
+        }
+        for pid in whom {
+            if let Ok(Some(held)) = process::Identity::of(pid).and_then(|i| i.map_or(Ok(None), |i| i.hold())) {
+                let _ = process::send(&held, signal);
+                let _ = process::send(&held, libc::SIGCONT);
+            }
+        }
+    }
+
+    /// The processes of a launch, its leader first: all below the leader, and the orphans that belong to it with all
+    /// below them.
+    pub(crate) fn tree_of(&self, process: Process, snapshot: &process::Snapshot) -> Vec<Pid> {
+        let mut all = Vec::new();
+        let Some(tree) = self.processes.get(process) else { return all };
+        if tree.ended.is_none() {
+            all.push(tree.pid);
+            all.extend(snapshot.descendants(tree.pid));
+        }
+        for (identity, owner) in self.processes.orphans().values() {
+            if *owner == Some(process) && snapshot.get(identity.pid).is_some() {
+                all.push(identity.pid);
+                all.extend(snapshot.descendants(identity.pid));
+            }
+        }
+        all
+    }
+
+    /// Kills everything of a launch. What is its leader's group dies at once; what escaped from it becomes our child
+    /// when the leader is dead, and is swept then.
+    fn kill_tree(&mut self, process: Process) {
+        self.processes.condemn(process);
+        let Some(tree) = self.processes.get(process) else { return };
+        if tree.ended.is_some() {
+            self.sweep();
+            return;
+        }
+        match tree.kinship {
+            Kinship::Child => {
+                // The leader is our child and not reaped, so the group is still its own.
+                let _ = process::send_group(tree.pid, libc::SIGKILL);
+                let _ = process::send(&tree.pidfd, libc::SIGKILL);
+            }
+            Kinship::TakenBack => {
+                // Its orphans would not come to us: take them all while they hang together.
+                process::freeze_and_kill(&[tree.pid], |_| false);
+                let _ = process::send(&tree.pidfd, libc::SIGKILL);
+            }
+        }
+    }
+
+    fn leader_may_have_ended(&mut self, process: Process, token: u64) {
+        let Some(tree) = self.processes.get(process) else {
+            self.watched.remove(&token);
+            return;
+        };
+        let ending = match tree.kinship {
+            Kinship::Child => match process::wait_leader(tree.pidfd.as_fd()) {
+                Ok(None) => return,
+                Ok(Some(exit)) => words::ending(exit),
+                Err(_) => Ending::Unknown,
+            },
+            Kinship::TakenBack if !process::is_dead(&tree.pidfd) => return,
+            Kinship::TakenBack => process::exit_of(&tree.pidfd).map_or(Ending::Unknown, words::ending),
+        };
+        let _ = self.epoll.delete(&tree.pidfd);
+        self.watched.remove(&token);
+        self.processes.leader_ended(process, ending);
+        self.changed = true;
+        self.news.push_back(Event::Ended(process, ending));
+    }
+
+    fn other_may_have_ended(&mut self, pid: i32, token: u64) {
+        let Some(held) = self.others.get(&pid) else {
+            self.watched.remove(&token);
+            return;
+        };
+        if process::is_dead(&held.pidfd) {
+            let _ = self.epoll.delete(&held.pidfd);
+            self.others.remove(&pid);
+            self.watched.remove(&token);
+            self.queues.reclaim(pid);
+            self.changed = true;
+            if !self.processes.sweeping().is_empty() {
+                self.sweep();
+            }
+        }
+    }
+
+    /// Watches a process that is no leader until it ends. `None`: it is gone already, or cannot be held.
+    pub(crate) fn watch_other(&mut self, pid: i32) -> Option<()> {
+        if self.others.contains_key(&pid) {
+            return Some(());
+        }
+        let pidfd = process::Identity::of(Pid::from_raw(pid)).ok()??.hold().ok()??;
+        self.watch(&pidfd, Watched::Other(pid)).ok()?;
+        self.others.insert(pid, Held { pid, pidfd });
+        Some(())
+    }
+
+    fn sweep(&mut self) {
+        let marks = crate::roster::RunMarks { roster: &self.roster, socket: self.folder.socket() };
+        let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, &marks);
+        for pid in reaped {
+            self.queues.reclaim(pid);
+        }
+        for pid in watch {
+            self.watch_other(pid);
+        }
+        for process in empty {
+            self.processes.swept(process);
+            self.news.push_back(Event::Emptied(process));
+        }
+    }
+
+    /// Gives back what a dead launch held, and lets its output run dry.
+    fn reclaim(&mut self, process: Process) {
+        if let Some(tree) = self.processes.remove(process) {
+            self.queues.reclaim(tree.pid.as_raw());
+            for stream in tree.streams {
+                self.pump.finish(stream);
+            }
+            for place in tree.meeting_places {
+                crate::joining::clear_meeting_place(&place);
+            }
+        }
+        let dead: Vec<i32> =
+            self.others.values().filter(|held| process::is_dead(&held.pidfd)).map(|held| held.pid).collect();
+        for pid in dead {
+            self.queues.reclaim(pid);
+        }
+        self.news.push_back(Event::Reclaimed(process));
+    }
+
+    fn read_mail(&mut self) {
+        while let Some(mail) = self.mailbox.next() {
+            match mail {
+                Mail::Call(call) => self.answer(*call),
+                Mail::Met(process, commands) => {
+                    if let Some(tree) = self.processes.get_mut(process) {
+                        tree.commands = Some((commands, 0));
+                    }
+                }
+            }
+            // A call may depend on what the one before it changed.
+            if !self.news.is_empty() {
+                self.settle();
+            }
+        }
+    }
+
+    fn hear_notifications(&mut self) {
+        while let Some((pid, message)) = self.notify.as_ref().and_then(NotifySocket::receive) {
+            if let Some(process) = self.launch_of(pid) {
+                if let Some(status) = message.status
+                    && let Some(tree) = self.processes.get_mut(process)
+                {
+                    tree.status = Some(status);
+                }
+                if message.ready {
+                    self.news.push_back(Event::Ready(process));
+                }
+            }
+        }
+    }
+
+    /// Says whether a child changed its state.
+    fn hear_signals(&mut self) -> bool {
+        let mut child = false;
+        let heard: Vec<_> = self.signals.pending().collect();
+        for (signal, sender) in heard {
+            match signal {
+                libc::SIGCHLD => child = true,
+                libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
+                libc::SIGQUIT => self.stop_now(),
+                libc::SIGUSR1 => self.pump.reopen(),
+                libc::SIGHUP => talk::say("got SIGHUP: reloading is not offered yet; nothing changes"),
+                _ => {}
+            }
+        }
+        child
+    }
+
+    fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {
+        if self.told == Told::Nothing {
+            let by = sender.filter(|pid| *pid > 0).map(|pid| format!(" from pid {pid}")).unwrap_or_default();
+            talk::say(format_args!(
+                "got {}{by}: stopping; once more kills at once",
+                process::signal_name(signal)
+            ));
+            self.shut_down();
+        } else {
+            self.stop_now();
+        }
+    }
+
+    /// Stops the run gracefully.
+    pub(crate) fn shut_down(&mut self) {
+        if self.told == Told::Nothing {
+            self.told = Told::Stop;
+            self.news.push_back(Event::Shutdown);
+        }
+    }
+
+    /// Stops the run at once.
+    pub(crate) fn stop_now(&mut self) {
+        if self.told != Told::StopNow {
+            self.told = Told::StopNow;
+            talk::say("killing everything at once");
+            self.news.push_back(Event::ShutdownNow);
+        }
+    }
+
+    /// Takes a process of a former run back, before the run begins.
+    pub(crate) fn take_back(&mut self, process: Process, tree: Tree) {
+        self.enter(process, tree);
+        self.core.handle(self.clock.now(), Event::TakenBack(process));
+        while let Some(action) = self.core.poll_action() {
+            self.carry_out(action);
+        }
+    }
+
+    fn tell_people(&self, instance: InstanceId) {
+        if let Some(now) = self.core.instance(instance)
+            && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))
+        {
+            talk::say(line);
+        }
+    }
+
+    /// Ends what is left when the run is over: those who wait are told, and orphans that belong to nobody are killed.
+    pub fn finish(mut self, conclusion: &Conclusion) -> io::Result<()> {
+        self.kill_strays();
+        self.tell_waiters_it_is_over(conclusion);
+        self.pump.stop();
+        for trouble in self.pump.troubles() {
+            talk::say(trouble);
+        }
+        Ok(())
+    }
+
+    fn kill_strays(&mut self) {
+        // SIGKILL is not refused by anything but a process in the middle of the kernel; do not wait for that for ever.
+        let give_up = self.clock.now() + std::time::Duration::from_secs(10);
+        let mut reaped = Vec::new();
+        while sweeping::kill_strays(&mut self.processes, &mut reaped) && self.clock.now() < give_up {
+            let mut events = [EpollEvent::empty(); 16];
+            let wait = EpollTimeout::try_from(100u16).unwrap_or(EpollTimeout::ZERO);
+            let _ = self.epoll.wait(&mut events, wait);
+            let _ = self.signals.pending().count();
+        }
+    }
+}

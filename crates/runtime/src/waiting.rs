@@ -1,0 +1,129 @@
+//! Those who asked for something that takes time, and what they wait for.
+
+use std::os::fd::OwnedFd;
+
+use control::Reply;
+use control::api::Killed;
+use supervision::{Ending, InstanceId, Launch, Moment, Phase, Process};
+
+/// Somebody who waits for an answer.
+#[derive(Debug)]
+pub struct Waiter {
+    /// What for.
+    pub until: Until,
+    /// Where the answer goes.
+    pub reply: Reply,
+    /// When to give up.
+    pub deadline: Option<Moment>,
+}
+
+/// What somebody waits for.
+#[derive(Debug)]
+pub enum Until {
+    /// Each instance runs, or can not come to run.
+    Running(Vec<Wanted>),
+    /// Nothing of the instances lives, and nothing will without being asked for.
+    Ended(Vec<InstanceId>),
+    /// The same, to learn how they ended.
+    WaitedFor(Vec<InstanceId>),
+    /// A launch's leader has ended.
+    LeaderEnded {
+        /// Which launch.
+        process: Process,
+        /// How it ended, once it has.
+        ending: Option<Ending>,
+    },
+    /// A process that leads nothing has ended.
+    Gone(Held),
+    /// All of these processes are gone. What lives at `kill_at` is killed.
+    Killed {
+        /// Who still lives.
+        living: Vec<Held>,
+        /// The answer.
+        answer: Killed,
+        /// When those that still live are killed; `None`: they were.
+        kill_at: Option<Moment>,
+    },
+    /// The run is over.
+    Over,
+}
+
+/// A process held by a descriptor, so that it cannot be mistaken for another.
+#[derive(Debug)]
+pub struct Held {
+    /// Its pid.
+    pub pid: i32,
+    /// The descriptor.
+    pub pidfd: OwnedFd,
+}
+
+/// An instance that somebody wants to see running.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Which.
+    pub instance: InstanceId,
+    /// A launch that does not count: the one that a restart replaces.
+    pub not: Option<Launch>,
+}
+
+/// What is known of an instance, for those who wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// Where it stands.
+    pub phase: Phase,
+    /// Its present or last launch.
+    pub launch: Option<Launch>,
+}
+
+impl Waiter {
+    /// When it must be looked at, whatever else happens.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        let kill_at = match &self.until {
+            Until::Killed { kill_at, .. } => *kill_at,
+            _ => None,
+        };
+        self.deadline.into_iter().chain(kill_at).min()
+    }
+}
+
+impl Until {
+    /// Whether it has come about. `standing` says where an instance stands; `None`: it is no more.
+    pub fn has_come(&mut self, standing: impl Fn(InstanceId) -> Option<Standing>) -> bool {
+        match self {
+            Until::Running(wanted) => wanted.iter().all(|wanted| {
+                standing(wanted.instance).is_none_or(|now| {
+                    let replaced = wanted.not.is_none_or(|not| now.launch != Some(not));
+                    match now.phase {
+                        Phase::Running | Phase::Done | Phase::Failed => replaced,
+                        Phase::Stopped => true,
+                        Phase::Waiting | Phase::Starting | Phase::Stopping | Phase::Backoff => false,
+                    }
+                })
+            }),
+            Until::Ended(instances) | Until::WaitedFor(instances) => instances.iter().all(|instance| {
+                standing(*instance)
+                    .is_none_or(|now| matches!(now.phase, Phase::Done | Phase::Failed | Phase::Stopped))
+            }),
+            Until::LeaderEnded { ending, .. } => ending.is_some(),
+            Until::Gone(held) => process::is_dead(&held.pidfd),
+            Until::Killed { living, .. } => {
+                living.retain(|held| !process::is_dead(&held.pidfd));
+                living.is_empty()
+            }
+            Until::Over => false,
+        }
+    }
+
+    /// Kills what has not gone within its grace.
+    pub fn kill_if_due(&mut self, now: Moment) {
+        if let Until::Killed { living, kill_at, .. } = self
+            && kill_at.is_some_and(|at| at <= now)
+        {
+            *kill_at = None;
+            for held in living {
+                // An error means that it is gone, which is what was wanted.
+                let _ = process::signal::send(&held.pidfd, libc::SIGKILL);
+            }
+        }
+    }
+}

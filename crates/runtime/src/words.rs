@@ -1,0 +1,55 @@
+//! From values to the values and words of another room.
+
+use control::api;
+use process::Exit;
+use supervision::{Ending, Instance, Phase, Policy};
+
+/// How the core calls an exit.
+pub fn ending(exit: Exit) -> Ending {
+    match exit {
+        Exit::Code(code) => Ending::Code(code),
+        Exit::Signal { signal, .. } => Ending::Signal(signal),
+    }
+}
+
+/// How the control API calls an ending; `None` when nobody could learn it.
+pub fn exit(ending: Ending) -> Option<api::Exit> {
+    match ending {
+        Ending::Code(code) => Some(api::Exit::Code(code)),
+        Ending::Signal(signal) => Some(api::Exit::Signal(signal)),
+        Ending::Unknown => None,
+    }
+}
+
+/// How the config calls a policy.
+pub fn policy(policy: Policy) -> &'static str {
+    match policy {
+        Policy::Wait => "wait",
+        Policy::Terminate => "terminate",
+        Policy::Daemon => "daemon",
+    }
+}
+
+/// What people are told without asking: what went wrong.
+pub fn worth_saying(now: &Instance, show: &str) -> Option<String> {
+    match now.phase {
+        Phase::Backoff => {
+            let rest = now.next_launch_in.unwrap_or_default();
+            Some(format!("{show}: {}; starts again in {}", now.why, span(rest)))
+        }
+        Phase::Failed => Some(format!("{show}: failed: {}", now.why)),
+        _ => None,
+    }
+}
+
+/// A length of time for people: `250ms`, `1.5s`, `2m`.
+pub fn span(length: std::time::Duration) -> String {
+    let seconds = length.as_secs_f64();
+    if seconds < 1.0 {
+        format!("{}ms", length.as_millis())
+    } else if seconds < 60.0 {
+        format!("{:.1}s", seconds).replace(".0s", "s")
+    } else {
+        format!("{}m", length.as_secs() / 60)
+    }
+}
