@@ -1,4 +1,32 @@
-//! The one import of a worker's author.
+//! The one import of a worker's author: who am I, what was I given, and the queues of my run.
+//!
+//! ```no_run
+//! use worker::Open;
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let me = worker::join()?;
+//! let jobs = me.queue::<String>("jobs")?;
+//! let results = me.queue::<usize>("results")?;
+//! while let Some(job) = jobs.lease().open()? {
+//!     results.put(&job.len())?;
+//!     job.ack();
+//! }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! A typed queue carries JSON, so that a shell worker, `jq` or any other program can take part;
+//! [`Me::queue_bytes`] carries bytes as they are.
 #![forbid(unsafe_code)]
 
+mod errors;
+mod joining;
+mod me;
+mod queue;
+mod stopping;
 pub mod wire;
+
+pub use joining::{JoinError, join};
+pub use me::{Me, ReportError};
+pub use errors::{GetError, PutError, QueueError};
+pub use queue::{BytesQueue, Lease, Open, Queue};

@@ -1,0 +1,83 @@
+//! Meeting the supervisor.
+
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+
+use control::api::{self, Request};
+use control::{Client, ClientError};
+use ipc_channel::ipc::IpcOneShotServer;
+use nix::sys::stat::{Mode, umask};
+
+use crate::me::Me;
+use crate::wire::{ABI, Hello};
+
+/// Why a program could not join.
+#[derive(Debug)]
+pub enum JoinError {
+    /// It was not started by a supervisor: `SUPERVISOR_SOCKET` is not set.
+    NotSupervised,
+    /// The supervisor could not be reached, or went away, or refused.
+    Supervisor(ClientError),
+    /// A socket for the meeting could not be opened.
+    Meeting(io::Error),
+    /// Somebody answered who is not the supervisor.
+    Stranger,
+}
+
+impl fmt::Display for JoinError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            JoinError::NotSupervised => {
+                f.write_str("no supervisor started this program (SUPERVISOR_SOCKET is not set)")
+            }
+            JoinError::Supervisor(error) => write!(f, "cannot join the supervisor: {error}"),
+            JoinError::Meeting(error) => write!(f, "cannot open a socket to meet the supervisor: {error}"),
+            JoinError::Stranger => f.write_str("somebody else than the supervisor answered"),
+        }
+    }
+}
+
+impl std::error::Error for JoinError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            JoinError::Supervisor(error) => Some(error),
+            JoinError::Meeting(error) => Some(error),
+            JoinError::NotSupervised | JoinError::Stranger => None,
+        }
+    }
+}
+
+/// Joins the supervisor that started this program. A program may join several times, and so may what it starts; each
+/// gets the same `args` and queues.
+///
+/// For an instant, while the socket for the meeting is made, the umask of this process is 077.
+///
+/// # Errors
+///
+/// See [`JoinError`]. It does not wait for a supervisor that is dead.
+pub fn join() -> Result<Me, JoinError> {
+    let socket = std::env::var_os("SUPERVISOR_SOCKET").map(PathBuf::from).ok_or(JoinError::NotSupervised)?;
+    let client = Client::connect(&socket).map_err(JoinError::Supervisor)?;
+    let nonce = nonce().map_err(JoinError::Meeting)?;
+    // The library makes the socket for everybody whom the umask lets; let it be nobody else.
+    let before = umask(Mode::from_bits_truncate(0o077));
+    let server = IpcOneShotServer::<Hello>::new();
+    umask(before);
+    let (server, name) = server.map_err(JoinError::Meeting)?;
+    // Answered only when the `Hello` lies in the socket: the accept below finds it there, and cannot wait for the dead.
+    let join = api::Join { server: name, nonce: nonce.clone(), abi: ABI };
+    let _: serde_json::Value = client.call(&Request::Join(join)).map_err(JoinError::Supervisor)?;
+    let (_, hello) = server.accept().map_err(|error| JoinError::Meeting(io::Error::other(error.to_string())))?;
+    if hello.nonce != nonce {
+        return Err(JoinError::Stranger);
+    }
+    Ok(Me::new(hello, socket))
+}
+
+/// 128 random bits.
+fn nonce() -> io::Result<String> {
+    let mut bits = [0; 16];
+    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bits)?;
+    Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
+}
