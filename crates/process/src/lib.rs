@@ -1,1 +1,53 @@
 //! Linux processes said as values: spawn, reap, signal, tree, identity.
+//!
+//! This room tells facts of the kernel and carries out orders. It must not know why: restart policy, configuration,
+//! JSON and messages live elsewhere.
+//!
+//! # Who is whose child
+//!
+//! Parenthood is per thread in Linux, and this room builds on it:
+//!
+//! ```text
+//!   main thread ───────── adopted orphans (the process is a child subreaper)     wait::reap_orphan
+//!   spawner threads ───── every leader that was spawned                          wait::wait_leader, by pidfd
+//! ```
+//!
+//! [`Spawner`] threads do all the spawning, so a wait of the main thread that looks only at its own children
+//! (`__WNOTHREAD`) sees adopted orphans and nothing else: "no orphan" is one cheap system call, no exit of a leader can
+//! be taken by mistake, and no walk of `/proc` is needed unless an orphan exists. Leaders are waited for through their
+//! pidfd, which is there before the process runs, so an exit can not outrun its pid.
+//!
+//! # Unsafe
+//!
+//! System calls that no crate wraps live here behind safe functions; each `unsafe` block argues for itself.
+#![allow(unsafe_code)]
+
+mod descriptors;
+mod facts;
+mod identity;
+mod peer;
+mod proc;
+mod setup;
+pub mod signal;
+mod signals;
+mod spawn;
+mod spawner;
+mod tree;
+mod wait;
+
+pub use descriptors::pidfd_open;
+pub use facts::{Fact, facts, own_cgroup};
+pub use identity::{Identity, boot_id, is_kernel_thread};
+pub use nix::errno::Errno;
+pub use nix::unistd::Pid;
+pub use peer::{Peer, peer};
+pub use proc::{Stat, cmdline, environ_var};
+pub use setup::{
+    become_subreaper, die_with_parent, ignore_broken_pipes, is_subreaper, original_nofile_limit,
+    raise_nofile_limit,
+};
+pub use signals::{Received, Signals};
+pub use spawn::{Credentials, Limit, Spawn, SpawnError, Spawned, Stage, Stdio, environment};
+pub use spawner::Spawner;
+pub use tree::{Killed, Origin, Snapshot, freeze_and_kill, origin};
+pub use wait::{Exit, Orphans, exit_of, is_dead, reap_orphan, wait_leader};

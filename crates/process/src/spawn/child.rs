@@ -1,0 +1,285 @@
+//! The child between clone and exec, in its parent's memory.
+//!
+//! The parent's other threads run on meanwhile and may hold any lock, the allocator's too. So nothing here allocates,
+//! locks, panics or unwinds: it reads what the parent prepared, makes system calls, and writes one report. Calls that
+//! the C library would spread over all threads of the parent (changing user) are made raw.
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::os::fd::RawFd;
+use std::ptr;
+use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
+
+use nix::errno::Errno;
+use nix::unistd::Pid;
+
+use super::{Credentials, Limit, Stage};
+
+/// All that the child needs, prepared and kept by the parent, which stands still meanwhile.
+pub(super) struct Orders<'a> {
+    pub(super) candidates: &'a [*const c_char],
+    /// Ends with a null pointer, as `envp` does.
+    pub(super) argv: &'a [*const c_char],
+    pub(super) envp: &'a [*const c_char],
+    pub(super) cwd: &'a CStr,
+    /// What becomes descriptors 0, 1 and 2; `None` leaves the parent's.
+    pub(super) sources: [Option<RawFd>; 3],
+    pub(super) close: Close,
+    pub(super) session: bool,
+    pub(super) limits: &'a [Limit],
+    pub(super) nice: Option<i32>,
+    pub(super) credentials: Option<&'a Credentials>,
+    pub(super) umask: Option<u32>,
+    pub(super) parent_death: Option<i32>,
+    pub(super) parent: Pid,
+    /// A pidfd of the parent, closed on exec, where `getppid` can not tell.
+    pub(super) lifeline: Option<RawFd>,
+    pub(super) report: Report,
+}
+
+/// How the descriptors above 2 are closed.
+#[derive(Clone, Copy)]
+pub(super) enum Close {
+    /// The child shares its parent's descriptors until it takes a copy of those it needs.
+    Range,
+    /// The child has a copy of all, up to this one.
+    Each { last: RawFd },
+}
+
+/// The child's last words. Nothing written: it executed, or was killed before it could.
+#[derive(Default)]
+pub(super) struct Report {
+    stage: AtomicU8,
+    errno: AtomicI32,
+    index: AtomicI32,
+}
+
+impl Report {
+    /// The stage that failed, why, and which one of several was meant.
+    pub(super) fn read(&self) -> Option<(Stage, Errno, Option<usize>)> {
+        // Relaxed: VFORK lets the parent go on only after the child is gone, which orders everything.
+        let stage = Stage::from_number(self.stage.load(Ordering::Relaxed))?;
+        let errno = Errno::from_raw(self.errno.load(Ordering::Relaxed));
+        Some((stage, errno, usize::try_from(self.index.load(Ordering::Relaxed)).ok()))
+    }
+
+    fn write(&self, failure: Failure) {
+        self.errno.store(failure.errno, Ordering::Relaxed);
+        self.index.store(failure.index, Ordering::Relaxed);
+        self.stage.store(failure.stage as u8, Ordering::Relaxed);
+    }
+}
+
+struct Failure {
+    stage: Stage,
+    errno: c_int,
+    /// −1: none of several.
+    index: c_int,
+}
+
+/// Turns the kernel's answer into a step's result.
+fn done(stage: Stage, index: c_int, answer: i64) -> Result<(), Failure> {
+    if answer < 0 { Err(Failure { stage, errno: Errno::last_raw(), index }) } else { Ok(()) }
+}
+
+/// The entry of the child; `orders` points to the parent's [`Orders`].
+pub(super) extern "C" fn run(orders: *mut c_void) -> c_int {
+    // SAFETY: `clone_into` passes a live `Orders` and can not go on while we are here; we only read it, and write to
+    // atomics in it.
+    let orders = unsafe { &*orders.cast_const().cast::<Orders>() };
+    let Err(failure) = follow(orders);
+    orders.report.write(failure);
+    // SAFETY: ends this process only, without running anything of the parent's.
+    unsafe { libc::_exit(127) }
+}
+
+fn follow(orders: &Orders) -> Result<std::convert::Infallible, Failure> {
+    default_signals();
+    // Descriptors before limits, which might leave no room for moving them.
+    place_descriptors(orders)?;
+    if orders.session {
+        // SAFETY: no arguments.
+        done(Stage::Session, -1, unsafe { libc::setsid() }.into())?;
+    }
+    // Limits and niceness before the user changes, who might not be allowed to set them.
+    let mut index = 0;
+    for limit in orders.limits {
+        let wanted =
+            libc::rlimit { rlim_cur: limit.soft as libc::rlim_t, rlim_max: limit.hard as libc::rlim_t };
+        // SAFETY: one rlimit of ours is read.
+        done(Stage::Limit, index, unsafe { libc::setrlimit(limit.resource as _, &raw const wanted) }.into())?;
+        index = index.wrapping_add(1);
+    }
+    if let Some(nice) = orders.nice {
+        // SAFETY: integers only; 0 is this process.
+        done(Stage::Nice, -1, unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }.into())?;
+    }
+    if let Some(credentials) = orders.credentials {
+        become_user(credentials)?;
+    }
+    if let Some(mask) = orders.umask {
+        // SAFETY: an integer only; it can not fail.
+        unsafe { libc::umask(mask as libc::mode_t) };
+    }
+    // As its own user, who must be allowed to be there.
+    // SAFETY: a C string that the parent keeps.
+    done(Stage::Chdir, -1, unsafe { libc::chdir(orders.cwd.as_ptr()) }.into())?;
+    // After the change of user, which makes the kernel forget it.
+    if let Some(signal) = orders.parent_death {
+        die_with(orders, signal)?;
+    }
+    unblock_signals();
+    execute(orders)
+}
+
+/// Puts every signal at its default, so that nothing is ignored after exec and no handler runs here once unblocked.
+///
+/// Only this process changes: clone was told to share memory, not signal handlers.
+fn default_signals() {
+    /// `struct sigaction` as the kernel has it: handler, flags, restorer, mask; zeroes are the default.
+    #[repr(C)]
+    struct Action([usize; 3], u64);
+    let default = Action([libc::SIG_DFL, 0, 0], 0);
+    let mut signal = 1;
+    while signal <= 64 {
+        // Raw, because the C library refuses the two signals it uses itself. KILL and STOP are refused, rightly.
+        // SAFETY: one kernel sigaction of ours is read; a null pointer asks for no old one; 8 is a mask's size.
+        unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, &raw const default, ptr::null_mut::<Action>(), 8)
+        };
+        signal += 1;
+    }
+}
+
+fn unblock_signals() {
+    let none = 0u64;
+    // SAFETY: 8 bytes of ours are read, and the size says 8.
+    unsafe {
+        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const none, ptr::null_mut::<u64>(), 8)
+    };
+}
+
+fn place_descriptors(orders: &Orders) -> Result<(), Failure> {
+    if let Close::Range = orders.close {
+        unshare_descriptors(orders)?;
+    }
+    let mut sources = [0, 1, 2];
+    for (index, (slot, source)) in (0..).zip(sources.iter_mut().zip(orders.sources)) {
+        *slot = source.unwrap_or(index);
+        // One that is to move within 0, 1 and 2 must be out of the way before its place is taken.
+        if *slot <= 2 && *slot != index {
+            // SAFETY: integers only, in our own table of descriptors.
+            *slot = unsafe { libc::fcntl(*slot, libc::F_DUPFD_CLOEXEC, 3) };
+            done(Stage::Stdio, index, (*slot).into())?;
+        }
+    }
+    for (index, source) in (0..).zip(sources) {
+        // dup2 onto itself would leave it to be closed by exec.
+        // SAFETY: integers only, in our own table of descriptors.
+        let answer = unsafe {
+            if source == index { libc::fcntl(index, libc::F_SETFD, 0) } else { libc::dup2(source, index) }
+        };
+        done(Stage::Stdio, index, answer.into())?;
+    }
+    close_others(orders)
+}
+
+/// Leaves the parent's table of descriptors for a copy that ends with the last one needed.
+fn unshare_descriptors(orders: &Orders) -> Result<(), Failure> {
+    let mut last = orders.lifeline.unwrap_or(2).max(2);
+    for source in orders.sources.into_iter().flatten() {
+        last = last.max(source);
+    }
+    close_range(last.wrapping_add(1), RawFd::MAX, libc::CLOSE_RANGE_UNSHARE)
+}
+
+fn close_others(orders: &Orders) -> Result<(), Failure> {
+    match (orders.close, orders.lifeline) {
+        (Close::Range, None) => close_range(3, RawFd::MAX, 0),
+        // The lifeline is needed a little longer; exec closes it.
+        (Close::Range, Some(kept)) => {
+            close_range(3, kept.wrapping_sub(1), 0)?;
+            close_range(kept.wrapping_add(1), RawFd::MAX, 0)
+        }
+        (Close::Each { last }, kept) => {
+            let mut fd = 3;
+            while fd <= last {
+                if Some(fd) != kept {
+                    // SAFETY: in our own table, where nobody expects this descriptor to stay.
+                    unsafe { libc::close(fd) };
+                }
+                fd = fd.wrapping_add(1);
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Closes these, first and last included; an empty range is nothing to do.
+fn close_range(first: RawFd, last: RawFd, flags: libc::c_uint) -> Result<(), Failure> {
+    if first > last {
+        return Ok(());
+    }
+    // SAFETY: integers only. Either the flags say to leave the shared table first, or that was done before.
+    done(Stage::Stdio, -1, unsafe { libc::syscall(libc::SYS_close_range, first, last, flags) })
+}
+
+fn become_user(credentials: &Credentials) -> Result<(), Failure> {
+    let step = |answer| done(Stage::Credentials, -1, answer);
+    if let Some(groups) = &credentials.groups {
+        // SAFETY: the pointer and count of one slice that the parent keeps.
+        step(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;
+    }
+    let (uid, gid) = (credentials.uid, credentials.gid);
+    // SAFETY: integers only; raw, so that the parent's threads stay what they are.
+    step(unsafe { libc::syscall(libc::SYS_setresgid, gid, gid, gid) })?;
+    // SAFETY: as above.
+    step(unsafe { libc::syscall(libc::SYS_setresuid, uid, uid, uid) })
+}
+
+/// Asks for a signal at the parent's death, and sends it at once if that has already happened.
+///
+/// If the parent died before the asking, the kernel has already given us another parent, of another process; `getppid`
+/// says so and the signal is ours to send. If it dies after, the kernel sends it. A thread of the parent's that takes
+/// over from the spawning thread is a parent like it: the kernel asks again when that one dies.
+fn die_with(orders: &Orders, signal: c_int) -> Result<(), Failure> {
+    // SAFETY: integers only.
+    done(Stage::ParentDeath, -1, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) }.into())?;
+    // SAFETY: no arguments.
+    let parent = unsafe { libc::getppid() };
+    let lives = match orders.lifeline {
+        Some(lifeline) if parent == 0 => {
+            let mut poll = libc::pollfd { fd: lifeline, events: libc::POLLIN, revents: 0 };
+            // SAFETY: one pollfd on our stack, and the count says one.
+            unsafe { libc::poll(&raw mut poll, 1, 0) == 0 }
+        }
+        _ => parent == orders.parent.as_raw(),
+    };
+    if !lives {
+        // SAFETY: a signal to this process only; it stays pending until signals are unblocked.
+        unsafe { libc::kill(libc::getpid(), signal) };
+    }
+    Ok(())
+}
+
+/// Tries each candidate; returns only with what hindered the most promising one.
+fn execute(orders: &Orders) -> Result<std::convert::Infallible, Failure> {
+    let mut worst = Failure { stage: Stage::Exec, errno: libc::ENOENT, index: -1 };
+    for (index, &path) in (0..).zip(orders.candidates) {
+        // SAFETY: a C string, and two arrays of C strings that end with a null pointer, all kept by the parent.
+        unsafe { libc::execve(path, orders.argv.as_ptr(), orders.envp.as_ptr()) };
+        let errno = Errno::last_raw();
+        let failure = Failure { stage: Stage::Exec, errno, index };
+        match errno {
+            // A file that is there has an interpreter that is not.
+            // SAFETY: the same C string.
+            libc::ENOENT if unsafe { libc::access(path, libc::F_OK) } == 0 => worst = failure,
+            // Another folder may have it, and this one not even be a folder.
+            libc::ENOENT | libc::ENOTDIR if orders.candidates.len() > 1 => {}
+            libc::ENOENT => {}
+            // Another folder may have one that may be executed; if none has, this is what to tell.
+            libc::EACCES => worst = failure,
+            _ => return Err(failure),
+        }
+    }
+    Err(worst)
+}

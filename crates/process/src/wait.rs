@@ -1,0 +1,182 @@
+//! How processes end, and how that is learned without ever taking another's exit.
+
+use std::fmt;
+use std::io;
+use std::mem;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use nix::unistd::Pid;
+
+use crate::descriptors::poll_now;
+use crate::signal;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Exit {
+    /// It called `exit` with this code, 0 to 255.
+    Code(i32),
+    /// A signal ended it.
+    Signal {
+        /// The signal's number.
+        signal: i32,
+        /// Whether the kernel wrote a core dump.
+        core_dumped: bool,
+    },
+}
+
+impl Exit {
+    /// Whether this is `Code(0)`.
+    pub fn success(self) -> bool {
+        self == Self::Code(0)
+    }
+
+    /// Reads the integer that `wait` and the kernel's exit records use.
+    ///
+    /// ```
+    /// use process::Exit;
+    ///
+    /// assert_eq!(Exit::from_status(3 << 8), Exit::Code(3));
+    /// assert_eq!(Exit::from_status(9), Exit::Signal { signal: 9, core_dumped: false });
+    /// ```
+    pub fn from_status(status: i32) -> Self {
+        match status & 0x7f {
+            0 => Self::Code((status >> 8) & 0xff),
+            signal => Self::Signal { signal, core_dumped: status & 0x80 != 0 },
+        }
+    }
+
+    fn from_siginfo(info: &libc::siginfo_t) -> Self {
+        // SAFETY: `info` was filled by a waitid that found an ended child, so it is of the SIGCHLD kind.
+        let status = unsafe { info.si_status() };
+        match info.si_code {
+            libc::CLD_EXITED => Self::Code(status),
+            code => Self::Signal { signal: status, core_dumped: code == libc::CLD_DUMPED },
+        }
+    }
+}
+
+/// `exit code 3`, `signal 9 (KILL)`, `signal 11 (SEGV, core dumped)`.
+impl fmt::Display for Exit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Code(code) => write!(f, "exit code {code}"),
+            Self::Signal { signal, core_dumped } => {
+                let dumped = if core_dumped { ", core dumped" } else { "" };
+                write!(f, "signal {signal} ({}{dumped})", signal::name(signal))
+            }
+        }
+    }
+}
+
+/// What the main thread knows of adopted orphans.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Orphans {
+    /// None exists, alive or dead.
+    None,
+    /// Some live and none is dead: a [`Snapshot`](crate::Snapshot) finds them below this process.
+    Living,
+    /// This one had ended and is now forgotten by the kernel; its pid may be used again.
+    Reaped(Pid, Exit),
+}
+
+/// Reaps one dead orphan that this process has adopted. Call it until it does not say [`Orphans::Reaped`].
+///
+/// Costs one system call. Leaders are never touched, because they are children of the spawner threads
+/// (see the [crate's documentation](crate)).
+///
+/// # Panics
+///
+/// In debug builds when called from another thread than the main one, whose children are no orphans.
+pub fn reap_orphan() -> Orphans {
+    debug_assert_eq!(nix::unistd::gettid(), Pid::this(), "orphans are children of the main thread");
+    match wait(libc::P_ALL, 0, libc::__WNOTHREAD) {
+        Ok(Some((pid, exit))) => Orphans::Reaped(pid, exit),
+        Ok(None) => Orphans::Living,
+        // ECHILD; nothing else can come from a wait with these arguments.
+        Err(_) => Orphans::None,
+    }
+}
+
+/// Takes the exit of a child, if it has ended: the child is then reaped and its pid may be used again.
+///
+/// `Ok(None)` while it lives. Works from any thread of the process that spawned it, and never waits.
+///
+/// # Errors
+///
+/// `ECHILD` when it is no child of this process or its exit was already taken.
+pub fn wait_leader(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
+    Ok(wait(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, 0)?.map(|(_, exit)| exit))
+}
+
+fn wait(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> io::Result<Option<(Pid, Exit)>> {
+    // nix's wait would lose the exit of a child that a real-time signal ended: it has no name for those.
+    loop {
+        // SAFETY: siginfo_t is plain data for which zeroes are a value.
+        let mut info: libc::siginfo_t = unsafe { mem::zeroed() };
+        let options = libc::WEXITED | libc::WNOHANG | libc::__WALL | flags;
+        // SAFETY: the kernel writes one siginfo_t, and `info` is one.
+        if unsafe { libc::waitid(kind, id, &raw mut info, options) } == 0 {
+            // SAFETY: either zeroed by us (pid 0: nobody has ended) or filled in by the kernel for an ended child.
+            let pid = Pid::from_raw(unsafe { info.si_pid() });
+            return Ok((pid.as_raw() != 0).then(|| (pid, Exit::from_siginfo(&info))));
+        }
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
+        }
+    }
+}
+
+/// Whether the whole process (every thread of it) has ended, reaped or not.
+pub fn is_dead(pidfd: BorrowedFd) -> bool {
+    poll_now(pidfd) != 0
+}
+
+/// How a process that need not be our child has ended.
+///
+/// `None` while it lives, while its parent has not reaped it yet (the descriptor then polls `POLLIN` without
+/// `POLLHUP`), and where the kernel can not say (before Linux 6.15). The pidfd must have been opened before the process
+/// was reaped.
+pub fn exit_of(pidfd: BorrowedFd) -> Option<Exit> {
+    let info = PidfdInfo::ask(pidfd, PidfdInfo::EXIT)?;
+    (info.mask & PidfdInfo::EXIT != 0).then(|| Exit::from_status(info.exit_code))
+}
+
+/// Whether this kernel keeps exits for [`exit_of`].
+///
+/// Only an ended process shows it, so short of ending one the version has to tell; that the request is known at all
+/// (6.13, and no sandbox forbids it) is asked.
+pub(crate) fn records_exits(living: BorrowedFd, kernel_release: &str) -> bool {
+    let mut numbers = kernel_release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let version = (numbers.next(), numbers.next());
+    let (Some(Ok(major)), Some(Ok(minor))) = version else { return false };
+    (major, minor) >= (6, 15) && PidfdInfo::ask(living, 0).is_some()
+}
+
+/// `struct pidfd_info` of `linux/pidfd.h` in its first size, which holds all that is asked for here.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    pid: u32,
+    tgid: u32,
+    ppid: u32,
+    credentials: [u32; 8],
+    exit_code: i32,
+}
+
+impl PidfdInfo {
+    const EXIT: u64 = 1 << 3;
+    // _IOWR(0xFF, 11, struct pidfd_info)
+    const GET: libc::c_ulong = 0xC000_0000 | (size_of::<Self>() as libc::c_ulong) << 16 | 0xFF << 8 | 11;
+
+    fn ask(pidfd: BorrowedFd, mask: u64) -> Option<Self> {
+        let mut info = Self { mask, ..Self::default() };
+        // SAFETY: the request's number carries the size of `Self`, so the kernel writes no more than that.
+        let answer = unsafe { libc::ioctl(pidfd.as_raw_fd(), Self::GET as _, &raw mut info) };
+        (answer == 0).then_some(info)
+    }
+}
+
+const _: () = assert!(size_of::<PidfdInfo>() == 64);
