@@ -150,3 +150,106 @@ fn schema(shape: Shape) -> Value {
         Shape::Anything => json!({"type": "object"}),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::*;
+    use crate::api::*;
+    use crate::endpoints::endpoint;
+
+    /// The members that the list gives to the object of that name.
+    fn members(name: &str) -> Vec<&'static str> {
+        let (.., fields) = OBJECTS.iter().find(|(object, ..)| *object == name).expect(name);
+        fields.iter().map(|field| field.name).collect()
+    }
+
+    fn keys(value: impl Serialize) -> Vec<String> {
+        let value = serde_json::to_value(value).expect("a report is JSON");
+        value.as_object().expect("a report is an object").keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_objects_that_are_described_are_those_that_are_sent() {
+        let instance = InstanceStatus {
+            worker: "a".into(),
+            instance: 0,
+            launch: None,
+            state: "running".into(),
+            pid: None,
+            ppid: None,
+            uptime_s: None,
+            restarts: 0,
+            exit: None,
+            policy: "wait".into(),
+            why: None,
+        };
+        let status = Status { name: "n".into(), pid: 1, config: None, workers: vec![] };
+        let row = ProcessRow {
+            pid: 1,
+            ppid: 0,
+            worker: None,
+            instance: None,
+            launch: None,
+            depth: 0,
+            command: String::new(),
+        };
+        let queue = QueueStatus {
+            queue: "q".into(),
+            capacity: None,
+            len: 0,
+            in_flight: 0,
+            closed: false,
+            puts: 0,
+            gets: 0,
+            redelivered: 0,
+            dead: 0,
+        };
+        let handle = QueueHandle { queue: "q".into(), path: "/".into(), dead_letter: None };
+        let join = Join { server: "s".into(), nonce: "0".into(), abi: 1 };
+        let error = ApiError::new(ErrorCode::Usage, "no");
+        assert_eq!(keys(instance), members("InstanceStatus"));
+        assert_eq!(keys(status), members("Status"));
+        assert_eq!(keys(row), members("ProcessRow"));
+        assert_eq!(keys(queue), members("QueueStatus"));
+        assert_eq!(keys(handle), members("QueueHandle"));
+        assert_eq!(keys(Acted { instances: vec![] }), members("Acted"));
+        assert_eq!(keys(Killed { pids: vec![], signal: 9 }), members("Killed"));
+        assert_eq!(keys(Waited { exit: None, state: None }), members("Waited"));
+        assert_eq!(keys(join), members("Join"));
+        assert_eq!(keys(&error), members("ApiError"));
+        assert_eq!(keys(ErrorBody { error }), members("ErrorBody"));
+    }
+
+    #[test]
+    fn the_bodies_that_are_described_are_those_that_are_sent() {
+        let whom = Who::Pid(1);
+        let workers = vec!["a".to_owned()];
+        let sent = [
+            (Name::Start, Request::Start { workers, wait: true }),
+            (
+                Name::Kill,
+                Request::Kill { whom: whom.clone(), signal: 9, tree: true, grace_ms: None, foreign: true },
+            ),
+            (Name::Wait, Request::Wait { whom, timeout_ms: None }),
+            (Name::Shutdown, Request::Shutdown { now: true }),
+        ];
+        for (name, request) in sent {
+            let body: Value = serde_json::from_slice(&request.to_http().body).expect("a body is JSON");
+            let Body::Object(fields) = endpoint(name).body else { panic!("{name:?} has members") };
+            assert_eq!(keys(body), fields.iter().map(|field| field.name).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = openapi();
+        let text = document.to_string();
+        for reference in text.split("#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().expect("split gives at least one");
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+        assert_eq!(document["paths"].as_object().map(Map::len), Some(ENDPOINTS.len()));
+    }
+}
