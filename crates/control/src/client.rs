@@ -1,0 +1,325 @@
+//! The client: one request after another over one connection, blocking, and quick to start.
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use serde::de::DeserializeOwned;
+
+use crate::api::{ApiError, ErrorBody, Request};
+use crate::locate::with_short_path;
+use crate::route::HttpRequest;
+
+/// A connection to a running supervisor.
+///
+/// See [`crate::Server`] for an example.
+#[derive(Debug)]
+pub struct Client {
+    socket: PathBuf,
+    stream: UnixStream,
+    timeout: Option<Duration>,
+    /// Whether the server still listens to this connection after the last answer.
+    kept: bool,
+}
+
+/// Why a call came to nothing.
+#[derive(Debug)]
+pub enum ClientError {
+    /// Nobody answers: there is no supervisor, or it went away before it answered.
+    Unreachable(io::Error),
+    /// The supervisor refused.
+    Refused(ApiError),
+    /// What answers does not speak the API.
+    Broken(String),
+    /// There was no answer within the timeout.
+    TimedOut,
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ClientError::Unreachable(error) => write!(f, "no supervisor answers: {error}"),
+            ClientError::Refused(error) => f.write_str(&error.message),
+            ClientError::Broken(why) => write!(f, "the answer makes no sense: {why}"),
+            ClientError::TimedOut => f.write_str("no answer in time"),
+        }
+    }
+}
+
+impl std::error::Error for ClientError {}
+
+/// The longest answer that is read; a thousand workers take a third of a megabyte.
+const ANSWER_BYTES: usize = 64 * 1024 * 1024;
+
+/// The longest head of an answer.
+const HEAD_BYTES: usize = 64 * 1024;
+
+impl Client {
+    /// Connects to the socket at `socket`, however long its path is.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] when nobody listens there.
+    pub fn connect(socket: impl AsRef<Path>) -> Result<Client, ClientError> {
+        let socket = socket.as_ref().to_owned();
+        let stream = open(&socket).map_err(ClientError::Unreachable)?;
+        Ok(Client { socket, stream, timeout: None, kept: true })
+    }
+
+    /// From now on a call that takes longer than this is given up with [`ClientError::TimedOut`]; `None`: never.
+    pub fn set_timeout(&mut self, timeout: Option<Duration>) {
+        self.timeout = timeout;
+    }
+
+    /// Asks, and waits for the answer. Where there is nothing to tell, `T` is `()`.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] at once when the supervisor dies meanwhile; see the variants for the others.
+    pub fn call<T: DeserializeOwned>(&mut self, request: &Request) -> Result<T, ClientError> {
+        let body = self.exchange(&request.to_http())?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
+    }
+
+    /// Returns when the supervisor has gone away, and not before; for a thread of its own.
+    pub fn outlast(mut self) {
+        // Whatever comes back, an answer or an error, comes because it goes away.
+        self.timeout = None;
+        let _ = self.exchange(&HttpRequest::presence());
+    }
+
+    fn exchange(&mut self, http: &HttpRequest) -> Result<Vec<u8>, ClientError> {
+        if !self.is_fresh() {
+            self.stream = open(&self.socket).map_err(ClientError::Unreachable)?;
+        }
+        // Anything that goes wrong leaves the connection in the middle of something.
+        self.kept = false;
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let mut wire = Wire { stream: &self.stream, deadline, buffer: Vec::new(), start: 0 };
+        wire.send(http)?;
+        let head = wire.head()?;
+        let body = wire.body(&head)?;
+        self.kept = head.keep;
+        if (200..300).contains(&head.status) {
+            return Ok(body);
+        }
+        match serde_json::from_slice::<ErrorBody>(&body) {
+            Ok(ErrorBody { error }) => Err(ClientError::Refused(error)),
+            Err(_) => Err(ClientError::Broken(format!("HTTP status {} without an error", head.status))),
+        }
+    }
+
+    /// Whether the connection can take another request: servers close the idle ones.
+    fn is_fresh(&self) -> bool {
+        if !self.kept || self.stream.set_nonblocking(true).is_err() {
+            return false;
+        }
+        let quiet =
+            matches!((&self.stream).read(&mut [0]), Err(error) if error.kind() == io::ErrorKind::WouldBlock);
+        quiet && self.stream.set_nonblocking(false).is_ok()
+    }
+}
+
+fn open(socket: &Path) -> io::Result<UnixStream> {
+    with_short_path(socket, |path| UnixStream::connect(path))
+}
+
+struct Head {
+    status: u16,
+    length: Length,
+    keep: bool,
+}
+
+enum Length {
+    Bytes(usize),
+    Chunked,
+    UntilTheEnd,
+}
+
+/// One exchange on a stream.
+struct Wire<'s> {
+    stream: &'s UnixStream,
+    deadline: Option<Instant>,
+    buffer: Vec<u8>,
+    /// What stands before it in the buffer was used.
+    start: usize,
+}
+
+impl Wire<'_> {
+    fn send(&mut self, http: &HttpRequest) -> Result<(), ClientError> {
+        let mut bytes =
+            format!("{} {} HTTP/1.1\r\nHost: supervisor\r\n", http.method, http.target).into_bytes();
+        if http.method != "GET" {
+            let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", http.body.len());
+            bytes.extend_from_slice(head.as_bytes());
+        }
+        bytes.extend_from_slice(b"\r\n");
+        bytes.extend_from_slice(&http.body);
+        let left = self.left()?;
+        self.stream.set_write_timeout(left).map_err(ClientError::Unreachable)?;
+        match (&*self.stream).write_all(&bytes) {
+            Ok(()) => Ok(()),
+            Err(error) if is_timeout(&error) => Err(ClientError::TimedOut),
+            // A server that refuses early (too long, not allowed) has answered before it hung up.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+            Err(error) => Err(ClientError::Unreachable(error)),
+        }
+    }
+
+    fn head(&mut self) -> Result<Head, ClientError> {
+        loop {
+            let unread = &self.buffer[self.start..];
+            let mut headers = [httparse::EMPTY_HEADER; 64];
+            let mut response = httparse::Response::new(&mut headers);
+            let parsed = response.parse(unread).map_err(|error| ClientError::Broken(error.to_string()))?;
+            if let httparse::Status::Complete(length) = parsed {
+                let head = Head::of(&response)?;
+                self.start += length;
+                // 100 Continue and its like announce the answer.
+                if head.status >= 200 {
+                    return Ok(head);
+                }
+                continue;
+            }
+            if unread.len() > HEAD_BYTES {
+                return Err(ClientError::Broken("its head has no end".to_owned()));
+            }
+            if !self.more()? {
+                return Err(ClientError::Unreachable(io::ErrorKind::UnexpectedEof.into()));
+            }
+        }
+    }
+
+    fn body(&mut self, head: &Head) -> Result<Vec<u8>, ClientError> {
+        match head.length {
+            Length::Bytes(length) => self.take(length),
+            Length::Chunked => self.chunks(),
+            Length::UntilTheEnd => {
+                while self.more()? {}
+                Ok(self.buffer.split_off(self.start))
+            }
+        }
+    }
+
+    fn chunks(&mut self) -> Result<Vec<u8>, ClientError> {
+        let mut body = Vec::new();
+        loop {
+            let line = self.line()?;
+            let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+            let length = std::str::from_utf8(digits)
+                .ok()
+                .and_then(|digits| usize::from_str_radix(digits, 16).ok())
+                .ok_or_else(|| ClientError::Broken("a chunk without a length".to_owned()))?;
+            if length == 0 {
+                // Trailers, then an empty line.
+                while !self.line()?.is_empty() {}
+                return Ok(body);
+            }
+            if body.len().saturating_add(length) > ANSWER_BYTES {
+                return Err(too_long());
+            }
+            body.extend_from_slice(&self.take(length)?);
+            if !self.line()?.is_empty() {
+                return Err(ClientError::Broken("a chunk longer than it says".to_owned()));
+            }
+        }
+    }
+
+    fn take(&mut self, length: usize) -> Result<Vec<u8>, ClientError> {
+        if length > ANSWER_BYTES {
+            return Err(too_long());
+        }
+        while self.buffer.len() - self.start < length {
+            self.more_of_the_body()?;
+        }
+        let taken = self.buffer[self.start..self.start + length].to_vec();
+        self.start += length;
+        Ok(taken)
+    }
+
+    fn line(&mut self) -> Result<Vec<u8>, ClientError> {
+        loop {
+            let unread = &self.buffer[self.start..];
+            if let Some(end) = unread.windows(2).position(|pair| pair == b"\r\n") {
+                let line = unread[..end].to_vec();
+                self.start += end + 2;
+                return Ok(line);
+            }
+            if unread.len() > HEAD_BYTES {
+                return Err(ClientError::Broken("a line of it has no end".to_owned()));
+            }
+            self.more_of_the_body()?;
+        }
+    }
+
+    fn more_of_the_body(&mut self) -> Result<(), ClientError> {
+        if self.more()? {
+            return Ok(());
+        }
+        Err(ClientError::Unreachable(io::ErrorKind::UnexpectedEof.into()))
+    }
+
+    /// Reads what has come; `false` at the end.
+    fn more(&mut self) -> Result<bool, ClientError> {
+        if self.buffer.len() - self.start > ANSWER_BYTES + HEAD_BYTES {
+            return Err(too_long());
+        }
+        let left = self.left()?;
+        self.stream.set_read_timeout(left).map_err(ClientError::Unreachable)?;
+        let mut piece = [0; 16 * 1024];
+        loop {
+            match (&*self.stream).read(&mut piece) {
+                Ok(length) => {
+                    self.buffer.extend_from_slice(&piece[..length]);
+                    return Ok(length > 0);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_timeout(&error) => return Err(ClientError::TimedOut),
+                Err(error) => return Err(ClientError::Unreachable(error)),
+            }
+        }
+    }
+
+    /// What is left until the deadline; never zero, which would mean for ever.
+    fn left(&self) -> Result<Option<Duration>, ClientError> {
+        let Some(deadline) = self.deadline else {
+            return Ok(None);
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() { Err(ClientError::TimedOut) } else { Ok(Some(left)) }
+    }
+}
+
+impl Head {
+    fn of(response: &httparse::Response<'_, '_>) -> Result<Head, ClientError> {
+        let status = response.code.unwrap_or(0);
+        let mut length = Length::UntilTheEnd;
+        let mut keep = response.version == Some(1);
+        for header in response.headers.iter() {
+            let value = header.value.trim_ascii();
+            if header.name.eq_ignore_ascii_case("content-length") && !matches!(length, Length::Chunked) {
+                let bytes = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
+                let bytes =
+                    bytes.ok_or_else(|| ClientError::Broken("its length is not a number".to_owned()))?;
+                length = Length::Bytes(bytes);
+            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
+                length = Length::Chunked;
+            } else if header.name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case(b"close") {
+                keep = false;
+            }
+        }
+        if status < 200 || status == 204 || status == 304 {
+            length = Length::Bytes(0);
+        }
+        keep &= !matches!(length, Length::UntilTheEnd);
+        Ok(Head { status, length, keep })
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+fn too_long() -> ClientError {
+    ClientError::Broken(format!("it is longer than {ANSWER_BYTES} bytes"))
+}

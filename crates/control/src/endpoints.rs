@@ -1,0 +1,317 @@
+//! Every endpoint of the control API, once: what the router matches and what the description is made of.
+
+/// Which endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Status,
+    Ps,
+    Start,
+    Stop,
+    Restart,
+    Kill,
+    Wait,
+    Shutdown,
+    Queues,
+    QueueHandle,
+    QueueClose,
+    Join,
+    Tell,
+    Presence,
+    OpenApi,
+}
+
+/// The shape of a value, as far as the description tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Text,
+    Boolean,
+    Integer,
+    Number,
+    Signal,
+    /// One of these words.
+    Word(&'static [&'static str]),
+    /// A schema of its own.
+    Named(&'static str),
+    /// A list of a schema of its own.
+    ListOf(&'static str),
+    Texts,
+    Integers,
+    Nothing,
+    Anything,
+}
+
+/// Whether a field must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Presence {
+    /// It must.
+    Required,
+    /// Its value is null when the fact is absent.
+    Nullable,
+    /// May be left out; means this JSON then.
+    Default(&'static str),
+}
+
+/// One member of an object, or one parameter of a query.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Field {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub presence: Presence,
+    pub about: &'static str,
+}
+
+/// What the body of a request holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Body {
+    None,
+    Object(&'static [Field]),
+    Named(&'static str),
+}
+
+/// One endpoint.
+#[derive(Debug)]
+pub(crate) struct Endpoint {
+    pub name: Name,
+    pub method: &'static str,
+    /// `{queue}` stands for one segment.
+    pub path: &'static str,
+    pub about: &'static str,
+    /// The only parameter its query may have, any number of times.
+    pub query: Option<Field>,
+    pub body: Body,
+    pub answer: Shape,
+}
+
+const fn field(name: &'static str, shape: Shape, presence: Presence, about: &'static str) -> Field {
+    Field { name, shape, presence, about }
+}
+
+const fn get(name: Name, path: &'static str, answer: Shape, about: &'static str) -> Endpoint {
+    Endpoint { name, method: "GET", path, about, query: None, body: Body::None, answer }
+}
+
+const fn post(name: Name, path: &'static str, body: Body, answer: Shape, about: &'static str) -> Endpoint {
+    Endpoint { name, method: "POST", path, about, query: None, body, answer }
+}
+
+use Presence::{Default, Nullable, Required};
+
+const WHOM: Field = field("whom", Shape::Named("Who"), Required, "whom it concerns");
+
+const TARGETS: Body = Body::Object(&[
+    field("workers", Shape::Texts, Required, "NAME or NAME:INSTANCE, at least one"),
+    field("wait", Shape::Boolean, Default("true"), "answer when it is so, not before"),
+]);
+
+/// The one list.
+pub(crate) const ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        query: Some(field(
+            "worker",
+            Shape::Text,
+            Default("null"),
+            "NAME or NAME:INSTANCE; none: all of them",
+        )),
+        ..get(Name::Status, "/v1/status", Shape::Named("Status"), "a row an instance")
+    },
+    get(Name::Ps, "/v1/ps", Shape::ListOf("ProcessRow"), "the process tree, the supervisor first"),
+    post(Name::Start, "/v1/start", TARGETS, Shape::Named("Acted"), "start what is not up"),
+    post(Name::Stop, "/v1/stop", TARGETS, Shape::Named("Acted"), "stop, and stay stopped"),
+    post(Name::Restart, "/v1/restart", TARGETS, Shape::Named("Acted"), "stop, then start anew"),
+    post(
+        Name::Kill,
+        "/v1/kill",
+        Body::Object(&[
+            WHOM,
+            field("signal", Shape::Signal, Default("15"), "a signal's number or name"),
+            field("tree", Shape::Boolean, Default("false"), "also everything below it"),
+            field(
+                "grace_ms",
+                Shape::Integer,
+                Default("null"),
+                "KILL follows after so many milliseconds; the answer comes when it is gone",
+            ),
+            field("foreign", Shape::Boolean, Default("false"), "also a pid outside the run"),
+        ]),
+        Shape::Named("Killed"),
+        "send a signal to a process or a tree of the run",
+    ),
+    post(
+        Name::Wait,
+        "/v1/wait",
+        Body::Object(&[
+            WHOM,
+            field("timeout_ms", Shape::Integer, Default("null"), "give up after so many milliseconds"),
+        ]),
+        Shape::Named("Waited"),
+        "answer when it has ended; a worker: for good",
+    ),
+    post(
+        Name::Shutdown,
+        "/v1/shutdown",
+        Body::Object(&[field("now", Shape::Boolean, Default("false"), "KILL at once, no grace")]),
+        Shape::Nothing,
+        "stop everything, then the supervisor; answered when everything but itself is gone",
+    ),
+    get(Name::Queues, "/v1/queues", Shape::ListOf("QueueStatus"), "a row a queue"),
+    post(
+        Name::QueueHandle,
+        "/v1/queues/{queue}/handle",
+        Body::None,
+        Shape::Named("QueueHandle"),
+        "where the queue's memory is; the caller is watched from then on, and what it holds is given back when it dies",
+    ),
+    post(
+        Name::QueueClose,
+        "/v1/queues/{queue}/close",
+        Body::None,
+        Shape::Nothing,
+        "no more puts; what is in it can still be taken",
+    ),
+    post(Name::Join, "/v1/join", Body::Named("Join"), Shape::Nothing, "a worker asks to meet its supervisor"),
+    post(Name::Tell, "/v1/tell", Body::Named("Tell"), Shape::Nothing, "a worker reports"),
+    get(
+        Name::Presence,
+        "/v1/presence",
+        Shape::Nothing,
+        "answered only when the supervisor goes away: a way to learn of its end at once",
+    ),
+    get(Name::OpenApi, "/v1/openapi.json", Shape::Anything, "this description"),
+];
+
+/// The endpoint of that name.
+pub(crate) fn endpoint(name: Name) -> &'static Endpoint {
+    ENDPOINTS
+        .iter()
+        .find(|endpoint| endpoint.name == name)
+        .expect("the list holds every name; a test holds it to that")
+}
+
+const STATES: Shape =
+    Shape::Word(&["waiting", "starting", "running", "stopping", "backoff", "done", "failed", "stopped"]);
+
+/// The objects of the API: name, what it is, members.
+pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
+    (
+        "Status",
+        "the run and its instances",
+        &[
+            field("name", Shape::Text, Required, "the run's name"),
+            field("pid", Shape::Integer, Required, "the supervisor's pid"),
+            field("config", Shape::Text, Nullable, "the config file, as an absolute path"),
+            field("workers", Shape::ListOf("InstanceStatus"), Required, "a row an instance"),
+        ],
+    ),
+    (
+        "InstanceStatus",
+        "one instance; absent facts are null",
+        &[
+            field("worker", Shape::Text, Required, "the worker's name"),
+            field("instance", Shape::Integer, Required, "its number, from 0"),
+            field("launch", Shape::Integer, Nullable, "its present launch, or its last"),
+            field("state", STATES, Required, "where it stands"),
+            field("pid", Shape::Integer, Nullable, "the process that leads it, while one lives"),
+            field("ppid", Shape::Integer, Nullable, "that process's parent"),
+            field("uptime_s", Shape::Number, Nullable, "how long the present launch has been up"),
+            field("restarts", Shape::Integer, Required, "how many times it was started again"),
+            field("exit", Shape::Named("Exit"), Nullable, "how its last launch ended"),
+            field("policy", Shape::Word(&["wait", "terminate", "daemon"]), Required, "how it parts"),
+            field("why", Shape::Text, Nullable, "why it stands where it stands"),
+        ],
+    ),
+    (
+        "ProcessRow",
+        "a process of the run",
+        &[
+            field("pid", Shape::Integer, Required, "its pid"),
+            field("ppid", Shape::Integer, Required, "its parent"),
+            field("worker", Shape::Text, Nullable, "its worker; null for the supervisor"),
+            field("instance", Shape::Integer, Nullable, "its instance"),
+            field("launch", Shape::Integer, Nullable, "its launch"),
+            field("depth", Shape::Integer, Required, "steps below the supervisor"),
+            field("command", Shape::Text, Required, "its command line"),
+        ],
+    ),
+    (
+        "QueueStatus",
+        "a queue",
+        &[
+            field("queue", Shape::Text, Required, "its name"),
+            field("capacity", Shape::Integer, Nullable, "at most so many messages; null: unbounded"),
+            field("len", Shape::Integer, Required, "messages that wait to be taken"),
+            field("in_flight", Shape::Integer, Required, "messages taken and not yet acknowledged"),
+            field("closed", Shape::Boolean, Required, "whether puts are over"),
+            field("puts", Shape::Integer, Required, "messages put since the start"),
+            field("gets", Shape::Integer, Required, "messages taken since the start"),
+            field("redelivered", Shape::Integer, Required, "messages delivered again"),
+            field("dead", Shape::Integer, Required, "messages given up on"),
+        ],
+    ),
+    (
+        "QueueHandle",
+        "how to open a queue",
+        &[
+            field("queue", Shape::Text, Required, "its name"),
+            field("path", Shape::Text, Required, "its segment"),
+            field("dead_letter", Shape::Named("QueueHandle"), Nullable, "where its dead letters go"),
+        ],
+    ),
+    (
+        "Acted",
+        "what became of each instance",
+        &[field("instances", Shape::ListOf("InstanceStatus"), Required, "a row an instance")],
+    ),
+    (
+        "Killed",
+        "which processes got the signal",
+        &[
+            field("pids", Shape::Integers, Required, "in the order in which they got it"),
+            field("signal", Shape::Integer, Required, "the signal's number"),
+        ],
+    ),
+    (
+        "Waited",
+        "how it ended",
+        &[
+            field("exit", Shape::Named("Exit"), Nullable, "null when nobody could learn how"),
+            field("state", STATES, Nullable, "the instance's state by then; null for a pid"),
+        ],
+    ),
+    (
+        "Join",
+        "how a worker asks to meet its supervisor",
+        &[
+            field("server", Shape::Text, Required, "the one-shot server on which it waits"),
+            field("nonce", Shape::Text, Required, "128 random bits as hexadecimal digits"),
+            field("abi", Shape::Integer, Required, "the version of its wire types"),
+        ],
+    ),
+    (
+        "ApiError",
+        "why a request was refused",
+        &[
+            field(
+                "code",
+                Shape::Word(&[
+                    "failed",
+                    "usage",
+                    "not_found",
+                    "not_running",
+                    "would_block",
+                    "timed_out",
+                    "closed",
+                    "refused",
+                ]),
+                Required,
+                "what kind",
+            ),
+            field("message", Shape::Text, Required, "what, in words"),
+            field("hint", Shape::Text, Nullable, "what to do next"),
+        ],
+    ),
+    (
+        "ErrorBody",
+        "the body of a refusal",
+        &[field("error", Shape::Named("ApiError"), Required, "the error")],
+    ),
+];

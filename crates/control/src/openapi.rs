@@ -1,0 +1,255 @@
+//! The description of the API, made from the list of endpoints.
+
+use serde_json::{Map, Value, json};
+
+use crate::endpoints::{Body, ENDPOINTS, Endpoint, Field, Name, OBJECTS, Presence, Shape};
+
+/// The OpenAPI 3.1 document that describes every endpoint.
+pub fn openapi() -> Value {
+    let mut paths = Map::new();
+    for endpoint in ENDPOINTS {
+        let path = paths.entry(endpoint.path).or_insert_with(|| json!({}));
+        path[endpoint.method.to_ascii_lowercase()] = operation(endpoint);
+    }
+    let mut schemas = Map::new();
+    for (name, about, fields) in OBJECTS {
+        schemas.insert((*name).to_owned(), object(about, fields));
+    }
+    schemas.insert(
+        "Exit".to_owned(),
+        one_of(
+            "how a process ended",
+            &[
+                ("code", "integer", "it exited with this code"),
+                ("signal", "integer", "this signal killed it"),
+            ],
+        ),
+    );
+    schemas.insert(
+        "Who".to_owned(),
+        one_of(
+            "whom it concerns",
+            &[("pid", "integer", "a pid"), ("worker", "string", "NAME or NAME:INSTANCE")],
+        ),
+    );
+    let mut tell = one_of("what a worker reports", &[("status", "string", "what it does, in words")]);
+    let words = json!({"type": "string", "enum": ["ready", "heartbeat"]});
+    tell["oneOf"].as_array_mut().expect("one_of makes a list").push(words);
+    schemas.insert("Tell".to_owned(), tell);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "supervisor control API",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "HTTP/1.1 with JSON over the Unix socket $SUPERVISOR_SOCKET. Every refusal has an ErrorBody.",
+        },
+        "servers": [{"url": "http://supervisor"}],
+        "paths": paths,
+        "components": {"schemas": schemas},
+    })
+}
+
+fn operation(endpoint: &Endpoint) -> Value {
+    let mut parameters = Vec::new();
+    if endpoint.path.contains("{queue}") {
+        parameters.push(json!({
+            "name": "queue", "in": "path", "required": true, "description": "the queue's name",
+            "schema": {"type": "string"},
+        }));
+    }
+    if let Some(field) = endpoint.query {
+        parameters.push(json!({
+            "name": field.name, "in": "query", "required": false, "description": field.about, "explode": true,
+            "schema": {"type": "array", "items": schema(field.shape)},
+        }));
+    }
+    let mut operation = json!({
+        "operationId": operation_id(endpoint.name),
+        "summary": endpoint.about,
+        "responses": {
+            "200": {"description": "it is so", "content": content(schema(endpoint.answer))},
+            "default": {"description": "it was refused", "content": content(reference("ErrorBody"))},
+        },
+    });
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    let body = match endpoint.body {
+        Body::None => None,
+        Body::Object(fields) => Some(object(endpoint.about, fields)),
+        Body::Named(name) => Some(reference(name)),
+    };
+    if let Some(body) = body {
+        operation["requestBody"] = json!({"content": content(body)});
+    }
+    operation
+}
+
+fn operation_id(name: Name) -> String {
+    let mut id = format!("{name:?}");
+    id[..1].make_ascii_lowercase();
+    id
+}
+
+fn content(schema: Value) -> Value {
+    json!({"application/json": {"schema": schema}})
+}
+
+fn reference(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
+}
+
+fn object(about: &str, fields: &[Field]) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for field in fields {
+        let mut value = schema(field.shape);
+        match field.presence {
+            Presence::Required => required.push(field.name),
+            Presence::Nullable => {
+                required.push(field.name);
+                value = json!({"anyOf": [value, {"type": "null"}]});
+            }
+            Presence::Default("null") => value = json!({"anyOf": [value, {"type": "null"}]}),
+            Presence::Default(default) => {
+                value["default"] =
+                    serde_json::from_str(default).expect("the list of endpoints has JSON defaults");
+            }
+        }
+        value["description"] = field.about.into();
+        properties.insert(field.name.to_owned(), value);
+    }
+    json!({"type": "object", "description": about, "properties": properties, "required": required})
+}
+
+fn one_of(about: &str, members: &[(&str, &str, &str)]) -> Value {
+    let variants: Vec<Value> = members
+        .iter()
+        .map(|(name, kind, about)| {
+            let mut properties = Map::new();
+            properties.insert((*name).to_owned(), json!({"type": kind, "description": about}));
+            json!({"type": "object", "properties": properties, "required": [name]})
+        })
+        .collect();
+    json!({"description": about, "oneOf": variants})
+}
+
+fn schema(shape: Shape) -> Value {
+    match shape {
+        Shape::Text => json!({"type": "string"}),
+        Shape::Boolean => json!({"type": "boolean"}),
+        Shape::Integer => json!({"type": "integer"}),
+        Shape::Number => json!({"type": "number"}),
+        Shape::Signal => json!({"type": ["integer", "string"]}),
+        Shape::Word(words) => json!({"type": "string", "enum": words}),
+        Shape::Named(name) => reference(name),
+        Shape::ListOf(name) => json!({"type": "array", "items": reference(name)}),
+        Shape::Texts => json!({"type": "array", "items": {"type": "string"}}),
+        Shape::Integers => json!({"type": "array", "items": {"type": "integer"}}),
+        Shape::Nothing => json!({"type": "null"}),
+        Shape::Anything => json!({"type": "object"}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Serialize;
+
+    use super::*;
+    use crate::api::*;
+    use crate::endpoints::endpoint;
+
+    /// The members that the list gives to the object of that name.
+    fn members(name: &str) -> Vec<&'static str> {
+        let (.., fields) = OBJECTS.iter().find(|(object, ..)| *object == name).expect(name);
+        fields.iter().map(|field| field.name).collect()
+    }
+
+    fn keys(value: impl Serialize) -> Vec<String> {
+        let value = serde_json::to_value(value).expect("a report is JSON");
+        value.as_object().expect("a report is an object").keys().cloned().collect()
+    }
+
+    #[test]
+    fn the_objects_that_are_described_are_those_that_are_sent() {
+        let instance = InstanceStatus {
+            worker: "a".into(),
+            instance: 0,
+            launch: None,
+            state: "running".into(),
+            pid: None,
+            ppid: None,
+            uptime_s: None,
+            restarts: 0,
+            exit: None,
+            policy: "wait".into(),
+            why: None,
+        };
+        let status = Status { name: "n".into(), pid: 1, config: None, workers: vec![] };
+        let row = ProcessRow {
+            pid: 1,
+            ppid: 0,
+            worker: None,
+            instance: None,
+            launch: None,
+            depth: 0,
+            command: String::new(),
+        };
+        let queue = QueueStatus {
+            queue: "q".into(),
+            capacity: None,
+            len: 0,
+            in_flight: 0,
+            closed: false,
+            puts: 0,
+            gets: 0,
+            redelivered: 0,
+            dead: 0,
+        };
+        let handle = QueueHandle { queue: "q".into(), path: "/".into(), dead_letter: None };
+        let join = Join { server: "s".into(), nonce: "0".into(), abi: 1 };
+        let error = ApiError::new(ErrorCode::Usage, "no");
+        assert_eq!(keys(instance), members("InstanceStatus"));
+        assert_eq!(keys(status), members("Status"));
+        assert_eq!(keys(row), members("ProcessRow"));
+        assert_eq!(keys(queue), members("QueueStatus"));
+        assert_eq!(keys(handle), members("QueueHandle"));
+        assert_eq!(keys(Acted { instances: vec![] }), members("Acted"));
+        assert_eq!(keys(Killed { pids: vec![], signal: 9 }), members("Killed"));
+        assert_eq!(keys(Waited { exit: None, state: None }), members("Waited"));
+        assert_eq!(keys(join), members("Join"));
+        assert_eq!(keys(&error), members("ApiError"));
+        assert_eq!(keys(ErrorBody { error }), members("ErrorBody"));
+    }
+
+    #[test]
+    fn the_bodies_that_are_described_are_those_that_are_sent() {
+        let whom = Who::Pid(1);
+        let workers = vec!["a".to_owned()];
+        let sent = [
+            (Name::Start, Request::Start { workers, wait: true }),
+            (
+                Name::Kill,
+                Request::Kill { whom: whom.clone(), signal: 9, tree: true, grace_ms: None, foreign: true },
+            ),
+            (Name::Wait, Request::Wait { whom, timeout_ms: None }),
+            (Name::Shutdown, Request::Shutdown { now: true }),
+        ];
+        for (name, request) in sent {
+            let body: Value = serde_json::from_slice(&request.to_http().body).expect("a body is JSON");
+            let Body::Object(fields) = endpoint(name).body else { panic!("{name:?} has members") };
+            assert_eq!(keys(body), fields.iter().map(|field| field.name).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = openapi();
+        let text = document.to_string();
+        for reference in text.split("#/components/schemas/").skip(1) {
+            let name = reference.split('"').next().expect("split gives at least one");
+            assert!(document["components"]["schemas"][name].is_object(), "{name}");
+        }
+        assert_eq!(document["paths"].as_object().map(Map::len), Some(ENDPOINTS.len()));
+    }
+}

@@ -1,0 +1,398 @@
+//! How a [`Request`] looks in HTTP: one mapping, read in one direction by the client and in the other by the server.
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::api::{ApiError, ErrorCode, Join, Request, Tell, Who};
+use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, endpoint};
+use crate::names;
+
+/// A request as HTTP carries it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HttpRequest {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// The path and, behind a `?`, the query; percent-encoded.
+    pub target: String,
+    /// JSON, or nothing.
+    pub body: Vec<u8>,
+}
+
+/// What an HTTP request asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Asked {
+    /// Something of the supervisor.
+    Request(Request),
+    /// The description of the API.
+    OpenApi,
+    /// To be answered only when the supervisor goes away.
+    Presence,
+}
+
+/// Why an HTTP request is none of the API's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misrouted {
+    /// The HTTP status that says so: 400, 404 or 405.
+    pub status: u16,
+    /// With 405: the methods that the path has, for the `Allow` header.
+    pub allow: Option<String>,
+    /// The error for the body.
+    pub error: ApiError,
+}
+
+impl From<ApiError> for Misrouted {
+    fn from(error: ApiError) -> Misrouted {
+        Misrouted { status: error.code.status(), allow: None, error }
+    }
+}
+
+impl ErrorCode {
+    /// The HTTP status of a refusal of this kind.
+    pub fn status(self) -> u16 {
+        match self {
+            ErrorCode::Usage => 400,
+            ErrorCode::Refused => 403,
+            ErrorCode::NotFound => 404,
+            ErrorCode::WouldBlock => 409,
+            ErrorCode::Closed => 410,
+            ErrorCode::Failed => 500,
+            ErrorCode::NotRunning => 503,
+            ErrorCode::TimedOut => 504,
+        }
+    }
+
+    /// The exit code of the command that was refused so.
+    pub fn exit_code(self) -> u8 {
+        match self {
+            ErrorCode::Failed => 1,
+            ErrorCode::Usage => 2,
+            ErrorCode::NotFound => 4,
+            ErrorCode::NotRunning => 5,
+            ErrorCode::WouldBlock => 6,
+            ErrorCode::TimedOut => 7,
+            ErrorCode::Closed => 8,
+            ErrorCode::Refused => 9,
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Targets {
+    workers: Vec<String>,
+    #[serde(default = "yes")]
+    wait: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kill {
+    whom: Who,
+    #[serde(default = "term", deserialize_with = "signal")]
+    signal: i32,
+    #[serde(default)]
+    tree: bool,
+    #[serde(default)]
+    grace_ms: Option<u64>,
+    #[serde(default)]
+    foreign: bool,
+}
+
+fn term() -> i32 {
+    nix::sys::signal::SIGTERM as i32
+}
+
+fn signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Either {
+        Number(i32),
+        Name(String),
+    }
+    let (number, shown) = match Either::deserialize(deserializer)? {
+        Either::Number(number) => (names::is_signal(number).then_some(number), number.to_string()),
+        Either::Name(name) => (names::signal_number(&name), name),
+    };
+    number.ok_or_else(|| serde::de::Error::custom(format!("no signal is called {shown:?}")))
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wait {
+    whom: Who,
+    #[serde(default)]
+    timeout_ms: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Shutdown {
+    #[serde(default)]
+    now: bool,
+}
+
+impl Request {
+    /// The HTTP request that asks for this.
+    ///
+    /// ```
+    /// use control::api::Request;
+    /// let http = Request::Stop { workers: vec!["reader:0".into()], wait: true }.to_http();
+    /// assert_eq!((http.method, http.target.as_str()), ("POST", "/v1/stop"));
+    /// assert_eq!(http.body, br#"{"workers":["reader:0"],"wait":true}"#);
+    /// ```
+    pub fn to_http(&self) -> HttpRequest {
+        let plain = |name| HttpRequest::to(endpoint(name), "", Vec::new());
+        let targets = |name, workers: &Vec<String>, wait: &bool| {
+            HttpRequest::to(endpoint(name), "", json(&Targets { workers: workers.clone(), wait: *wait }))
+        };
+        match self {
+            Request::Status { workers } => {
+                let mut http = plain(Name::Status);
+                for (nth, worker) in workers.iter().enumerate() {
+                    http.target.push_str(if nth == 0 { "?worker=" } else { "&worker=" });
+                    http.target.push_str(&percent_encoded(worker));
+                }
+                http
+            }
+            Request::Ps => plain(Name::Ps),
+            Request::Start { workers, wait } => targets(Name::Start, workers, wait),
+            Request::Stop { workers, wait } => targets(Name::Stop, workers, wait),
+            Request::Restart { workers, wait } => targets(Name::Restart, workers, wait),
+            Request::Kill { whom, signal, tree, grace_ms, foreign } => {
+                let kill = Kill {
+                    whom: whom.clone(),
+                    signal: *signal,
+                    tree: *tree,
+                    grace_ms: *grace_ms,
+                    foreign: *foreign,
+                };
+                HttpRequest::to(endpoint(Name::Kill), "", json(&kill))
+            }
+            Request::Wait { whom, timeout_ms } => {
+                let wait = Wait { whom: whom.clone(), timeout_ms: *timeout_ms };
+                HttpRequest::to(endpoint(Name::Wait), "", json(&wait))
+            }
+            Request::Shutdown { now } => {
+                HttpRequest::to(endpoint(Name::Shutdown), "", json(&Shutdown { now: *now }))
+            }
+            Request::Queues => plain(Name::Queues),
+            Request::QueueHandle { queue } => HttpRequest::to(endpoint(Name::QueueHandle), queue, Vec::new()),
+            Request::QueueClose { queue } => HttpRequest::to(endpoint(Name::QueueClose), queue, Vec::new()),
+            Request::Join(join) => HttpRequest::to(endpoint(Name::Join), "", json(join)),
+            Request::Tell(tell) => HttpRequest::to(endpoint(Name::Tell), "", json(tell)),
+        }
+    }
+
+    /// The request that this HTTP request asks for: [`Asked::from_http`] without what is not a request.
+    ///
+    /// # Errors
+    /// Those of [`Asked::from_http`]; 404 for the API's description and the presence.
+    pub fn from_http(method: &str, target: &str, body: &[u8]) -> Result<Request, Misrouted> {
+        match Asked::from_http(method, target, body)? {
+            Asked::Request(request) => Ok(request),
+            Asked::OpenApi | Asked::Presence => {
+                Err(ApiError::new(ErrorCode::NotFound, "not a request to the supervisor").into())
+            }
+        }
+    }
+}
+
+impl HttpRequest {
+    fn to(endpoint: &Endpoint, segment: &str, body: Vec<u8>) -> HttpRequest {
+        let target = endpoint.path.replace("{queue}", &percent_encoded(segment));
+        HttpRequest { method: endpoint.method, target, body }
+    }
+
+    /// The request whose answer comes only when the supervisor goes away.
+    pub(crate) fn presence() -> HttpRequest {
+        HttpRequest::to(endpoint(Name::Presence), "", Vec::new())
+    }
+}
+
+impl Asked {
+    /// Reads an HTTP request. `target` is what stands on the request line: path and query, percent-encoded; the
+    /// absolute form (`http://supervisor/v1/status`) is understood too. An empty body means `{}`.
+    ///
+    /// # Errors
+    /// 404 when no endpoint has the path, 405 when it has other methods, 400 when the query, the body or a name in
+    /// them is not what the endpoint wants.
+    pub fn from_http(method: &str, target: &str, body: &[u8]) -> Result<Asked, Misrouted> {
+        let target = origin_form(target);
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let (endpoint, segment) = find(method, path)?;
+        let query = read_query(endpoint, query)?;
+        if endpoint.body == Body::None && !body.trim_ascii().is_empty() && body.trim_ascii() != b"{}" {
+            return Err(usage(format!("{} {} takes no body", endpoint.method, endpoint.path)).into());
+        }
+        let request = match endpoint.name {
+            Name::OpenApi => return Ok(Asked::OpenApi),
+            Name::Presence => return Ok(Asked::Presence),
+            Name::Status => {
+                query.iter().try_for_each(|worker| names::check_target(worker))?;
+                Request::Status { workers: query }
+            }
+            Name::Ps => Request::Ps,
+            Name::Start => {
+                let Targets { workers, wait } = read_targets(body)?;
+                Request::Start { workers, wait }
+            }
+            Name::Stop => {
+                let Targets { workers, wait } = read_targets(body)?;
+                Request::Stop { workers, wait }
+            }
+            Name::Restart => {
+                let Targets { workers, wait } = read_targets(body)?;
+                Request::Restart { workers, wait }
+            }
+            Name::Kill => {
+                let Kill { whom, signal, tree, grace_ms, foreign } = read(body)?;
+                check_whom(&whom)?;
+                Request::Kill { whom, signal, tree, grace_ms, foreign }
+            }
+            Name::Wait => {
+                let Wait { whom, timeout_ms } = read(body)?;
+                check_whom(&whom)?;
+                Request::Wait { whom, timeout_ms }
+            }
+            Name::Shutdown => {
+                let Shutdown { now } = read(body)?;
+                Request::Shutdown { now }
+            }
+            Name::Queues => Request::Queues,
+            Name::QueueHandle => Request::QueueHandle { queue: queue_name(segment)? },
+            Name::QueueClose => Request::QueueClose { queue: queue_name(segment)? },
+            Name::Join => Request::Join(read::<Join>(body)?),
+            Name::Tell => Request::Tell(read::<Tell>(body)?),
+        };
+        Ok(Asked::Request(request))
+    }
+}
+
+/// A proxy's request line carries the whole address; what matters is behind the host.
+fn origin_form(target: &str) -> &str {
+    match target.strip_prefix("http://") {
+        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
+        None => target,
+    }
+}
+
+fn find<'p>(method: &str, path: &'p str) -> Result<(&'static Endpoint, Option<&'p str>), Misrouted> {
+    let here: Vec<_> =
+        ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint, matches(endpoint.path, path)?))).collect();
+    if let Some(found) = here.iter().find(|(endpoint, _)| endpoint.method == method) {
+        return Ok(*found);
+    }
+    let shown: String = path.chars().take(100).collect();
+    if here.is_empty() {
+        let error = ApiError::new(ErrorCode::NotFound, format!("nothing is at {shown}"))
+            .hint("GET /v1/openapi.json describes what there is");
+        return Err(error.into());
+    }
+    let allow = here.iter().map(|(endpoint, _)| endpoint.method).collect::<Vec<_>>().join(", ");
+    let error = usage(format!("{shown} is asked with {allow}"));
+    Err(Misrouted { status: 405, allow: Some(allow), error })
+}
+
+/// `Some` when the path fits the template; within it what stands at the template's `{…}`.
+fn matches<'p>(template: &str, path: &'p str) -> Option<Option<&'p str>> {
+    let mut captured = None;
+    let mut segments = path.split('/');
+    for wanted in template.split('/') {
+        let segment = segments.next()?;
+        if wanted.starts_with('{') {
+            captured = Some(segment);
+        } else if wanted != segment {
+            return None;
+        }
+    }
+    segments.next().is_none().then_some(captured)
+}
+
+fn read_query(endpoint: &Endpoint, query: &str) -> Result<Vec<String>, ApiError> {
+    let mut values = Vec::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let key = percent_decoded(key)?;
+        match endpoint.query {
+            Some(field) if field.name == key => values.push(percent_decoded(value)?),
+            Some(field) => {
+                return Err(
+                    usage(format!("unknown parameter {key:?}")).hint(format!("there is {:?}", field.name))
+                );
+            }
+            None => return Err(usage(format!("{} takes no parameters", endpoint.path))),
+        }
+    }
+    Ok(values)
+}
+
+fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    serde_json::from_slice(body)
+        .map_err(|error| usage(format!("the body is not what is wanted here: {error}")))
+}
+
+fn read_targets(body: &[u8]) -> Result<Targets, ApiError> {
+    let targets: Targets = read(body)?;
+    if targets.workers.is_empty() {
+        return Err(usage("no worker is named").hint("\"workers\" is a list of NAME or NAME:INSTANCE"));
+    }
+    targets.workers.iter().try_for_each(|worker| names::check_target(worker))?;
+    Ok(targets)
+}
+
+fn check_whom(whom: &Who) -> Result<(), ApiError> {
+    match whom {
+        // kill(2) takes 0 and negative numbers for groups of processes; nobody means that here.
+        Who::Pid(pid) if *pid < 1 => Err(usage(format!("{pid} is not a pid"))),
+        Who::Pid(_) => Ok(()),
+        Who::Worker(worker) => names::check_target(worker),
+    }
+}
+
+fn queue_name(segment: Option<&str>) -> Result<String, ApiError> {
+    let queue = percent_decoded(segment.unwrap_or_default())?;
+    names::check_name("queue", &queue)?;
+    Ok(queue)
+}
+
+fn usage(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorCode::Usage, message)
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec(value).expect("the bodies of requests have string keys and finite numbers only")
+}
+
+fn percent_encoded(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b':') {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
+}
+
+fn percent_decoded(text: &str) -> Result<String, ApiError> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+        let (Some(high), Some(low)) = (digit(), digit()) else {
+            return Err(usage("a % in the address is not followed by two hexadecimal digits"));
+        };
+        bytes.push((high * 16 + low) as u8);
+    }
+    String::from_utf8(bytes).map_err(|_| usage("the address is not UTF-8"))
+}

@@ -1,0 +1,200 @@
+//! The folder of a run, as its supervisor holds it.
+
+use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+
+use crate::locate::{RoomError, Rooms, SOCKET, check_own, check_root, with_short_path};
+
+const LOCK: &str = "lock";
+
+/// A run's folder, held by this process: no second run of the same name can have it until this is dropped or the
+/// process dies, however it dies.
+///
+/// Dropped, it removes what it made, and nothing else: its socket, its lock, and the folder when nothing else is in it.
+/// Only the process that made it does so, not a fork of it; so a supervisor that goes to the background makes it there.
+///
+/// ```
+/// use control::{Rooms, RunFolder};
+///
+/// let runtime = tempfile::tempdir()?;
+/// let rooms = Rooms::at(runtime.path().join("supervisor"));
+/// let mut folder = RunFolder::create(&rooms, "demo")?;
+/// let listener = folder.listen()?;
+/// assert!(RunFolder::create(&rooms, "demo").is_err());
+/// drop(folder);
+/// assert!(rooms.runs()?.is_empty());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct RunFolder {
+    name: String,
+    path: PathBuf,
+    /// Its lock is released when it is closed.
+    lock: File,
+    /// The socket as it was made, so that no other one is taken for it.
+    socket: Option<FileId>,
+    made_root: Option<PathBuf>,
+    maker: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    fn of(facts: &fs::Metadata) -> FileId {
+        FileId { device: facts.dev(), inode: facts.ino() }
+    }
+
+    fn at(path: &Path) -> Option<FileId> {
+        fs::symlink_metadata(path).ok().map(|facts| FileId::of(&facts))
+    }
+}
+
+impl RunFolder {
+    /// Makes the folder of the run `name`, or takes over the one that a crashed supervisor left.
+    ///
+    /// # Errors
+    /// [`RoomError::Taken`] when its supervisor lives, [`RoomError::NotOurs`] when what is there cannot be trusted,
+    /// [`RoomError::BadName`], [`RoomError::Io`].
+    pub fn create(rooms: &Rooms, name: &str) -> Result<RunFolder, RoomError> {
+        let path = rooms.folder(name)?;
+        // Whoever held it before may remove it between two of these steps; they are then done again.
+        for _ in 0..100 {
+            let made_root = make(rooms.root(), true)?.then(|| rooms.root().to_owned());
+            check_root(rooms.root())?;
+            match make(&path, false) {
+                Err(error) if vanished(&error) => continue,
+                made => made?,
+            };
+            match check_own(&path) {
+                Err(error) if vanished(&error) => continue,
+                checked => checked?,
+            }
+            let lock = match lock(&path.join(LOCK), name) {
+                Err(error) if vanished(&error) => continue,
+                lock => lock?,
+            };
+            if let Some(lock) = lock {
+                let maker = std::process::id();
+                return Ok(RunFolder { name: name.to_owned(), path, lock, socket: None, made_root, maker });
+            }
+        }
+        Err(RoomError::Taken { name: name.to_owned(), pid: None })
+    }
+
+    /// The run's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where its socket is, or will be.
+    pub fn socket(&self) -> PathBuf {
+        self.path.join(SOCKET)
+    }
+
+    /// Listens at the run's socket, which only this user may open. A dead supervisor's socket is removed first.
+    ///
+    /// # Errors
+    /// [`RoomError::NotOurs`] when something other than a socket is in its place, [`RoomError::Io`].
+    pub fn listen(&mut self) -> Result<UnixListener, RoomError> {
+        let socket = self.socket();
+        match fs::symlink_metadata(&socket) {
+            Ok(facts) if facts.file_type().is_socket() => {
+                fs::remove_file(&socket).map_err(RoomError::io(&socket))?;
+            }
+            Ok(_) => {
+                return Err(RoomError::NotOurs { path: socket, why: "it is not a socket".to_owned() });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(RoomError::Io { path: socket, error }),
+        }
+        let listener =
+            with_short_path(&socket, |path| UnixListener::bind(path)).map_err(RoomError::io(&socket))?;
+        self.socket = FileId::at(&socket);
+        // Until here the folder alone kept others out.
+        fs::set_permissions(&socket, Permissions::from_mode(0o600)).map_err(RoomError::io(&socket))?;
+        Ok(listener)
+    }
+}
+
+impl Drop for RunFolder {
+    fn drop(&mut self) {
+        if std::process::id() != self.maker {
+            return;
+        }
+        // What cannot be removed is left for the next run, which takes it over.
+        let socket = self.socket();
+        if self.socket.is_some() && self.socket == FileId::at(&socket) {
+            let _ = fs::remove_file(&socket);
+        }
+        let lock = self.path.join(LOCK);
+        let held = self.lock.metadata().ok().map(|facts| FileId::of(&facts));
+        if held.is_some() && held == FileId::at(&lock) {
+            let _ = fs::remove_file(&lock);
+        }
+        let _ = fs::remove_dir(&self.path);
+        if let Some(root) = &self.made_root {
+            let _ = fs::remove_dir(root);
+        }
+    }
+}
+
+/// Makes a folder, 0700; `false` when it was there.
+fn make(path: &Path, with_parents: bool) -> Result<bool, RoomError> {
+    if with_parents && let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(RoomError::io(parent))?;
+    }
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        Err(error) => Err(RoomError::Io { path: path.to_owned(), error }),
+    }
+}
+
+/// Takes the lock and writes our pid into it; `None` when the file was removed meanwhile, and with it the lock's meaning.
+fn lock(path: &Path, name: &str) -> Result<Option<File>, RoomError> {
+    let mut file = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(nix::libc::O_NOFOLLOW)
+        .open(path)
+        .map_err(RoomError::io(path))?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut text = String::new();
+            // A pid that cannot be read, or is not written yet, is only missing from a message.
+            let _ = file.take(32).read_to_string(&mut text);
+            return Err(RoomError::Taken { name: name.to_owned(), pid: text.trim().parse().ok() });
+        }
+        Err(TryLockError::Error(error)) => return Err(RoomError::Io { path: path.to_owned(), error }),
+    }
+    let held = file.metadata().map(|facts| FileId::of(&facts)).map_err(RoomError::io(path))?;
+    if FileId::at(path) != Some(held) {
+        return Ok(None);
+    }
+    let written = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| file.write_all(format!("{}\n", std::process::id()).as_bytes()));
+    written.map_err(RoomError::io(path))?;
+    Ok(Some(file))
+}
+
+fn vanished(error: &RoomError) -> bool {
+    matches!(error, RoomError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
+}

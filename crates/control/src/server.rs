@@ -1,0 +1,265 @@
+//! The server: one thread that reads requests, hands each to a sink, and writes what it is told to answer.
+//!
+//! It decides nothing and knows no worker. A call is in the hands of whoever holds its [`Reply`]; until that is used
+//! the connection waits, and if its client hangs up the reply knows ([`Reply::is_abandoned`]).
+
+mod connection;
+
+use std::cell::Cell;
+use std::future::Future;
+use std::io;
+use std::os::unix::net::UnixListener;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::api::{ApiError, ErrorCode, Request};
+
+/// Which users may ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Uids(Vec<u32>);
+
+impl Uids {
+    /// The user this process runs as, and root.
+    pub fn own() -> Uids {
+        Uids(vec![nix::unistd::geteuid().as_raw(), 0])
+    }
+
+    /// These and nobody else.
+    pub fn of(uids: impl IntoIterator<Item = u32>) -> Uids {
+        Uids(uids.into_iter().collect())
+    }
+
+    fn has(&self, uid: u32) -> bool {
+        self.0.contains(&uid)
+    }
+}
+
+/// What a server puts up with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The longest head of a request; at least 8 KiB.
+    pub head_bytes: usize,
+    /// The longest body of a request.
+    pub body_bytes: usize,
+    /// How many connections may be sending, or idle, at once; the next ones wait to be accepted.
+    pub connections: usize,
+    /// How many requests may await their answers at once; the next one is refused.
+    pub waiting: usize,
+    /// How long a client may take to send a request's head, and then its body, and how long it may idle.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            head_bytes: 16 * 1024,
+            body_bytes: 1024 * 1024,
+            connections: 256,
+            waiting: 768,
+            patience: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Who asks, as the kernel told when the connection was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Peer {
+    /// Its pid; 0 when it lives where this process cannot see it.
+    pub pid: i32,
+    /// Its user.
+    pub uid: u32,
+    /// Its group.
+    pub gid: u32,
+}
+
+/// A request, who asks, and how to answer.
+#[derive(Debug)]
+pub struct Call {
+    /// Who asks.
+    pub peer: Peer,
+    /// What is asked; its names are well-formed, though they need not exist.
+    pub request: Request,
+    /// The way to answer.
+    pub reply: Reply,
+}
+
+/// The one answer to a call. Answering never blocks. Dropped unused, it answers 503 `not_running`.
+#[derive(Debug)]
+pub struct Reply(oneshot::Sender<Answer>);
+
+type Answer = Result<Vec<u8>, ApiError>;
+
+impl Reply {
+    /// Grants the request; where there is nothing to tell, with `&()`.
+    pub fn ok(self, answer: &impl Serialize) {
+        let answer = serde_json::to_vec(answer)
+            .map_err(|error| ApiError::new(ErrorCode::Failed, format!("the answer cannot be told: {error}")));
+        self.send(answer);
+    }
+
+    /// Refuses the request.
+    pub fn refuse(self, error: ApiError) {
+        self.send(Err(error));
+    }
+
+    /// Whether the client hung up: an answer would reach nobody.
+    ///
+    /// Whoever keeps replies for later drops the abandoned ones now and then, say when the next call comes.
+    pub fn is_abandoned(&self) -> bool {
+        self.0.is_closed()
+    }
+
+    fn send(self, answer: Answer) {
+        // It fails only when the client hung up, and then there is nobody to tell.
+        let _ = self.0.send(answer);
+    }
+}
+
+/// A running server. Dropped, it stops.
+///
+/// ```
+/// use control::api::{Request, Status};
+/// use control::{Client, Server, Uids};
+///
+/// let folder = tempfile::tempdir()?;
+/// let socket = folder.path().join("socket");
+/// let listener = std::os::unix::net::UnixListener::bind(&socket)?;
+/// let server = Server::start(listener, Uids::own(), |call| match call.request {
+///     Request::Status { .. } => {
+///         call.reply.ok(&Status { name: "demo".into(), pid: 1, config: None, workers: vec![] })
+///     }
+///     _ => drop(call.reply),
+/// })?;
+///
+/// let status: Status = Client::connect(&socket)?.call(&Request::Status { workers: vec![] })?;
+/// assert_eq!(status.name, "demo");
+/// server.stop();
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Server {
+    stop: watch::Sender<bool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Serves `listener` on a thread of its own, named `control`, and hands every well-formed request of an allowed
+    /// user to `sink`, which runs on that thread and must not block.
+    ///
+    /// # Errors
+    /// When the thread, its epoll instance or the listener's switch to non-blocking is refused by the kernel.
+    pub fn start(
+        listener: UnixListener,
+        allowed: Uids,
+        sink: impl Fn(Call) + Send + 'static,
+    ) -> io::Result<Server> {
+        Server::start_with(listener, allowed, Limits::default(), sink)
+    }
+
+    /// [`Server::start`] with other limits.
+    ///
+    /// # Errors
+    /// Those of [`Server::start`].
+    pub fn start_with(
+        listener: UnixListener,
+        allowed: Uids,
+        limits: Limits,
+        sink: impl Fn(Call) + Send + 'static,
+    ) -> io::Result<Server> {
+        listener.set_nonblocking(true)?;
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
+        let listener = {
+            let _inside = runtime.enter();
+            tokio::net::UnixListener::from_std(listener)?
+        };
+        let (stop, stopping) = watch::channel(false);
+        let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
+            let hall = Rc::new(Hall {
+                allowed,
+                limits,
+                seats: Arc::new(Semaphore::new(limits.connections)),
+                waiting: Semaphore::new(limits.waiting),
+                stopping: stopping.clone(),
+                sink: Box::new(sink),
+            });
+            let everything = LocalSet::new();
+            everything.spawn_local(accept(listener, hall, stopping));
+            runtime.block_on(everything);
+        })?;
+        Ok(Server { stop, thread: Some(thread) })
+    }
+
+    /// Writes the answers that were given, answers 503 to what is still waiting, and ends. Takes at most a second,
+    /// however slowly clients read.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop.send_replace(true);
+        if let Some(thread) = self.thread.take() {
+            // A sink that owns its own server would wait for itself.
+            if thread.thread().id() != thread::current().id() {
+                // A panic was already reported by its own thread; it is no reason for another.
+                let _ = thread.join();
+            }
+        }
+    }
+}
+
+/// What all connections share.
+struct Hall {
+    allowed: Uids,
+    limits: Limits,
+    seats: Arc<Semaphore>,
+    waiting: Semaphore,
+    stopping: watch::Receiver<bool>,
+    sink: Box<dyn Fn(Call)>,
+}
+
+/// How long a refused accept is left alone: out of descriptors, trying again at once would burn the processor.
+const REST: Duration = Duration::from_millis(100);
+
+async fn accept(listener: tokio::net::UnixListener, hall: Rc<Hall>, stopping: watch::Receiver<bool>) {
+    loop {
+        let Some(Ok(seat)) = unless(&stopping, Arc::clone(&hall.seats).acquire_owned()).await else {
+            return;
+        };
+        let Some(accepted) = unless(&stopping, listener.accept()).await else {
+            return;
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                spawn_local(connection::attend(stream, Cell::new(Some(seat)), Rc::clone(&hall)));
+            }
+            Err(_) => {
+                unless(&stopping, tokio::time::sleep(REST)).await;
+            }
+        }
+    }
+}
+
+/// What `work` comes to, or `None` when the server is told to stop first.
+async fn unless<T>(stopping: &watch::Receiver<bool>, work: impl Future<Output = T>) -> Option<T> {
+    let mut stopping = stopping.clone();
+    let mut stopped = pin!(stopping.wait_for(|stopped| *stopped));
+    let mut work = pin!(work);
+    std::future::poll_fn(|context| {
+        // The work first: an answer that was given before the stop is not lost to it.
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(Some(done));
+        }
+        stopped.as_mut().poll(context).map(|_| None)
+    })
+    .await
+}

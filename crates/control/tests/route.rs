@@ -1,0 +1,134 @@
+//! Requests come back from HTTP as what they were, and what is not one of them is refused with the reason.
+
+use control::Asked;
+use control::api::{ErrorCode, Join, Request, Tell, Who};
+
+fn every_request() -> Vec<Request> {
+    let workers = || vec!["a".to_owned(), "b.c-d_e:12".to_owned()];
+    let mut all = vec![
+        Request::Status { workers: vec![] },
+        Request::Status { workers: workers() },
+        Request::Ps,
+        Request::Start { workers: workers(), wait: true },
+        Request::Stop { workers: workers(), wait: false },
+        Request::Restart { workers: workers(), wait: true },
+        Request::Kill { whom: Who::Pid(12), signal: 9, tree: true, grace_ms: Some(2500), foreign: true },
+        Request::Kill {
+            whom: Who::Worker("a:0".into()),
+            signal: 15,
+            tree: false,
+            grace_ms: None,
+            foreign: false,
+        },
+        Request::Wait { whom: Who::Worker("a".into()), timeout_ms: Some(0) },
+        Request::Wait { whom: Who::Pid(1), timeout_ms: None },
+        Request::Shutdown { now: true },
+        Request::Shutdown { now: false },
+        Request::Queues,
+        Request::QueueHandle { queue: "jobs".into() },
+        Request::QueueClose { queue: "jobs.v2".into() },
+        Request::Join(Join { server: "/tmp/x y".into(), nonce: "00ff".into(), abi: 3 }),
+    ];
+    for tell in [Tell::Ready, Tell::Status("half \"way\" ü".into()), Tell::Heartbeat] {
+        all.push(Request::Tell(tell));
+    }
+    all
+}
+
+#[test]
+fn every_request_comes_back_as_what_it_was() {
+    for request in every_request() {
+        // Written out, so that a request that is added here does not go untested.
+        match request {
+            Request::Status { .. } | Request::Ps | Request::Queues | Request::Shutdown { .. } => {}
+            Request::Start { .. } | Request::Stop { .. } | Request::Restart { .. } => {}
+            Request::Kill { .. } | Request::Wait { .. } => {}
+            Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
+            Request::Join(_) | Request::Tell(_) => {}
+        }
+        let http = request.to_http();
+        assert_eq!(Request::from_http(http.method, &http.target, &http.body), Ok(request), "{http:?}");
+    }
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let post = |target, body: &str| Request::from_http("POST", target, body.as_bytes()).expect(body);
+    let workers = vec!["a".to_owned()];
+    assert_eq!(post("/v1/start", r#"{"workers":["a"]}"#), Request::Start { workers, wait: true });
+    assert_eq!(post("/v1/shutdown", ""), Request::Shutdown { now: false });
+    assert_eq!(
+        post("/v1/kill", r#"{"whom":{"pid":7},"signal":"hup"}"#),
+        Request::Kill { whom: Who::Pid(7), signal: 1, tree: false, grace_ms: None, foreign: false }
+    );
+    assert_eq!(
+        post("/v1/kill", r#"{"whom":{"worker":"a"}}"#),
+        Request::Kill {
+            whom: Who::Worker("a".into()),
+            signal: 15,
+            tree: false,
+            grace_ms: None,
+            foreign: false
+        }
+    );
+}
+
+#[test]
+fn addresses_are_read_as_people_and_proxies_write_them() {
+    let get = |target| Request::from_http("GET", target, b"");
+    let a = Request::Status { workers: vec!["a:0".to_owned()] };
+    assert_eq!(get("/v1/status?worker=a:0"), Ok(a.clone()));
+    assert_eq!(get("/v1/status?worker=%61%3A0"), Ok(a.clone()));
+    assert_eq!(get("http://supervisor/v1/status?&worker=a%3a0&"), Ok(a));
+    assert_eq!(get("/v1/status?"), Ok(Request::Status { workers: vec![] }));
+    assert_eq!(Asked::from_http("GET", "/v1/openapi.json", b""), Ok(Asked::OpenApi));
+    assert_eq!(Asked::from_http("GET", "/v1/presence", b""), Ok(Asked::Presence));
+}
+
+#[test]
+fn what_is_not_there_is_404_and_what_has_another_method_is_405_and_says_which() {
+    for target in
+        ["", "/", "/v1", "/v1/", "/v1/statu", "/v1/status/", "/v1/queues/a/b/close", "/v2/status", "*"]
+    {
+        let refused = Asked::from_http("GET", target, b"").expect_err(target);
+        assert_eq!((refused.status, refused.error.code), (404, ErrorCode::NotFound), "{target}");
+    }
+    let refused = Asked::from_http("GET", "/v1/stop", b"").unwrap_err();
+    assert_eq!((refused.status, refused.allow.as_deref()), (405, Some("POST")));
+    let refused = Asked::from_http("DELETE", "/v1/status", b"").unwrap_err();
+    assert_eq!((refused.status, refused.allow.as_deref()), (405, Some("GET")));
+}
+
+#[test]
+fn nonsense_is_refused_as_wrong_usage() {
+    let nonsense = [
+        ("GET", "/v1/status?worker=12", ""),
+        ("GET", "/v1/status?worker=a%2", ""),
+        ("GET", "/v1/status?worker=%ff", ""),
+        ("GET", "/v1/status?worker=../x", ""),
+        ("GET", "/v1/status?job=a", ""),
+        ("GET", "/v1/ps?x", ""),
+        ("GET", "/v1/ps", "{\"x\":1}"),
+        ("POST", "/v1/start", ""),
+        ("POST", "/v1/start", "{\"workers\":[]}"),
+        ("POST", "/v1/start", "{\"workers\":[\"a b\"]}"),
+        ("POST", "/v1/start", "{\"workers\":[\"a\"],\"wiat\":true}"),
+        ("POST", "/v1/start", "{\"workers\":[\"a\"]} x"),
+        ("POST", "/v1/start", "\u{0}"),
+        ("POST", "/v1/kill", "{\"whom\":{\"pid\":0}}"),
+        ("POST", "/v1/kill", "{\"whom\":{\"pid\":-5}}"),
+        ("POST", "/v1/kill", "{\"whom\":{\"pid\":5},\"signal\":0}"),
+        ("POST", "/v1/kill", "{\"whom\":{\"pid\":5},\"signal\":\"NOPE\"}"),
+        ("POST", "/v1/kill", "{\"whom\":{\"pid\":99999999999}}"),
+        ("POST", "/v1/wait", "{\"whom\":{\"worker\":\"a:x\"}}"),
+        ("POST", "/v1/wait", "{\"whom\":{\"worker\":\"a\"},\"timeout_ms\":-1}"),
+        ("POST", "/v1/queues/..%2F..%2Fetc/close", ""),
+        ("POST", "/v1/queues//handle", ""),
+        ("POST", "/v1/tell", "\"dance\""),
+        ("POST", "/v1/join", "{}"),
+    ];
+    for (method, target, body) in nonsense {
+        let refused = Asked::from_http(method, target, body.as_bytes()).expect_err(target);
+        assert_eq!((refused.status, refused.error.code), (400, ErrorCode::Usage), "{method} {target} {body}");
+    }
+}
