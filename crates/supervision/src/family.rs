@@ -18,6 +18,13 @@ pub struct Family {
     pub seed: u64,
 }
 
+impl Family {
+    /// These workers under `one_for_one`, without an intensity of the family's own, and with the seed 0.
+    pub fn of(workers: Vec<Worker>) -> Family {
+        Family { workers, strategy: Strategy::OneForOne, intensity: None, seed: 0 }
+    }
+}
+
 /// One worker: an entry of the config.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Worker {
@@ -45,6 +52,27 @@ pub struct Worker {
     pub readiness: Readiness,
     /// Whether it starts with the run.
     pub autostart: bool,
+}
+
+impl Worker {
+    /// A worker of this name that has the default of everything: one instance, waited for, started again on failure,
+    /// 10 s of grace, ready at its start, started with the run, after nobody.
+    pub fn named(name: impl Into<String>) -> Worker {
+        Worker {
+            name: name.into(),
+            instances: 1,
+            policy: Policy::default(),
+            restart: Restart::default(),
+            success_codes: vec![0],
+            backoff: Backoff::default(),
+            intensity: Intensity::default(),
+            on_failed: OnFailed::default(),
+            grace: Duration::from_secs(10),
+            after: Vec::new(),
+            readiness: Readiness::Start,
+            autostart: true,
+        }
+    }
 }
 
 /// How a worker and its supervisor part.

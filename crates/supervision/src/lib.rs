@@ -2,11 +2,66 @@
 //!
 //! This room knows no pids, clocks, files or threads. Time is a [`Moment`] that the caller hands in; a process is a
 //! [`Process`], the number of its instance's launch. See [`Supervisor`] for the only way in.
+//!
+//! # The life of an instance
+//!
+//! ```text
+//!   (never started)                        ┌──────────────── wait until rested ◄───────────────┐
+//!        │ start                           ▼                                                   │
+//!        └──────────► Waiting ─ all it comes after has come ─► Launching ─ launch failed ─►(its policy)
+//!                      │  ▲                                       │ launched                   ▲
+//!     it can no longer │  │ all are gone                          ▼                            │
+//!                 come │  │                                    Starting ─ ready ─► Running     │
+//!                      ▼  Held ◄─────────┐                        │    told to stop   │        │
+//!                   Failed  (with its    │                        ├───── or ended ────┤        │
+//!                            family)     │                        ▼                   ▼        │
+//!                                        │   Leaving: Asked ─ grace over ─► Killed ─ ended ─┐  │
+//!                                        │            └── ended ─► Clearing ◄───────────────┘  │
+//!                                        │                           │ emptied                 │
+//!                                        │                       Reclaiming                    │
+//!                                        │                           │ reclaimed               │
+//!                                        └──── its family restarts ◄─┴─► it ended by itself ───┘
+//!                                                                    └─► Stopped: it was told to
+//!
+//!   its policy:  Resting ─► Waiting        it is started again
+//!                Done | Failed             it ended for good
+//! ```
+//!
+//! From `Launching` to `Reclaiming` an instance is *up*: its next launch is never ordered before it is not. Whatever
+//! ended, its leftovers are killed, the tree is known to be empty and what the process held is given back before
+//! anything follows from it.
+//!
+//! # What the words mean
+//!
+//! - A *life* goes from a start (with the run, by request, or together with the family) until the instance has ended
+//!   for good or is stopped. Restarts by policy do not end it.
+//! - Milestones are levels. `started`: every instance was executed in its present life. `ready`: every instance is
+//!   ready now, or ended well for good after it had been. `succeeded`, `ended`: every instance has, for good. They are
+//!   asked before every launch, those by policy included. Who waits for what can no longer come has failed for good.
+//! - Restarts count when they are decided: when the predecessor is gone. A launch that fails counts as a run that did.
+//! - Under `one_for_all` and `rest_for_one` the instances of one worker stand in the order of their numbers; a restart
+//!   takes down those concerned level by level, waits until the one to blame has rested, and launches all at once in
+//!   the order of the file, each after what it comes after. It is one restart for the one to blame and one for the
+//!   family; the others are charged nothing.
+//! - A run is stopped by levels of dependence, the highest first; a level's turn comes when nothing above it is up.
+//! - Who was asked to stop and ends is stopped, however it ends. Who ends by itself while the run is being stopped has
+//!   succeeded or failed where its policy would not start it again, and is stopped where it would.
 #![forbid(unsafe_code)]
 
 mod family;
+mod instance;
+mod living;
 mod news;
+mod order;
+mod requests;
+mod restart;
+mod stopping;
+mod strategy;
+mod supervisor;
 mod time;
+mod view;
+mod waiting;
+mod words;
 
 pub use family::{
     After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
@@ -15,4 +70,5 @@ pub use news::{
     Action, Conclusion, Ending, Event, Instance, InstanceId, Launch, LaunchFailure, Phase, Process, Request,
     Target, WorkerId,
 };
+pub use supervisor::{MAX_INSTANCES, Supervisor};
 pub use time::Moment;

@@ -1,0 +1,258 @@
+//! The life of one instance: what news of its process does to it, and how it comes up and goes down.
+
+use crate::instance::{Fate, Reached, State, Step};
+use crate::stopping::Run;
+use crate::words::{Blame, Cause};
+use crate::{Action, Ending, InstanceId, LaunchFailure, OnFailed, Process, Readiness, Supervisor};
+
+impl Supervisor {
+    /// Puts `id` on its way up: it waits for what it comes after and is launched when that has come.
+    pub(crate) fn begin(&mut self, id: InstanceId) {
+        let state = match self.regroup_of(id) {
+            Some(culprit) => State::Held(culprit),
+            None => State::Waiting,
+        };
+        self.change(id, |member| member.state = state);
+    }
+
+    /// Begins a new life of `id`: what was before is forgiven.
+    pub(crate) fn start_anew(&mut self, id: InstanceId) {
+        self.change(id, |member| {
+            member.forgive();
+            member.reached = Reached::Nothing;
+        });
+        self.begin(id);
+    }
+
+    pub(crate) fn launch(&mut self, id: InstanceId) {
+        self.change(id, |member| {
+            member.restarts = Some(member.restarts.map_or(0, |restarts| restarts + 1));
+            member.launch += 1;
+            member.launched_at = None;
+            member.state = State::Launching;
+        });
+        self.order(Action::Launch(self.process(id)));
+    }
+
+    pub(crate) fn taken_back(&mut self, process: Process) {
+        let id = process.instance;
+        let idle = self.known(id).is_some_and(|member| member.state == State::Idle);
+        if !matches!(self.run, Run::Ahead) || !idle || process.launch.0 == 0 {
+            return;
+        }
+        let now = self.now;
+        self.change(id, |member| {
+            member.launch = process.launch.0;
+            member.restarts = Some(0);
+            member.launched_at = Some(now);
+            member.reached = Reached::Ready;
+            member.state = State::Running;
+        });
+    }
+
+    /// The state of `process`'s instance, if that is its present launch and may still be heard of.
+    fn present(&self, process: Process) -> Option<&State> {
+        let member = self.known(process.instance)?;
+        (member.launch == process.launch.0 && member.state.is_up()).then_some(&member.state)
+    }
+
+    /// Whether this is the present launch of its instance and not yet gone: launched, or about to be, and what it held
+    /// not yet given back.
+    pub fn is_present(&self, process: Process) -> bool {
+        self.present(process).is_some()
+    }
+
+    pub(crate) fn launched(&mut self, process: Process) {
+        let id = process.instance;
+        let (now, readiness) = match self.present(process) {
+            Some(State::Launching) => (self.now, self.crew(id.worker).spec.readiness),
+            Some(State::Leaving { step: Step::Unborn { kill }, .. }) => return self.born_to_leave(id, *kill),
+            _ => return,
+        };
+        self.change(id, |member| {
+            member.launched_at = Some(now);
+            member.reached = member.reached.max(Reached::Executed);
+            member.state = match readiness {
+                Readiness::Told { timeout } => State::Starting { ready_by: now + timeout },
+                Readiness::Start => {
+                    member.reached = Reached::Ready;
+                    State::Running
+                }
+            };
+        });
+    }
+
+    /// Its launch was under way when it was told to stop.
+    fn born_to_leave(&mut self, id: InstanceId, kill: bool) {
+        let (now, grace) = (self.now, self.crew(id.worker).spec.grace);
+        let next = if kill { Step::Killed } else { Step::Asked { kill_at: now + grace } };
+        self.change(id, |member| {
+            member.launched_at = Some(now);
+            member.reached = member.reached.max(Reached::Executed);
+            if let State::Leaving { step, .. } = &mut member.state {
+                *step = next;
+            }
+        });
+        let process = self.process(id);
+        self.order(if kill { Action::Kill(process) } else { Action::Ask(process) });
+    }
+
+    pub(crate) fn launch_failed(&mut self, process: Process, failure: LaunchFailure) {
+        let id = process.instance;
+        let fate = match self.present(process) {
+            Some(State::Launching) => Fate::Policy(Cause::NotExecuted(failure)),
+            Some(State::Leaving { step: Step::Unborn { .. }, fate }) => fate.clone(),
+            _ => return,
+        };
+        self.change(id, |member| member.last = None);
+        self.gone(id, fate);
+    }
+
+    pub(crate) fn ready(&mut self, process: Process) {
+        let id = process.instance;
+        if self.present(process) == Some(&State::Launching) {
+            // The news of its launch is late; it will be recognised as such.
+            self.launched(process);
+        }
+        if matches!(self.present(process), Some(State::Starting { .. })) {
+            self.change(id, |member| {
+                member.reached = Reached::Ready;
+                member.state = State::Running;
+            });
+        }
+    }
+
+    pub(crate) fn ended(&mut self, process: Process, ending: Ending) {
+        let id = process.instance;
+        if self.present(process) == Some(&State::Launching) {
+            self.launched(process);
+        }
+        let fate = match self.present(process) {
+            Some(State::Starting { .. } | State::Running) => Fate::Policy(Cause::Ended(ending)),
+            Some(State::Leaving { step: Step::Unborn { .. } | Step::Asked { .. } | Step::Killed, fate }) => {
+                fate.clone()
+            }
+            _ => return,
+        };
+        let (now, reset_after) = (self.now, self.crew(id.worker).spec.backoff.reset_after);
+        self.change(id, |member| {
+            member.last = Some(ending);
+            if member.launched_at.is_some_and(|at| now.since(at) >= reset_after) {
+                member.rests = 0;
+            }
+            member.state = State::Leaving { step: Step::Clearing, fate };
+        });
+        // Also when it was killed before: what it left behind must be known to be gone, and the news of the first
+        // KILL's success may have outrun the news of the end.
+        self.order(Action::Kill(process));
+    }
+
+    pub(crate) fn emptied(&mut self, process: Process) {
+        if self.leaves_by(process, Step::Clearing) {
+            self.step(process.instance, Step::Reclaiming);
+            self.order(Action::Reclaim(process));
+        }
+    }
+
+    pub(crate) fn reclaimed(&mut self, process: Process) {
+        if self.leaves_by(process, Step::Reclaiming)
+            && let State::Leaving { fate, .. } = self.member(process.instance).state.clone()
+        {
+            self.gone(process.instance, fate);
+        }
+    }
+
+    fn leaves_by(&self, process: Process, expected: Step) -> bool {
+        matches!(self.present(process), Some(State::Leaving { step, .. }) if *step == expected)
+    }
+
+    /// Takes an instance that is on its way down one step further.
+    pub(crate) fn step(&mut self, id: InstanceId, next: Step) {
+        self.change(id, |member| {
+            if let State::Leaving { step, .. } = &mut member.state {
+                *step = next;
+            }
+        });
+    }
+
+    /// Gives an instance that is on its way down another fate.
+    pub(crate) fn destine(&mut self, id: InstanceId, next: Fate) {
+        self.change(id, |member| {
+            if let State::Leaving { fate, .. } = &mut member.state {
+                *fate = next;
+            }
+        });
+    }
+
+    /// Asks an instance to stop that is not yet on its way down.
+    pub(crate) fn ask(&mut self, id: InstanceId, fate: Fate) {
+        let kill_at = self.now + self.crew(id.worker).spec.grace;
+        let step = match self.member(id).state {
+            State::Launching => Step::Unborn { kill: false },
+            State::Starting { .. } | State::Running => Step::Asked { kill_at },
+            _ => return,
+        };
+        self.change(id, |member| member.state = State::Leaving { step, fate });
+        if step == (Step::Asked { kill_at }) {
+            self.order(Action::Ask(self.process(id)));
+        }
+    }
+
+    /// Kills an instance that still lives. One that is on its way down keeps its fate; another stays down.
+    pub(crate) fn kill(&mut self, id: InstanceId, blame: &Blame) {
+        let state = match self.member(id).state.clone() {
+            State::Launching => {
+                State::Leaving { step: Step::Unborn { kill: true }, fate: Fate::Stays(blame.clone()) }
+            }
+            State::Starting { .. } | State::Running => {
+                State::Leaving { step: Step::Killed, fate: Fate::Stays(blame.clone()) }
+            }
+            State::Leaving { step: Step::Unborn { .. }, fate } => {
+                State::Leaving { step: Step::Unborn { kill: true }, fate }
+            }
+            State::Leaving { step: Step::Asked { .. }, fate } => State::Leaving { step: Step::Killed, fate },
+            _ => return,
+        };
+        let kills = matches!(state, State::Leaving { step: Step::Killed, .. });
+        self.change(id, |member| member.state = state);
+        if kills {
+            self.order(Action::Kill(self.process(id)));
+        }
+    }
+
+    /// Does what is due for `id` at its deadline.
+    pub(crate) fn deadline(&mut self, id: InstanceId) {
+        match self.member(id).state {
+            State::Resting { .. } => self.begin(id),
+            State::Starting { .. } => {
+                let timeout = match self.crew(id.worker).spec.readiness {
+                    Readiness::Told { timeout } => timeout,
+                    Readiness::Start => std::time::Duration::ZERO,
+                };
+                self.ask(id, Fate::Policy(Cause::NotReady(timeout)));
+            }
+            State::Leaving { .. } => self.kill(id, &Blame::Nothing),
+            _ => {}
+        }
+    }
+
+    /// Stops an instance of which nothing lives.
+    pub(crate) fn stay_down(&mut self, id: InstanceId, blame: Blame) {
+        self.change(id, |member| {
+            member.reached = Reached::Nothing;
+            member.state = State::Stopped(blame);
+        });
+    }
+
+    /// Fails an instance for good, of which nothing lives.
+    pub(crate) fn fail(&mut self, id: InstanceId, blame: Blame, ending: Option<Ending>) {
+        let order = self.failed_ever;
+        self.failed_ever += 1;
+        // An exit code of 0 cannot say of a run that it failed.
+        let ending = ending.filter(|&ending| ending != Ending::Code(0));
+        if self.crew(id.worker).spec.on_failed == OnFailed::Stop {
+            self.doom(Blame::Lost(std::sync::Arc::new((id, blame.clone()))));
+        }
+        self.change(id, |member| member.state = State::Failed { order, ending, blame });
+    }
+}

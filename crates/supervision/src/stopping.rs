@@ -1,0 +1,169 @@
+//! Stopping many in order: level by level, dependants first.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::instance::{Fate, State};
+use crate::words::Blame;
+use crate::{InstanceId, Policy, Supervisor, WorkerId};
+
+/// Where the run stands.
+#[derive(Debug)]
+pub(crate) enum Run {
+    /// Not begun.
+    Ahead,
+    /// Under way.
+    Going,
+    /// To be stopped as soon as the present event has been propagated, and why.
+    Doomed(Blame),
+    /// Nothing is launched any more; the plan is what is still up.
+    Stopping { plan: Plan, blame: Blame },
+    /// Concluded.
+    Over,
+}
+
+/// Who is still to go, by level. A level's turn comes when all above it are gone.
+#[derive(Debug, Default)]
+pub(crate) struct Plan {
+    levels: BTreeMap<u32, BTreeSet<InstanceId>>,
+    /// The level whose turn it is.
+    turn: Option<u32>,
+}
+
+impl Plan {
+    pub(crate) fn insert(&mut self, level: u32, id: InstanceId) {
+        self.levels.entry(level).or_default().insert(id);
+    }
+
+    /// Notes that `id` is gone.
+    pub(crate) fn remove(&mut self, level: u32, id: InstanceId) {
+        if let Some(members) = self.levels.get_mut(&level) {
+            members.remove(&id);
+            if members.is_empty() {
+                self.levels.remove(&level);
+            }
+        }
+    }
+
+    /// Takes in all of another plan. The highest level's turn comes again: it may have new members.
+    pub(crate) fn absorb(&mut self, other: Plan) {
+        for (level, members) in other.levels {
+            self.levels.entry(level).or_default().extend(members);
+        }
+        self.turn = None;
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.levels.is_empty()
+    }
+
+    /// The members of the next level if its turn has just come, in reverse order of the file.
+    fn next_turn(&mut self) -> Option<Vec<InstanceId>> {
+        let (&level, members) = self.levels.last_key_value()?;
+        (self.turn.replace(level) != Some(level)).then(|| members.iter().rev().copied().collect())
+    }
+
+    fn members(&self) -> Vec<InstanceId> {
+        self.levels.values().rev().flat_map(|members| members.iter().rev()).copied().collect()
+    }
+}
+
+impl Supervisor {
+    pub(crate) fn begin_run(&mut self) {
+        if !matches!(self.run, Run::Ahead) {
+            return;
+        }
+        self.run = Run::Going;
+        for worker in (0..self.crews.len() as u32).map(WorkerId) {
+            self.autostart(worker);
+        }
+    }
+
+    /// Starts the instances of `worker` that were never started, if they start by themselves.
+    pub(crate) fn autostart(&mut self, worker: WorkerId) {
+        let crew = self.crew(worker);
+        if !crew.spec.autostart {
+            return;
+        }
+        for index in 0..crew.members.len() as u32 {
+            let id = InstanceId { worker, index };
+            if self.member(id).state == State::Idle {
+                self.begin(id);
+            }
+        }
+    }
+
+    /// Whether anything may still be started.
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.run, Run::Ahead | Run::Going)
+    }
+
+    /// Has the run stopped as soon as the present event has been propagated.
+    pub(crate) fn doom(&mut self, blame: Blame) {
+        if self.is_open() {
+            self.run = Run::Doomed(blame);
+        }
+    }
+
+    pub(crate) fn shutdown(&mut self) {
+        self.doom(Blame::Told);
+    }
+
+    pub(crate) fn shutdown_now(&mut self) {
+        if self.is_open() {
+            self.stop_all(Blame::Told);
+        }
+        if let Run::Stopping { plan, .. } = &self.run {
+            for id in plan.members() {
+                self.kill(id, &Blame::Told);
+            }
+        }
+    }
+
+    /// Begins to stop the run if it is time; says whether it did.
+    pub(crate) fn start_stopping(&mut self) -> bool {
+        let blame = match &self.run {
+            Run::Doomed(blame) => blame.clone(),
+            Run::Going if self.work_is_done() => Blame::WorkDone,
+            _ => return false,
+        };
+        self.stop_all(blame);
+        true
+    }
+
+    fn stop_all(&mut self, blame: Blame) {
+        self.regroup = None;
+        let members = self.present_from(InstanceId { worker: WorkerId(0), index: 0 });
+        self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone() };
+        for id in members {
+            match &self.member(id).state {
+                State::Waiting | State::Held(_) | State::Resting { .. } => self.stay_down(id, blame.clone()),
+                State::Leaving { fate: Fate::Rejoins(_) | Fate::Starts, .. } => {
+                    self.destine(id, Fate::Stays(blame.clone()));
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Orders the next level to stop if its turn has come; says whether it did.
+    pub(crate) fn next_level(&mut self) -> bool {
+        if let Run::Stopping { plan, blame } = &mut self.run {
+            let Some(members) = plan.next_turn() else { return false };
+            let blame = blame.clone();
+            for id in members {
+                match self.crew(id.worker).spec.policy {
+                    Policy::Daemon => self.kill(id, &blame),
+                    Policy::Wait | Policy::Terminate => self.ask(id, Fate::Stays(blame.clone())),
+                }
+            }
+            return true;
+        }
+        let Some(members) = self.regroup.as_mut().and_then(|regroup| regroup.plan.next_turn()) else {
+            return false;
+        };
+        for id in members {
+            self.ask_to_rejoin(id);
+        }
+        true
+    }
+}

@@ -1,0 +1,370 @@
+//! The one who decides: holds all state, takes news, hands out orders.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::instance::{Kind, Member, State};
+use crate::order::{Place, places};
+use crate::restart::Window;
+use crate::stopping::{Plan, Run};
+use crate::strategy::Regroup;
+use crate::waiting::Waits;
+use crate::{
+    Action, Conclusion, Event, Family, InstanceId, Intensity, Launch, Moment, Policy, Process, Strategy,
+    Worker, WorkerId,
+};
+
+/// More instances than this a worker cannot have; who asks for more gets so many.
+pub const MAX_INSTANCES: u32 = 100_000;
+
+/// Decides what happens to a [`Family`] of workers: events in, actions out.
+///
+/// [`handle`](Supervisor::handle) is the only way in. After each, [`poll_action`](Supervisor::poll_action) is to be
+/// called until it says `None`, and every action carried out in that order; at
+/// [`next_deadline`](Supervisor::next_deadline), [`Event::Tick`] is to be handed in if nothing else came before.
+/// The same events at the same moments always give the same actions. News that cannot be true, or is no longer,
+/// has no effect; nothing that is handed in makes it panic.
+///
+/// The cost of one event does not grow with the number of workers (but for a logarithm); only what concerns the whole
+/// family by its nature does: its beginning, its stop, and its restart together.
+///
+/// # A short life
+///
+/// ```
+/// use supervision::*;
+///
+/// let mut supervisor = Supervisor::new(Family::of(vec![Worker::named("reader")]));
+/// let reader = InstanceId { worker: WorkerId(0), index: 0 };
+/// let first = Process { instance: reader, launch: Launch(1) };
+/// let second = Process { instance: reader, launch: Launch(2) };
+/// let mut now = Moment::START;
+/// let mut hear = |now, event| {
+///     supervisor.handle(now, event);
+///     let orders: Vec<Action> = std::iter::from_fn(|| supervisor.poll_action()).collect();
+///     let told = |action: &Action| !matches!(action, Action::Changed(_));
+///     (orders.into_iter().filter(told).collect::<Vec<_>>(), supervisor.next_deadline())
+/// };
+///
+/// // It is launched with the run, and dies.
+/// assert_eq!(hear(now, Event::Begin).0, [Action::Launch(first)]);
+/// assert_eq!(hear(now, Event::Launched(first)).0, []);
+/// assert_eq!(hear(now, Event::Ended(first, Ending::Code(1))).0, [Action::Kill(first)]);
+///
+/// // What it left behind is cleared, what it held is given back; only then it rests for its next launch.
+/// assert_eq!(hear(now, Event::Emptied(first)).0, [Action::Reclaim(first)]);
+/// let (orders, deadline) = hear(now, Event::Reclaimed(first));
+/// assert_eq!(orders, []);
+/// now = deadline.expect("it rests until then");
+/// assert_eq!(hear(now, Event::Tick).0, [Action::Launch(second)]);
+///
+/// // This time its work gets done, and so does that of the run.
+/// hear(now, Event::Launched(second));
+/// hear(now, Event::Ended(second, Ending::Code(0)));
+/// hear(now, Event::Emptied(second));
+/// let (orders, _) = hear(now, Event::Reclaimed(second));
+/// assert_eq!(orders, [Action::Retired(reader.worker), Action::Conclude(Conclusion::Succeeded)]);
+/// ```
+#[derive(Debug)]
+pub struct Supervisor {
+    pub(crate) strategy: Strategy,
+    /// What the whole family may spend.
+    pub(crate) allowed: Option<Intensity>,
+    pub(crate) window: Window,
+    pub(crate) seed: u64,
+    pub(crate) crews: Vec<Crew>,
+    pub(crate) names: BTreeMap<String, WorkerId>,
+    pub(crate) now: Moment,
+    pub(crate) run: Run,
+    pub(crate) regroup: Option<Regroup>,
+    pub(crate) waits: Waits,
+    deadlines: BTreeSet<(Moment, InstanceId)>,
+    /// Those that have failed for good, the first first.
+    failures: BTreeSet<(u64, InstanceId)>,
+    /// How many instances have ever failed for good.
+    pub(crate) failed_ever: u64,
+    work: Work,
+    pub(crate) outbox: Outbox,
+}
+
+/// A worker and its instances.
+#[derive(Debug)]
+pub(crate) struct Crew {
+    pub(crate) spec: Worker,
+    pub(crate) place: Place,
+    /// By their numbers. Never shrinks: those scaled away keep their place, and the count of their launches.
+    pub(crate) members: Vec<Member>,
+    pub(crate) tally: crate::instance::Tally,
+    /// The instances of others that now wait for this worker.
+    pub(crate) waiters: BTreeSet<InstanceId>,
+    retired: bool,
+}
+
+/// What the run waits for: of the instances of `wait` workers, how many were ever started, and how many of them have
+/// ended for good.
+#[derive(Debug, Default)]
+struct Work {
+    begun: u64,
+    ended: u64,
+}
+
+/// What one event has brought about, until it is settled.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    /// Whose face may have changed.
+    pub(crate) touched: Vec<InstanceId>,
+    /// Who may have retired, or may run again.
+    turned: BTreeSet<WorkerId>,
+    pub(crate) orders: Vec<Action>,
+    actions: VecDeque<Action>,
+}
+
+impl Crew {
+    pub(crate) fn new(mut spec: Worker, place: Place, now: Moment) -> Crew {
+        spec.instances = spec.instances.min(MAX_INSTANCES);
+        let members: Vec<Member> = (0..spec.instances).map(|_| Member::idle(now)).collect();
+        let tally = crate::instance::Tally { present: spec.instances, ..Default::default() };
+        Crew { spec, place, members, tally, waiters: BTreeSet::new(), retired: false }
+    }
+}
+
+impl Supervisor {
+    /// One that will lead this family. Nothing is ordered before [`Event::Begin`].
+    pub fn new(family: Family) -> Supervisor {
+        let places = places(&family.workers);
+        let names = (0..).map(WorkerId);
+        let names = family.workers.iter().map(|worker| worker.name.clone()).zip(names).collect();
+        let crews = family.workers.into_iter().zip(places);
+        let crews = crews.map(|(spec, place)| Crew::new(spec, place, Moment::START));
+        Supervisor {
+            strategy: family.strategy,
+            allowed: match family.strategy {
+                Strategy::OneForOne => family.intensity,
+                Strategy::OneForAll | Strategy::RestForOne => Some(family.intensity.unwrap_or_default()),
+            },
+            window: Window::default(),
+            seed: family.seed,
+            crews: crews.collect(),
+            names,
+            now: Moment::START,
+            run: Run::Ahead,
+            regroup: None,
+            waits: Waits::default(),
+            deadlines: BTreeSet::new(),
+            failures: BTreeSet::new(),
+            failed_ever: 0,
+            work: Work::default(),
+            outbox: Outbox::default(),
+        }
+    }
+
+    /// Takes one piece of news at `now`, and every deadline that has come by then. Time that runs backwards is taken as
+    /// standing still. After [`Action::Conclude`] nothing has any effect.
+    pub fn handle(&mut self, now: Moment, event: Event) {
+        if matches!(self.run, Run::Over) {
+            return;
+        }
+        self.now = self.now.max(now);
+        // The event first: what has just ended is not killed for the grace that ended at the same moment.
+        self.take(event);
+        loop {
+            self.meet_deadlines();
+            self.propagate();
+            if !self.proceed() && self.next_deadline().is_none_or(|at| at > self.now) {
+                break;
+            }
+        }
+        self.launch_ready();
+        self.hand_out();
+    }
+
+    /// The next order, in the order in which they are to be carried out; `None` when there is none left.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.outbox.actions.pop_front()
+    }
+
+    /// When to hand in [`Event::Tick`] if nothing comes before: always later than the last `now` handed in. `None`:
+    /// nothing happens unless there is news.
+    pub fn next_deadline(&self) -> Option<Moment> {
+        self.deadlines.first().map(|&(at, _)| at)
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Begin => self.begin_run(),
+            Event::TakenBack(process) => self.taken_back(process),
+            Event::Launched(process) => self.launched(process),
+            Event::LaunchFailed(process, failure) => self.launch_failed(process, failure),
+            Event::Ready(process) => self.ready(process),
+            Event::Ended(process, ending) => self.ended(process, ending),
+            Event::Emptied(process) => self.emptied(process),
+            Event::Reclaimed(process) => self.reclaimed(process),
+            Event::Asked(request) => self.asked(request),
+            Event::Shutdown => self.shutdown(),
+            Event::ShutdownNow => self.shutdown_now(),
+            Event::Tick => {}
+        }
+    }
+
+    /// Brings forward what concerns the whole family; says whether it did anything.
+    fn proceed(&mut self) -> bool {
+        self.start_stopping() || self.next_level() || self.reassemble()
+    }
+
+    pub(crate) fn crew(&self, id: WorkerId) -> &Crew {
+        &self.crews[id.0 as usize]
+    }
+
+    pub(crate) fn member(&self, id: InstanceId) -> &Member {
+        &self.crew(id.worker).members[id.index as usize]
+    }
+
+    /// The member of this id, unless there is none or it was scaled away.
+    pub(crate) fn known(&self, id: InstanceId) -> Option<&Member> {
+        let member = self.crews.get(id.worker.0 as usize)?.members.get(id.index as usize)?;
+        (!matches!(member.state, State::Absent)).then_some(member)
+    }
+
+    pub(crate) fn process(&self, id: InstanceId) -> Process {
+        Process { instance: id, launch: Launch(self.member(id).launch) }
+    }
+
+    /// All instances from `first` on that are not scaled away, in the order of the file.
+    pub(crate) fn present_from(&self, first: InstanceId) -> Vec<InstanceId> {
+        let mut present = Vec::new();
+        for (worker, crew) in (first.worker.0..).zip(&self.crews[first.worker.0 as usize..]) {
+            for (index, member) in (0..).zip(&crew.members) {
+                let id = InstanceId { worker: WorkerId(worker), index };
+                if id >= first && !matches!(member.state, State::Absent) {
+                    present.push(id);
+                }
+            }
+        }
+        present
+    }
+
+    /// The one place where a member changes: all that is counted of it, or found by it, changes with it.
+    pub(crate) fn change(&mut self, id: InstanceId, alter: impl FnOnce(&mut Member)) {
+        let crew = &mut self.crews[id.worker.0 as usize];
+        let standings = crew.standings();
+        let member = &mut crew.members[id.index as usize];
+        let old = member.stance();
+        alter(member);
+        let new = member.stance();
+        if (old.phase, old.launch) != (new.phase, new.launch) {
+            member.since = self.now;
+        }
+        self.outbox.touched.push(id);
+
+        crew.tally = crew.tally.replace(old.tally, new.tally);
+        if crew.spec.policy == Policy::Wait {
+            self.work.begun = self.work.begun + u64::from(new.tally.begun) - u64::from(old.tally.begun);
+            self.work.ended = self.work.ended + u64::from(new.tally.ended()) - u64::from(old.tally.ended());
+        }
+        if crew.tally.all_ended() != crew.retired {
+            self.outbox.turned.insert(id.worker);
+        }
+        if crew.standings() != standings {
+            self.waits.stirred.insert(id.worker);
+        }
+        let level = crew.place.level;
+
+        if old.deadline != new.deadline {
+            old.deadline.map(|at| self.deadlines.remove(&(at, id)));
+            new.deadline.map(|at| self.deadlines.insert((at, id)));
+        }
+        if old.failed != new.failed {
+            old.failed.map(|order| self.failures.remove(&(order, id)));
+            new.failed.map(|order| self.failures.insert((order, id)));
+        }
+        if old.kind != new.kind {
+            self.move_between(id, level, old.kind, new.kind);
+        }
+    }
+
+    fn move_between(&mut self, id: InstanceId, level: u32, old: Kind, new: Kind) {
+        if old == Kind::Waiting {
+            self.await_no_more(id);
+        }
+        if new == Kind::Waiting {
+            self.await_all(id);
+        }
+        if let Run::Stopping { plan, .. } = &mut self.run
+            && old == Kind::Up
+        {
+            plan.remove(level, id);
+        }
+        if let Some(regroup) = &mut self.regroup {
+            regroup.moved(id, level, old, new);
+        }
+    }
+
+    pub(crate) fn order(&mut self, action: Action) {
+        self.outbox.orders.push(action);
+    }
+
+    fn meet_deadlines(&mut self) {
+        while let Some(&(at, id)) = self.deadlines.first()
+            && at <= self.now
+        {
+            self.deadline(id);
+            debug_assert_ne!(self.deadlines.first(), Some(&(at, id)), "a deadline that was met is gone");
+        }
+    }
+
+    pub(crate) fn work_is_done(&self) -> bool {
+        self.work.begun > 0 && self.work.begun == self.work.ended
+    }
+
+    /// Hands out what the event brought about: what people are told, then who retired, then the orders, then the end.
+    fn hand_out(&mut self) {
+        for id in std::mem::take(&mut self.outbox.touched) {
+            let face = self.face(id);
+            let member = &mut self.crews[id.worker.0 as usize].members[id.index as usize];
+            if member.face != face {
+                member.face = face;
+                self.outbox.actions.push_back(Action::Changed(id));
+            }
+        }
+        for id in std::mem::take(&mut self.outbox.turned) {
+            let crew = &mut self.crews[id.0 as usize];
+            if crew.retired != crew.tally.all_ended() {
+                crew.retired = !crew.retired;
+                let turn = if crew.retired { Action::Retired(id) } else { Action::Unretired(id) };
+                self.outbox.actions.push_back(turn);
+            }
+        }
+        self.outbox.actions.extend(self.outbox.orders.drain(..));
+        if let Run::Stopping { plan, .. } = &self.run
+            && plan.is_empty()
+        {
+            self.run = Run::Over;
+            self.outbox.actions.push_back(Action::Conclude(self.conclusion()));
+        }
+    }
+
+    fn conclusion(&self) -> Conclusion {
+        let Some(&(_, instance)) = self.failures.first() else { return Conclusion::Succeeded };
+        let ending = match self.member(instance).state {
+            State::Failed { ending, .. } => ending,
+            _ => None,
+        };
+        Conclusion::Failed { instance, ending }
+    }
+}
+
+impl Plan {
+    /// A plan for those of `members` that are up.
+    pub(crate) fn of(supervisor: &Supervisor, members: &[InstanceId]) -> Plan {
+        let mut plan = Plan::default();
+        plan.extend(supervisor, members);
+        plan
+    }
+
+    /// Takes in those of `members` that are up.
+    pub(crate) fn extend(&mut self, supervisor: &Supervisor, members: &[InstanceId]) {
+        for &id in members {
+            if supervisor.member(id).state.is_up() {
+                self.insert(supervisor.crew(id.worker).place.level, id);
+            }
+        }
+    }
+}

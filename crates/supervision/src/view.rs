@@ -1,0 +1,99 @@
+//! What people and programs may see.
+
+use crate::instance::{Face, Fate, Member, State};
+use crate::waiting::Prospect;
+use crate::words::{Blame, Names};
+use crate::{Instance, InstanceId, Launch, Moment, Supervisor, Worker, WorkerId};
+
+impl Supervisor {
+    /// All instances, in the order of the file, as of the last event. Those that were scaled away are left out once
+    /// they are gone.
+    pub fn instances(&self) -> impl Iterator<Item = Instance> + '_ {
+        let ids = (0..).map(WorkerId).zip(&self.crews).flat_map(|(worker, crew)| {
+            (0..crew.members.len() as u32).map(move |index| InstanceId { worker, index })
+        });
+        ids.filter_map(|id| self.instance(id, self.now))
+    }
+
+    /// One instance as of `now`, from which [`Instance::next_launch_in`] counts. `None`: there is none of this id, or
+    /// it was scaled away.
+    pub fn instance(&self, id: InstanceId, now: Moment) -> Option<Instance> {
+        let member = self.known(id)?;
+        let waits_for = match self.open(id, member) {
+            Some(Prospect::Open(after)) => Some((after.worker, after.milestone)),
+            _ => None,
+        };
+        Some(Instance {
+            id,
+            phase: member.state.phase(),
+            since: member.since,
+            launch: (member.launch > 0).then_some(Launch(member.launch)),
+            launched_at: member.launched_at.filter(|_| member.state.is_up()),
+            restarts: member.restarts.unwrap_or(0),
+            last: member.last,
+            why: self.blame(id, member).words(self),
+            waits_for,
+            next_launch_in: match member.state {
+                State::Resting { until, .. } => Some(until.since(now)),
+                _ => None,
+            },
+        })
+    }
+
+    /// The worker of this id. Its number of instances is the one last asked for.
+    pub fn worker(&self, id: WorkerId) -> Option<&Worker> {
+        self.crews.get(id.0 as usize).map(|crew| &crew.spec)
+    }
+
+    /// The worker of this name: of several, the one that was added last.
+    pub fn find(&self, name: &str) -> Option<WorkerId> {
+        self.names.get(name).copied()
+    }
+
+    pub(crate) fn face(&self, id: InstanceId) -> Face {
+        let member = self.member(id);
+        Face { phase: member.state.phase(), launch: member.launch, blame: self.blame(id, member) }
+    }
+
+    fn open(&self, id: InstanceId, member: &Member) -> Option<Prospect> {
+        (member.state == State::Waiting).then(|| self.prospect(id))
+    }
+
+    fn blame(&self, id: InstanceId, member: &Member) -> Blame {
+        match &member.state {
+            State::Absent => Blame::Vanishes,
+            State::Idle => Blame::NeverStarted,
+            State::Launching | State::Running => Blame::Nothing,
+            State::Starting { .. } => Blame::Unready,
+            State::Waiting => match self.prospect(id) {
+                Prospect::Launch => Blame::Nothing,
+                Prospect::Open(after) => Blame::Waits(after.worker, after.milestone),
+                Prospect::Never(blame) => blame,
+            },
+            State::Held(culprit) => Blame::Together(*culprit),
+            State::Resting { cause, .. } | State::Done(cause) => Blame::Cause(cause.clone()),
+            State::Stopped(blame) | State::Failed { blame, .. } => blame.clone(),
+            State::Leaving { fate, .. } => match fate {
+                Fate::Policy(cause) | Fate::PolicyOrStopped(cause) => Blame::Cause(cause.clone()),
+                Fate::Stays(blame) => blame.clone(),
+                Fate::Rejoins(culprit) => Blame::Together(*culprit),
+                Fate::Starts => Blame::StartsAgain,
+                Fate::Vanishes => Blame::Vanishes,
+            },
+        }
+    }
+}
+
+impl Names for Supervisor {
+    fn worker(&self, id: WorkerId) -> String {
+        self.crews
+            .get(id.0 as usize)
+            .map_or_else(|| format!("worker {}", id.0), |crew| crew.spec.name.clone())
+    }
+
+    fn instance(&self, id: InstanceId) -> String {
+        let several = self.crews.get(id.worker.0 as usize).is_some_and(|crew| crew.members.len() > 1);
+        let worker = Names::worker(self, id.worker);
+        if several { format!("{worker}:{}", id.index) } else { worker }
+    }
+}
