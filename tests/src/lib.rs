@@ -1,1 +1,40 @@
-//! What the tests share: a supervisor of their own in a folder of its own, and waiting for conditions.
+//! What the tests share: a sandbox with a runtime folder of its own, supervisors in it, and waiting for conditions.
+//!
+//! Every wait has a generous limit ([`PATIENCE`]) and says what it waited for. When a sandbox goes, nothing that was
+//! started in it may be left: no process, no socket. It looks, and fails the test otherwise.
+#![forbid(unsafe_code)]
+
+mod run;
+mod sandbox;
+
+pub use run::Run;
+pub use sandbox::{Sandbox, program, programs};
+
+use std::time::{Duration, Instant};
+
+/// How long anything may take before a test gives up. Nothing takes that long on a machine that works.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until `look` finds something; looks often, and gives up after [`PATIENCE`].
+#[track_caller]
+pub fn until<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(start.elapsed() < PATIENCE, "waited in vain until {what}");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Whether a process exists and has not ended.
+pub fn lives(pid: i32) -> bool {
+    matches!(process::Stat::of(process::Pid::from_raw(pid)), Ok(Some(stat)) if !stat.is_zombie())
+}
+
+/// Waits until a process has ended.
+#[track_caller]
+pub fn until_gone(pid: i32) {
+    until(&format!("process {pid} is gone"), || (!lives(pid)).then_some(()));
+}

@@ -1,5 +1,6 @@
 //! Answering what people and programs ask over the control API.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use control::Call;
@@ -32,7 +33,7 @@ impl Loop {
         let Call { peer, request, reply } = call;
         let outcome = match request {
             Request::Status { workers } => self.status(&workers).map(now),
-            Request::Ps => Ok(now(self.process_rows())),
+            Request::Ps => self.process_rows().map(now),
             Request::Start { workers, wait } => self.start(&workers, wait),
             Request::Stop { workers, wait } => self.stop(&workers, wait),
             Request::Restart { workers, wait } => self.restart(&workers, wait),
@@ -73,7 +74,7 @@ impl Loop {
             self.core.instances().collect()
         } else {
             let ids = self.instances_of(workers)?;
-            ids.into_iter().filter_map(|id| self.core.instance(id)).collect()
+            ids.into_iter().filter_map(|id| self.core.instance(id, self.clock.now())).collect()
         };
         Ok(Status {
             name: self.setup.name.clone(),
@@ -106,7 +107,7 @@ impl Loop {
     }
 
     /// The instances that `NAME` and `NAME:INSTANCE` mean, in the order given, each once.
-    fn instances_of(&self, names: &[String]) -> Result<Vec<InstanceId>, ApiError> {
+    pub(crate) fn instances_of(&self, names: &[String]) -> Result<Vec<InstanceId>, ApiError> {
         let mut all = Vec::new();
         for name in names {
             match self.target(name)? {
@@ -169,7 +170,7 @@ impl Loop {
         self.refuse_while_stopping()?;
         let before = self.instances_of(names)?.into_iter().map(|instance| Wanted {
             instance,
-            not: self.core.instance(instance).and_then(|now| now.launch),
+            not: self.core.instance(instance, self.clock.now()).and_then(|now| now.launch),
         });
         let wanted: Vec<Wanted> = before.collect();
         self.wish(names, Wish::Restart)?;
@@ -197,7 +198,7 @@ impl Loop {
             Until::Ended(instances) => instances.clone(),
             _ => Vec::new(),
         };
-        let rows = ids.into_iter().filter_map(|id| self.core.instance(id));
+        let rows = ids.into_iter().filter_map(|id| self.core.instance(id, self.clock.now()));
         Acted { instances: rows.map(|instance| self.row(&instance)).collect() }
     }
 
@@ -252,7 +253,7 @@ impl Loop {
         for mut waiter in waiters.drain(..) {
             waiter.until.kill_if_due(now);
             let standing = |id: InstanceId| {
-                self.core.instance(id).map(|now| Standing { phase: now.phase, launch: now.launch })
+                self.core.instance(id, self.clock.now()).map(|now| Standing { phase: now.phase, launch: now.launch })
             };
             if waiter.until.has_come(standing) {
                 waiter.reply.ok(&self.came_about(&waiter.until));
@@ -273,7 +274,7 @@ impl Loop {
                 value(Waited { exit: ending.and_then(words::exit), state: None })
             }
             Until::Gone(held) => {
-                let exit = process::exit_of(&held.pidfd).map(words::ending).and_then(words::exit);
+                let exit = process::exit_of(held.pidfd.as_fd()).map(words::ending).and_then(words::exit);
                 value(Waited { exit, state: None })
             }
             Until::Killed { answer, .. } => value(answer),
@@ -283,7 +284,7 @@ impl Loop {
 
     /// How the instances of a worker ended: the first that did not succeed speaks for all.
     fn waited(&self, ids: &[InstanceId]) -> Waited {
-        let all: Vec<Instance> = ids.iter().filter_map(|id| self.core.instance(*id)).collect();
+        let all: Vec<Instance> = ids.iter().filter_map(|id| self.core.instance(*id, self.clock.now())).collect();
         let worst = all.iter().find(|now| now.phase == Phase::Failed).or_else(|| all.first());
         Waited {
             exit: worst.and_then(|now| now.last).and_then(words::exit),

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use control::api::{ApiError, ErrorCode, Killed, ProcessRow, Who};
+use process::signal::Delivery;
 use process::{Pid, Snapshot, Stat};
+use std::os::fd::AsFd;
 use supervision::Process;
 
 use crate::asking::{Outcome, hold, now};
@@ -37,8 +39,8 @@ impl Loop {
             }
             let stat = Stat::of(at).ok()??;
             if stat.ppid == me {
-                let marked = crate::sweeping::mark_of(at, &self.marks());
-                return Some(marked.map_or(Owner::Run, Owner::Launch));
+                let mark = crate::sweeping::mark_of(at, self.marks(&self.folder.socket()));
+                return Some(mark.map_or(Owner::Run, |mark| Owner::Launch(mark.process)));
             }
             if stat.ppid.as_raw() <= 1 {
                 return None;
@@ -65,8 +67,8 @@ impl Loop {
     }
 
     /// The run's processes, the supervisor first, then tree by tree in the order of the file.
-    pub(crate) fn process_rows(&self) -> Vec<ProcessRow> {
-        let snapshot = Snapshot::take();
+    pub(crate) fn process_rows(&self) -> Result<Vec<ProcessRow>, ApiError> {
+        let snapshot = look()?;
         let me = Pid::this();
         let own = snapshot.get(me);
         let mut rows = vec![ProcessRow {
@@ -93,11 +95,11 @@ impl Loop {
         // Orphans that were not met yet, or that belong to nobody.
         let listed: std::collections::BTreeSet<i32> = rows.iter().map(|row| row.pid).collect();
         let strays: Vec<Pid> =
-            snapshot.children(me).map(|stat| stat.pid).filter(|pid| !listed.contains(&pid.as_raw())).collect();
+            snapshot.children(me).iter().copied().filter(|pid| !listed.contains(&pid.as_raw())).collect();
         for pid in strays {
             self.rows_below(pid, self.launch_of(pid.as_raw()), 1, &snapshot, &mut rows);
         }
-        rows
+        Ok(rows)
     }
 
     fn rows_below(
@@ -120,7 +122,7 @@ impl Loop {
         });
         if depth < 512 {
             for child in snapshot.children(pid) {
-                self.rows_below(child.pid, process, depth + 1, snapshot, rows);
+                self.rows_below(*child, process, depth + 1, snapshot, rows);
             }
         }
     }
@@ -143,7 +145,7 @@ impl Loop {
         };
         let mut pids: Vec<Pid> = Vec::new();
         if tree {
-            let snapshot = Snapshot::take();
+            let snapshot = look()?;
             for leader in &leaders {
                 let members = match self.processes.led_by(leader.as_raw()) {
                     Some(process) => self.tree_of(process, &snapshot),
@@ -158,9 +160,9 @@ impl Loop {
         let mut held: Vec<Held> = Vec::new();
         for pid in pids {
             let Some(pidfd) = hold(pid.as_raw()) else { continue };
-            match process::signal::send(&pidfd, signal) {
-                Ok(process::signal::Sent::Delivered) => held.push(Held { pid: pid.as_raw(), pidfd }),
-                Ok(process::signal::Sent::Gone) => {}
+            match process::signal::send(pidfd.as_fd(), signal) {
+                Ok(Delivery::Sent) => held.push(Held { pid: pid.as_raw(), pidfd }),
+                Ok(Delivery::Gone) => {}
                 Err(error) => {
                     return Err(ApiError::new(
                         ErrorCode::Refused,
@@ -209,10 +211,10 @@ impl Loop {
                 .hint("`supervisor shutdown` stops it"));
         }
         let stat = Stat::of(Pid::from_raw(pid)).ok().flatten();
-        let Some(stat) = stat.filter(|stat| stat.state != 'Z') else {
+        let Some(stat) = stat.filter(|stat| !stat.is_zombie()) else {
             return Err(ApiError::new(ErrorCode::NotFound, format!("there is no process {pid}")));
         };
-        if process::is_kernel_thread(&stat) {
+        if stat.is_kernel_thread() {
             return Err(refused(format!("process {pid} is a kernel thread")));
         }
         if self.owner_of(pid).is_none() && !foreign {
@@ -221,4 +223,9 @@ impl Loop {
         }
         Ok(Pid::from_raw(pid))
     }
+}
+
+/// A look at all processes.
+fn look() -> Result<Snapshot, ApiError> {
+    Snapshot::take().map_err(|error| ApiError::new(ErrorCode::Failed, format!("/proc cannot be read: {error}")))
 }

@@ -16,6 +16,7 @@ use supervision::{LaunchFailure, Policy, Process};
 use crate::environment::Environment;
 use crate::logs::{self, Label, Pump, Stream, StreamId};
 use crate::setup::{Command, Input, Output, WorkerSetup};
+use crate::words;
 
 /// What one launch needs beside its worker's setup.
 #[derive(Debug)]
@@ -66,6 +67,8 @@ impl Launch<'_> {
             umask: Some(self.worker.umask),
             nice: (self.worker.nice != 0).then_some(self.worker.nice),
             session: true,
+            credentials: None,
+            limits: Vec::new(),
         };
         Ok((spawn, streams))
     }
@@ -96,9 +99,10 @@ impl Launch<'_> {
             }
             Output::Log => {
                 // Who outlives the supervisor must not die of a pipe that nobody reads.
-                let (read, write) = logs::pipe(self.policy == Policy::Wait)
-                    .map_err(|error| LaunchFailure(format!("{what}: pipe: {error}")))?;
-                streams.push(pump.attach(read, self.label(stream), self.worker.log.as_ref()));
+                let failed = |error: io::Error| LaunchFailure(format!("{what}: pipe: {}", words::reason(&error)));
+                let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
+                let file = self.worker.log.clone().map(|settings| pump.file(settings));
+                streams.push(pump.attach(read, self.label(stream), file).map_err(failed)?);
                 Stdio::Fd(Arc::new(write))
             }
         })
@@ -130,6 +134,6 @@ fn open(path: &Path, how: &OpenOptions, what: &str) -> Result<OwnedFd, LaunchFai
     };
     match opened() {
         Ok(file) => Ok(file.into()),
-        Err(error) => Err(LaunchFailure(format!("{what}: {}: {}", path.display(), process::reason(&error)))),
+        Err(error) => Err(LaunchFailure(format!("{what}: {}: {}", path.display(), words::reason(&error)))),
     }
 }

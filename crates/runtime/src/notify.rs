@@ -7,7 +7,7 @@ use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 
 use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, UnixCredentials, cmsg_space, recvmsg, setsockopt, sockopt,
+    ControlMessageOwned, MsgFlags, UnixCredentials, recvmsg, setsockopt, sockopt,
 };
 
 /// A datagram longer than this is cut.
@@ -67,7 +67,7 @@ impl NotifySocket {
     pub fn receive(&self) -> Option<(i32, Message)> {
         loop {
             let mut buffer = [0; LONGEST];
-            let mut space = cmsg_space!(UnixCredentials);
+            let mut space = nix::cmsg_space!(UnixCredentials);
             let mut parts = [IoSliceMut::new(&mut buffer)];
             let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
             let (length, sender) =

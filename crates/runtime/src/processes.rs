@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use ipc_channel::ipc::IpcSender;
 use process::{Identity, Pid};
-use supervision::{Ending, InstanceId, Process};
+use supervision::{Ending, InstanceId, Moment, Process};
 use worker::wire::{self, Command};
 
 use crate::logs::StreamId;
@@ -21,6 +21,8 @@ pub struct Tree {
     pub kinship: Kinship,
     /// How the leader ended, once it has.
     pub ended: Option<Ending>,
+    /// When to stop waiting for how it ended: it was taken back, and only its parent's reaping tells.
+    pub exit_unknown_at: Option<Moment>,
     /// Whether everything of it is to be killed.
     pub condemned: bool,
     /// The streams of the log that it writes to.
@@ -50,6 +52,7 @@ impl Tree {
             pidfd,
             kinship,
             ended: None,
+            exit_unknown_at: None,
             condemned: false,
             streams,
             status: None,
@@ -75,6 +78,8 @@ impl Tree {
 pub struct Processes {
     trees: BTreeMap<Process, Tree>,
     by_pid: HashMap<i32, Process>,
+    /// How many trees were taken back.
+    taken_back: usize,
     /// Launches whose leader ended and whose tree is to be emptied.
     sweeping: BTreeSet<Process>,
     /// Adopted orphans that were recognised, with whom they belong to; `None`: to nobody in particular.
@@ -85,12 +90,14 @@ impl Processes {
     /// Enters a new tree.
     pub fn insert(&mut self, process: Process, tree: Tree) {
         self.by_pid.insert(tree.pid.as_raw(), process);
+        self.taken_back += usize::from(tree.kinship == Kinship::TakenBack);
         self.trees.insert(process, tree);
     }
 
     /// Forgets a tree that is empty and given back.
     pub fn remove(&mut self, process: Process) -> Option<Tree> {
         let tree = self.trees.remove(&process)?;
+        self.taken_back -= usize::from(tree.kinship == Kinship::TakenBack);
         if self.by_pid.get(&tree.pid.as_raw()) == Some(&process) {
             self.by_pid.remove(&tree.pid.as_raw());
         }
@@ -124,6 +131,14 @@ impl Processes {
     /// Every tree.
     pub fn iter(&self) -> impl Iterator<Item = (Process, &Tree)> {
         self.trees.iter().map(|(process, tree)| (*process, tree))
+    }
+
+    /// When to stop waiting for how a taken-back leader ended.
+    pub fn next_exit_unknown(&self) -> Option<Moment> {
+        if self.taken_back == 0 {
+            return None;
+        }
+        self.trees.values().filter(|tree| tree.ended.is_none()).filter_map(|tree| tree.exit_unknown_at).min()
     }
 
     /// Notes that the leader has ended. From now on its pid may belong to somebody else.

@@ -1,16 +1,14 @@
 //! Names: which worker and instance a person, a mark in an environment or a request means.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 
-use supervision::{InstanceId, Supervisor, Target, WorkerId};
+use supervision::{InstanceId, Moment, Supervisor, Target, WorkerId};
 
 use crate::setup::Setup;
 
 /// The names of the run's workers.
 #[derive(Debug)]
 pub struct Roster {
-    run: String,
     names: Vec<(String, bool)>,
     by_name: HashMap<String, WorkerId>,
 }
@@ -29,12 +27,7 @@ impl Roster {
     pub fn of(setup: &Setup) -> Roster {
         let names: Vec<_> = setup.family.workers.iter().map(|w| (w.name.clone(), w.instances != 1)).collect();
         let by_name = names.iter().zip(0..).map(|((name, _), id)| (name.clone(), WorkerId(id))).collect();
-        Roster { run: setup.name.clone(), names, by_name }
-    }
-
-    /// The run's name.
-    pub fn run(&self) -> &str {
-        &self.run
+        Roster { names, by_name }
     }
 
     /// The worker of this name.
@@ -69,7 +62,7 @@ impl Roster {
             return Err(UnknownName::Worker(self.nearest(name)));
         };
         let instance = index.map(|index| InstanceId { worker, index });
-        match instance.filter(|instance| core.instance(*instance).is_some()) {
+        match instance.filter(|instance| core.instance(*instance, Moment::START).is_some()) {
             Some(instance) => Ok(Target::Instance(instance)),
             None => Err(UnknownName::Instance(core.worker(worker).map_or(0, |worker| worker.instances))),
         }
@@ -85,13 +78,4 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
     let scored = names.map(|name| (strsim::damerau_levenshtein(wanted, name), name));
     let (distance, name) = scored.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + wanted.len() / 4).then(|| name.to_owned())
-}
-
-/// What marks a process as one of this run's.
-#[derive(Debug)]
-pub struct RunMarks<'a> {
-    /// The names.
-    pub roster: &'a Roster,
-    /// The run's control socket, which no other run has.
-    pub socket: PathBuf,
 }

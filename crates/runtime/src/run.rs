@@ -1,8 +1,6 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
-use std::io;
-use std::time::Duration;
 
 use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
@@ -14,8 +12,9 @@ use crate::mailbox::{Mail, mailbox};
 use crate::notify::NotifySocket;
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
-use crate::roster::{Roster, RunMarks};
+use crate::roster::Roster;
 use crate::setup::{Output, Setup};
+use crate::sweeping::Marks;
 use crate::takeover;
 use crate::talk;
 use crate::the_loop::{Loop, Parts};
@@ -54,7 +53,24 @@ fn cannot<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> RunError + '_ {
 }
 
 /// Called once, when every worker that starts with the run is ready or has ended. It is told whether none has failed.
-pub type WhenUp = Box<dyn FnOnce(bool)>;
+pub struct WhenUp(Box<dyn FnOnce(bool)>);
+
+impl WhenUp {
+    /// Calls this.
+    pub fn call(what: impl FnOnce(bool) + 'static) -> WhenUp {
+        WhenUp(Box::new(what))
+    }
+
+    pub(crate) fn tell(self, none_failed: bool) {
+        (self.0)(none_failed);
+    }
+}
+
+impl fmt::Debug for WhenUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("WhenUp")
+    }
+}
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
 ///
@@ -66,7 +82,7 @@ pub type WhenUp = Box<dyn FnOnce(bool)>;
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(
     setup: Setup,
-    folder: RunFolder,
+    mut folder: RunFolder,
     console: Option<Console>,
     when_up: Option<WhenUp>,
 ) -> Result<Outcome, RunError> {
@@ -87,8 +103,11 @@ pub fn run(
     let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
 
     let roster = Roster::of(&setup);
-    let survivors = if folder.was_left_behind() {
-        takeover::survivors(&RunMarks { roster: &roster, socket: folder.socket() })
+    // A supervisor that ended by itself took its socket with it.
+    let socket = folder.socket();
+    let survivors = if socket.exists() {
+        takeover::survivors(Marks { roster: &roster, socket: &socket })
+            .map_err(cannot("cannot look for survivors of a former run"))?
     } else {
         Vec::new()
     };
@@ -107,7 +126,7 @@ pub fn run(
     let server = Server::start(listener, Uids::own(), move |call| calls.send(Mail::Call(Box::new(call))))
         .map_err(cannot("cannot start the control server"))?;
 
-    let parts = Parts { setup, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up };
+    let parts = Parts { setup, roster, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for survivor in survivors {
         take_back(&mut running, survivor);
@@ -130,13 +149,12 @@ fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
         let launch = Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker };
-        for (descriptor, output, stream) in
-            [(1, &worker.stdout, Stream::Stdout), (2, &worker.stderr, Stream::Stderr)]
-        {
+        for (output, stream) in [(&worker.stdout, Stream::Stdout), (&worker.stderr, Stream::Stderr)] {
             if *output == Output::Log
-                && let Some(read) = takeover::output_of(&survivor, descriptor)
+                && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)
             {
-                streams.push(running.pump.attach(read, launch.label(stream), worker.log.as_ref()));
+                let file = worker.log.clone().map(|settings| running.pump.file(settings));
+                streams.extend(running.pump.attach(read, launch.label(stream), file));
             }
         }
     }

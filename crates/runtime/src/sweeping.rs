@@ -1,15 +1,17 @@
-//! Emptying the trees of launches whose leader has ended, or that are condemned.
+//! Emptying the trees of launches whose leader has ended.
 //!
 //! Parenthood belongs to threads: leaders are children of the spawner's threads, so the children of the main thread are
 //! adopted orphans and nothing else. That makes "is anything left behind?" one system call. Only when there is an
 //! orphan is `/proc` read, to see whose it is.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use process::{Identity, Orphans, Pid, Snapshot};
 use supervision::{InstanceId, Launch, Process};
 
 use crate::processes::{Kinship, Processes};
+use crate::roster::Roster;
 
 /// What one sweep found.
 #[derive(Debug, Default)]
@@ -18,63 +20,96 @@ pub struct Swept {
     pub empty: Vec<Process>,
     /// Orphans that were reaped.
     pub reaped: Vec<i32>,
-    /// Whether something condemned still lives that does not announce its death to us.
+    /// Processes that were killed and are not our children: their death has to be watched for.
     pub watch: Vec<i32>,
 }
 
-/// Finds the instance that a mark in a process's environment names.
-pub trait Marks {
-    /// The instance called `worker` with this number, in this run.
-    fn instance(&self, worker: &str, instance: u32) -> Option<InstanceId>;
-    /// The run's name.
-    fn run(&self) -> &str;
+/// What marks a process as one of this run's.
+#[derive(Clone, Copy, Debug)]
+pub struct Marks<'a> {
+    /// The names of the workers.
+    pub roster: &'a Roster,
+    /// The run's control socket, which no other run has.
+    pub socket: &'a Path,
 }
 
-/// Reaps what is dead, and kills what is left of condemned trees. To be called on the main thread, whenever a leader of
-/// a condemned tree has ended and whenever a child has changed its state.
-pub fn sweep(processes: &mut Processes, marks: &dyn Marks) -> Swept {
+/// What a process's environment tells of where it comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// The launch it belongs to.
+    pub process: Process,
+    /// Whether it leads that launch.
+    pub leads: bool,
+}
+
+/// Reaps what is dead, and kills what is left of condemned trees whose leader has ended. To be called on the main
+/// thread, whenever such a leader has ended and whenever a child has changed its state.
+pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     let mut swept = Swept::default();
-    let living = reap(processes, &mut swept.reaped);
+    let orphans_live = reap(processes, &mut swept.reaped);
     let leaderless: BTreeSet<Process> = processes
         .sweeping()
         .iter()
         .copied()
         .filter(|process| processes.get(*process).is_some_and(|tree| tree.ended.is_some()))
         .collect();
+    let taken_back: Vec<Process> = leaderless
+        .iter()
+        .copied()
+        .filter(|process| processes.get(*process).is_some_and(|tree| tree.kinship == Kinship::TakenBack))
+        .collect();
     if leaderless.is_empty() {
         return swept;
     }
-    let taken_back =
-        leaderless.iter().any(|p| processes.get(*p).is_some_and(|t| t.kinship == Kinship::TakenBack));
-    if !living && !taken_back {
+    if !orphans_live && taken_back.is_empty() {
         swept.empty.extend(leaderless);
         return swept;
     }
-    let snapshot = Snapshot::take();
+    // Without a look at the processes nothing can be called empty; the next change is another chance.
+    let Ok(snapshot) = Snapshot::take() else { return swept };
     recognise(processes, &snapshot, marks);
     let mut left: BTreeSet<Process> = BTreeSet::new();
-    let mut roots: Vec<Pid> = Vec::new();
+    let mut roots: Vec<Identity> = Vec::new();
     for (identity, owner) in processes.orphans().values() {
-        let condemned = owner.is_some_and(|owner| leaderless.contains(&owner));
-        let lives = snapshot.get(identity.pid).is_some_and(|stat| stat.start_time == identity.start_time);
-        if condemned && lives {
-            left.extend(*owner);
-            roots.push(identity.pid);
+        if let Some(owner) = owner.filter(|owner| leaderless.contains(owner))
+            && snapshot.get(identity.pid).is_some_and(|stat| stat.start_time == identity.start_time)
+        {
+            left.insert(owner);
+            roots.push(*identity);
         }
     }
-    for process in leaderless.iter().filter(|p| processes.get(**p).is_some_and(|t| t.kinship == Kinship::TakenBack)) {
-        let strays = marked(&snapshot, *process, marks);
-        if !strays.is_empty() {
-            left.insert(*process);
-            swept.watch.extend(strays.iter().map(|pid| pid.as_raw()));
-            roots.extend(strays);
+    for process in taken_back {
+        for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
+            if mark_of(stat.pid, marks).is_some_and(|mark| mark.process == process) {
+                left.insert(process);
+                swept.watch.push(stat.pid.as_raw());
+                roots.push(Identity::from(stat));
+            }
         }
     }
-    if !roots.is_empty() {
-        process::freeze_and_kill(&roots, |_| false);
-    }
+    kill(&roots);
     swept.empty.extend(leaderless.difference(&left));
     swept
+}
+
+/// Kills every orphan, whoever it belongs to, and reaps what is dead. Says whether any is left.
+pub fn kill_strays(processes: &mut Processes) -> bool {
+    if !reap(processes, &mut Vec::new()) {
+        return false;
+    }
+    if let Ok(snapshot) = Snapshot::take() {
+        let me = Pid::this();
+        let strays = snapshot.children(me).iter().filter_map(|pid| snapshot.get(*pid)).map(Identity::from);
+        kill(&strays.collect::<Vec<_>>());
+    }
+    true
+}
+
+fn kill(roots: &[Identity]) {
+    if !roots.is_empty() {
+        // What was found before an error is killed; what was not is found by the next sweep.
+        let _ = process::freeze_and_kill(roots, |_| false);
+    }
 }
 
 /// Reaps every dead orphan. Says whether a living one is left.
@@ -91,45 +126,43 @@ fn reap(processes: &mut Processes, reaped: &mut Vec<i32>) -> bool {
     }
 }
 
-/// Says whose each orphan is that is not known yet: by its session, by its mark, or by the orphan above it.
-fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: &dyn Marks) {
-    let me = Pid::this();
+/// Says whose each orphan is that is not known yet: by its mark, by its session, or by the leader that marked it.
+fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>) {
     let mut found = Vec::new();
-    for stat in snapshot.children(me) {
-        let identity = Identity { pid: stat.pid, start_time: stat.start_time };
+    for stat in snapshot.children(Pid::this()).iter().filter_map(|pid| snapshot.get(*pid)) {
+        let identity = Identity::from(stat);
         let known = processes.orphans().get(&stat.pid.as_raw()).is_some_and(|(known, _)| *known == identity);
-        if processes.led_by(stat.pid.as_raw()).is_some() || known {
+        if known || processes.led_by(stat.pid.as_raw()).is_some() {
             continue;
         }
-        let by_session = || {
-            let mut trees = processes.iter().filter(|(_, tree)| tree.pid == stat.session);
-            trees.next().map(|(process, _)| process)
-        };
-        let owner = mark_of(stat.pid, marks)
-            .filter(|process| processes.get(*process).is_some())
-            .or_else(by_session);
-        found.push((identity, owner));
+        found.push((identity, owner(processes, stat, marks)));
     }
     for (identity, owner) in found {
         processes.adopt(identity, owner);
     }
 }
 
-/// Every process that bears the mark of a launch, wherever it hangs in the tree.
-pub fn marked(snapshot: &Snapshot, process: Process, marks: &dyn Marks) -> Vec<Pid> {
-    snapshot
-        .iter()
-        .filter(|stat| stat.state != 'Z' && mark_of(stat.pid, marks) == Some(process))
-        .map(|stat| stat.pid)
-        .collect()
+fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Option<Process> {
+    let led_by = |pid: i32| processes.iter().find(|(_, tree)| tree.pid.as_raw() == pid).map(|(process, _)| process);
+    if let Some(mark) = mark_of(stat.pid, marks)
+        && processes.get(mark.process).is_some()
+    {
+        return Some(mark.process);
+    }
+    // A supervisor inside this run marks its workers with its own pid.
+    let marked_by = || led_by(process::origin(stat.pid).ok()??.mark("PID")?.parse().ok()?);
+    led_by(stat.session.as_raw()).or_else(marked_by)
 }
 
-/// The launch whose mark a process bears in its environment.
-pub fn mark_of(pid: Pid, marks: &dyn Marks) -> Option<Process> {
-    let origin = process::origin(pid)?;
-    if origin.name.as_deref() != Some(marks.run()) {
+/// What a process's environment tells, if it is of this run.
+pub fn mark_of(pid: Pid, marks: Marks<'_>) -> Option<Mark> {
+    let origin = process::origin(pid).ok()??;
+    if Path::new(origin.mark("SOCKET")?) != marks.socket {
         return None;
     }
-    let instance = marks.instance(origin.worker.as_deref()?, origin.instance?)?;
-    Some(Process { instance, launch: Launch(origin.launch?) })
+    let worker = marks.roster.worker(origin.mark("WORKER")?)?;
+    let instance = InstanceId { worker, index: origin.mark("INSTANCE")?.parse().ok()? };
+    let launch = Launch(origin.mark("LAUNCH")?.parse().ok()?);
+    let leads = origin.mark("LEADER").and_then(|leader| leader.parse().ok()) == Some(pid.as_raw());
+    Some(Mark { process: Process { instance, launch }, leads })
 }

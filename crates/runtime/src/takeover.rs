@@ -2,17 +2,15 @@
 //! that they hold, and processes that nobody leads any more.
 
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
+use std::io;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use ipc::Queue;
 use process::{Identity, Pid, Snapshot};
-use supervision::Process;
+use supervision::{InstanceId, Process};
 
-use crate::roster::RunMarks;
-use crate::sweeping::mark_of;
+use crate::sweeping::{Marks, mark_of};
 use crate::talk;
 
 /// A worker that outlived its supervisor.
@@ -28,36 +26,33 @@ pub struct Survivor {
 
 /// Finds the survivors of the run whose marks these are, and kills what has no leader any more. One launch an instance:
 /// the latest, should there be several.
-pub fn survivors(marks: &RunMarks<'_>) -> Vec<Survivor> {
-    let snapshot = Snapshot::take();
-    let me = Pid::this();
-    let mut leaders: BTreeMap<Process, Survivor> = BTreeMap::new();
-    let mut marked: Vec<(Pid, Process)> = Vec::new();
-    for stat in snapshot.iter().filter(|stat| stat.state != 'Z' && stat.pid != me) {
-        let Some(process) = mark_of(stat.pid, marks) else { continue };
-        marked.push((stat.pid, process));
-        if crate::sweeping::led_by_itself(stat.pid) {
-            let identity = Identity { pid: stat.pid, start_time: stat.start_time };
-            if let Ok(Some(pidfd)) = identity.hold() {
-                leaders.insert(process, Survivor { process, pid: stat.pid, pidfd });
-            }
+pub fn survivors(marks: Marks<'_>) -> io::Result<Vec<Survivor>> {
+    let snapshot = Snapshot::take()?;
+    let mut leaders: BTreeMap<InstanceId, (Identity, Process)> = BTreeMap::new();
+    let mut marked: Vec<(Identity, Process)> = Vec::new();
+    for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
+        let Some(mark) = mark_of(stat.pid, marks) else { continue };
+        let found = (Identity::from(stat), mark.process);
+        marked.push(found);
+        let latest = leaders.get(&mark.process.instance).is_none_or(|(_, other)| other.launch < mark.process.launch);
+        if mark.leads && latest {
+            leaders.insert(mark.process.instance, found);
         }
     }
-    let mut latest: BTreeMap<_, Process> = BTreeMap::new();
-    for process in leaders.keys() {
-        latest.insert(process.instance, *process);
-    }
-    leaders.retain(|process, _| latest.get(&process.instance) == Some(process));
-    let leaderless: Vec<Pid> = marked
-        .into_iter()
-        .filter(|(_, process)| !leaders.contains_key(process))
-        .map(|(pid, _)| pid)
-        .collect();
+    let led = |process: Process| leaders.get(&process.instance).is_some_and(|(_, leads)| *leads == process);
+    let leaderless: Vec<Identity> =
+        marked.iter().filter(|(_, process)| !led(*process)).map(|(identity, _)| *identity).collect();
     if !leaderless.is_empty() {
         talk::say(format_args!("killing {} processes that a former run left behind", leaderless.len()));
-        process::freeze_and_kill(&leaderless, |pid| leaders.values().any(|survivor| survivor.pid == pid));
+        process::freeze_and_kill(&leaderless, |pid| leaders.values().any(|(leader, _)| leader.pid == pid))?;
     }
-    leaders.into_values().collect()
+    let mut survivors = Vec::new();
+    for (identity, process) in leaders.into_values() {
+        if let Some(pidfd) = identity.hold()? {
+            survivors.push(Survivor { process, pid: identity.pid, pidfd });
+        }
+    }
+    Ok(survivors)
 }
 
 /// Finds a queue by the name of its memory among the descriptors of survivors.
@@ -74,14 +69,4 @@ pub fn queue_of(survivors: &[Survivor], segment: &str) -> Option<Queue> {
         }
     }
     None
-}
-
-/// The pipe that a survivor still writes to, opened to be read on from where the former supervisor stopped.
-pub fn output_of(survivor: &Survivor, descriptor: i32) -> Option<OwnedFd> {
-    let path = PathBuf::from(format!("/proc/{}/fd/{descriptor}", survivor.pid));
-    if !std::fs::metadata(&path).ok()?.file_type().is_fifo() {
-        return None;
-    }
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).ok()?;
-    Some(file.into())
 }

@@ -5,14 +5,15 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::path::PathBuf;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use control::RunFolder;
+use control::{RunFolder, Server};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use process::{Pid, Signals, Spawner};
-use supervision::{Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Process, Supervisor};
+use process::{Pid, Received, Signals, Spawner};
+use supervision::{Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Phase, Process, Supervisor};
 
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
@@ -24,10 +25,12 @@ use crate::notify::NotifySocket;
 use crate::processes::{Kinship, Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
+use crate::run::WhenUp;
 use crate::setup::{Setup, StopTo};
-use crate::sweeping::{self, Swept};
+use crate::sweeping::{self, Marks, Swept};
 use crate::talk;
 use crate::waiting::{Held, Waiter};
+use crate::asking::hold;
 use crate::words;
 
 /// What a descriptor in the epoll set stands for.
@@ -38,6 +41,8 @@ enum Watched {
     Mailbox,
     Alarm,
     Notify,
+    /// The log pump has something to tell.
+    Troubles,
     /// The leader of a launch.
     Leader(Process),
     /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
@@ -51,6 +56,12 @@ struct Pending {
     streams: Vec<StreamId>,
 }
 
+/// How long somebody else may take to reap its child before the exit counts as unknown.
+const PARENT_REAPS_WITHIN: Duration = Duration::from_secs(1);
+
+/// How long the end of a run waits for orphans that were killed.
+const STRAYS_TAKE_AT_MOST: Duration = Duration::from_secs(10);
+
 /// How often the run was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Told {
@@ -63,6 +74,7 @@ enum Told {
 #[derive(Debug)]
 pub struct Loop {
     pub(crate) setup: Setup,
+    when_up: Option<WhenUp>,
     pub(crate) roster: Roster,
     pub(crate) core: Supervisor,
     pub(crate) clock: Clock,
@@ -88,6 +100,7 @@ pub struct Loop {
     tokens: u64,
     news: VecDeque<Event>,
     told: Told,
+    begun: bool,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -98,6 +111,8 @@ pub struct Loop {
 pub struct Parts {
     /// The run.
     pub setup: Setup,
+    /// Its names.
+    pub roster: Roster,
     /// The run's folder.
     pub folder: RunFolder,
     /// The log pump.
@@ -114,15 +129,18 @@ pub struct Parts {
     pub mail: mailbox::Sender,
     /// The loop's end of that.
     pub mailbox: Mailbox,
+    /// Whom to tell when all is up.
+    pub when_up: Option<WhenUp>,
 }
 
 impl Loop {
     /// Puts the loop together.
     pub fn new(parts: Parts) -> io::Result<Loop> {
-        let Parts { setup, folder, pump, queues, spawner, signals, notify, mail, mailbox } = parts;
+        let Parts { setup, roster, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up } = parts;
         let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
         let mut all = Loop {
-            roster: Roster::of(&setup),
+            when_up,
+            roster,
             core: Supervisor::new(setup.family.clone()),
             clock: Clock::start(),
             processes: Processes::default(),
@@ -151,24 +169,28 @@ impl Loop {
             tokens: 0,
             news: VecDeque::new(),
             told: Told::Nothing,
+            begun: false,
             changed: false,
             conclusion: None,
             setup,
         };
-        let fixed: [(Watched, Option<BorrowedFd<'_>>); 5] = [
+        let fixed = [
             (Watched::Signals, Some(all.signals.as_fd())),
             (Watched::Spawner, Some(all.spawner.as_fd())),
             (Watched::Mailbox, Some(all.mailbox.as_fd())),
             (Watched::Alarm, Some(all.alarm.as_fd())),
             (Watched::Notify, all.notify.as_ref().map(NotifySocket::as_fd)),
+            (Watched::Troubles, Some(all.pump.troubles_bell())),
         ];
-        for (what, descriptor) in fixed {
+        let mut watched = HashMap::new();
+        for (token, (what, descriptor)) in (1u64..).zip(fixed) {
             if let Some(descriptor) = descriptor {
-                all.tokens += 1;
-                all.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, all.tokens))?;
-                all.watched.insert(all.tokens, what);
+                all.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
+                watched.insert(token, what);
             }
         }
+        all.tokens = watched.len() as u64 + 1;
+        all.watched = watched;
         Ok(all)
     }
 
@@ -178,7 +200,7 @@ impl Loop {
     ///
     /// Only when the kernel refuses to let it wait.
     pub fn run(&mut self) -> io::Result<Conclusion> {
-        self.news.push_back(Event::Begin);
+        self.begin();
         let mut events = [EpollEvent::empty(); 128];
         loop {
             self.settle();
@@ -187,7 +209,8 @@ impl Loop {
             }
             let now = self.clock.now();
             let waiters = self.waiters.iter().filter_map(Waiter::next_deadline).min();
-            let deadline = self.core.next_deadline().into_iter().chain(waiters).min();
+            let unreaped = self.processes.next_exit_unknown();
+            let deadline = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -204,9 +227,11 @@ impl Loop {
                     Watched::Mailbox => self.read_mail(),
                     Watched::Alarm => {
                         self.alarm.rang();
+                        self.stop_awaiting_reaping();
                         self.news.push_back(Event::Tick);
                     }
                     Watched::Notify => self.hear_notifications(),
+                    Watched::Troubles => self.tell_troubles(),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
                 }
@@ -225,7 +250,55 @@ impl Loop {
                 self.carry_out(action);
             }
         }
-        self.answer_waiters(std::mem::take(&mut self.changed));
+        if std::mem::take(&mut self.changed) || !self.waiters.is_empty() {
+            self.look_at_waiters();
+            self.tell_when_up();
+        }
+    }
+
+    /// Feeds the core what somebody asked for.
+    pub(crate) fn tell_core(&mut self, news: impl IntoIterator<Item = Event>) {
+        self.news.extend(news);
+        self.settle();
+    }
+
+    /// Says once that every worker that starts with the run is ready or has ended.
+    fn tell_when_up(&mut self) {
+        if self.when_up.is_none() || !self.begun {
+            return;
+        }
+        let mut failed = false;
+        for instance in self.core.instances() {
+            match instance.phase {
+                Phase::Waiting | Phase::Starting | Phase::Backoff => return,
+                Phase::Failed => failed = true,
+                Phase::Running | Phase::Stopping | Phase::Done | Phase::Stopped => {}
+            }
+        }
+        if let Some(when_up) = self.when_up.take() {
+            when_up.tell(!failed);
+        }
+    }
+
+    fn begin(&mut self) {
+        self.begun = true;
+        self.news.push_back(Event::Begin);
+    }
+
+    /// Whether the run was told to stop, or its work is done.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.told != Told::Nothing
+    }
+
+    /// What marks this run's processes.
+    pub(crate) fn marks<'a>(&'a self, socket: &'a Path) -> Marks<'a> {
+        Marks { roster: &self.roster, socket }
+    }
+
+    fn tell_troubles(&self) {
+        for trouble in self.pump.troubles() {
+            talk::say(trouble);
+        }
     }
 
     fn carry_out(&mut self, action: Action) {
@@ -312,20 +385,20 @@ impl Loop {
         let (signal, to) = (setup.stop_signal, setup.stop_to);
         let Some(tree) = self.processes.get_mut(process) else { return };
         tree.command(worker::wire::Command::Stop);
-        let mut whom = vec![];
+        let leader = tree.pid;
         if tree.ended.is_none() {
             // Errors mean that it is gone, which its descriptor says as well.
-            let _ = process::send(&tree.pidfd, signal);
-            let _ = process::send(&tree.pidfd, libc::SIGCONT);
+            let _ = process::signal::send(tree.pidfd.as_fd(), signal);
+            let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGCONT);
         }
-        if to == StopTo::Tree {
-            let snapshot = process::Snapshot::take();
-            whom.extend(self.tree_of(process, &snapshot).into_iter().skip(1));
+        if to == StopTo::Main {
+            return;
         }
-        for pid in whom {
-            if let Ok(Some(held)) = process::Identity::of(pid).and_then(|i| i.map_or(Ok(None), |i| i.hold())) {
-                let _ = process::send(&held, signal);
-                let _ = process::send(&held, libc::SIGCONT);
+        let tree = process::Snapshot::take().map(|all| self.tree_of(process, &all)).unwrap_or_default();
+        for pid in tree.into_iter().filter(|pid| *pid != leader) {
+            if let Some(held) = hold(pid.as_raw()) {
+                let _ = process::signal::send(held.as_fd(), signal);
+                let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
             }
         }
     }
@@ -360,36 +433,72 @@ impl Loop {
         match tree.kinship {
             Kinship::Child => {
                 // The leader is our child and not reaped, so the group is still its own.
-                let _ = process::send_group(tree.pid, libc::SIGKILL);
-                let _ = process::send(&tree.pidfd, libc::SIGKILL);
+                let _ = process::signal::send_group(tree.pidfd.as_fd(), tree.pid, libc::SIGKILL);
+                let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGKILL);
             }
             Kinship::TakenBack => {
                 // Its orphans would not come to us: take them all while they hang together.
-                process::freeze_and_kill(&[tree.pid], |_| false);
-                let _ = process::send(&tree.pidfd, libc::SIGKILL);
+                if let Ok(Some(identity)) = process::Identity::of(tree.pid) {
+                    let _ = process::freeze_and_kill(&[identity], |_| false);
+                }
+                let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGKILL);
             }
         }
     }
 
     fn leader_may_have_ended(&mut self, process: Process, token: u64) {
-        let Some(tree) = self.processes.get(process) else {
+        let Some(tree) = self.processes.get(process).filter(|tree| tree.ended.is_none()) else {
             self.watched.remove(&token);
             return;
         };
-        let ending = match tree.kinship {
-            Kinship::Child => match process::wait_leader(tree.pidfd.as_fd()) {
-                Ok(None) => return,
-                Ok(Some(exit)) => words::ending(exit),
-                Err(_) => Ending::Unknown,
+        let ending = match (tree.kinship, process::is_dead(tree.pidfd.as_fd())) {
+            (_, false) => None,
+            (Kinship::Child, true) => match process::wait_leader(tree.pidfd.as_fd()) {
+                Ok(exit) => exit.map(words::ending),
+                // Nobody else waits for our children; should somebody have, its end is all that is known.
+                Err(_) => Some(Ending::Unknown),
             },
-            Kinship::TakenBack if !process::is_dead(&tree.pidfd) => return,
-            Kinship::TakenBack => process::exit_of(&tree.pidfd).map_or(Ending::Unknown, words::ending),
+            (Kinship::TakenBack, true) => match process::exit_of(tree.pidfd.as_fd()) {
+                Some(exit) => Some(words::ending(exit)),
+                None => (!self.await_reaping(process, token)).then_some(Ending::Unknown),
+            },
         };
-        let _ = self.epoll.delete(&tree.pidfd);
+        let Some(ending) = ending else { return };
+        if let Some(tree) = self.processes.get(process) {
+            let _ = self.epoll.delete(&tree.pidfd);
+        }
         self.watched.remove(&token);
         self.processes.leader_ended(process, ending);
+        self.tell_leader_ended(process, ending);
         self.changed = true;
         self.news.push_back(Event::Ended(process, ending));
+    }
+
+    /// The kernel tells how somebody else's child ended only once its parent has reaped it. Gives that parent a moment;
+    /// says whether it has any of it left.
+    fn await_reaping(&mut self, process: Process, token: u64) -> bool {
+        let now = self.clock.now();
+        let Some(tree) = self.processes.get_mut(process) else { return false };
+        if let Some(at) = tree.exit_unknown_at {
+            return now < at;
+        }
+        tree.exit_unknown_at = Some(now + PARENT_REAPS_WITHIN);
+        // That it is dead is known; wake up when it is reaped, which is told whatever is asked for.
+        self.epoll.modify(&tree.pidfd, &mut EpollEvent::new(EpollFlags::empty(), token)).is_ok()
+    }
+
+    /// Looks again at the taken-back leaders whose parent has had its moment.
+    fn stop_awaiting_reaping(&mut self) {
+        let now = self.clock.now();
+        let due = |tree: &Tree| tree.ended.is_none() && tree.exit_unknown_at.is_some_and(|at| at <= now);
+        let due: Vec<Process> =
+            self.processes.iter().filter(|(_, tree)| due(tree)).map(|(process, _)| process).collect();
+        for process in due {
+            let token = self.watched.iter().find(|(_, what)| **what == Watched::Leader(process));
+            if let Some(token) = token.map(|(token, _)| *token) {
+                self.leader_may_have_ended(process, token);
+            }
+        }
     }
 
     fn other_may_have_ended(&mut self, pid: i32, token: u64) {
@@ -397,7 +506,7 @@ impl Loop {
             self.watched.remove(&token);
             return;
         };
-        if process::is_dead(&held.pidfd) {
+        if process::is_dead(held.pidfd.as_fd()) {
             let _ = self.epoll.delete(&held.pidfd);
             self.others.remove(&pid);
             self.watched.remove(&token);
@@ -414,15 +523,16 @@ impl Loop {
         if self.others.contains_key(&pid) {
             return Some(());
         }
-        let pidfd = process::Identity::of(Pid::from_raw(pid)).ok()??.hold().ok()??;
+        let pidfd = hold(pid)?;
         self.watch(&pidfd, Watched::Other(pid)).ok()?;
         self.others.insert(pid, Held { pid, pidfd });
         Some(())
     }
 
     fn sweep(&mut self) {
-        let marks = crate::roster::RunMarks { roster: &self.roster, socket: self.folder.socket() };
-        let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, &marks);
+        let socket = self.folder.socket();
+        let marks = Marks { roster: &self.roster, socket: &socket };
+        let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, marks);
         for pid in reaped {
             self.queues.reclaim(pid);
         }
@@ -447,7 +557,7 @@ impl Loop {
             }
         }
         let dead: Vec<i32> =
-            self.others.values().filter(|held| process::is_dead(&held.pidfd)).map(|held| held.pid).collect();
+            self.others.values().filter(|held| process::is_dead(held.pidfd.as_fd())).map(|held| held.pid).collect();
         for pid in dead {
             self.queues.reclaim(pid);
         }
@@ -489,8 +599,8 @@ impl Loop {
     /// Says whether a child changed its state.
     fn hear_signals(&mut self) -> bool {
         let mut child = false;
-        let heard: Vec<_> = self.signals.pending().collect();
-        for (signal, sender) in heard {
+        let heard: Vec<Received> = self.signals.pending().collect();
+        for Received { signal, sender } in heard {
             match signal {
                 libc::SIGCHLD => child = true,
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
@@ -508,7 +618,7 @@ impl Loop {
             let by = sender.filter(|pid| *pid > 0).map(|pid| format!(" from pid {pid}")).unwrap_or_default();
             talk::say(format_args!(
                 "got {}{by}: stopping; once more kills at once",
-                process::signal_name(signal)
+                process::signal::name(signal)
             ));
             self.shut_down();
         } else {
@@ -536,39 +646,36 @@ impl Loop {
     /// Takes a process of a former run back, before the run begins.
     pub(crate) fn take_back(&mut self, process: Process, tree: Tree) {
         self.enter(process, tree);
-        self.core.handle(self.clock.now(), Event::TakenBack(process));
-        while let Some(action) = self.core.poll_action() {
-            self.carry_out(action);
-        }
+        self.news.push_back(Event::TakenBack(process));
+        self.settle();
     }
 
     fn tell_people(&self, instance: InstanceId) {
-        if let Some(now) = self.core.instance(instance)
+        if let Some(now) = self.core.instance(instance, self.clock.now())
             && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))
         {
             talk::say(line);
         }
     }
 
-    /// Ends what is left when the run is over: those who wait are told, and orphans that belong to nobody are killed.
-    pub fn finish(mut self, conclusion: &Conclusion) -> io::Result<()> {
+    /// Ends what is left when the run is over: orphans that belong to nobody are killed, all output is written, and
+    /// those who wait are told.
+    pub fn finish(mut self, server: Server) {
         self.kill_strays();
-        self.tell_waiters_it_is_over(conclusion);
-        self.pump.stop();
-        for trouble in self.pump.troubles() {
+        self.tell_waiters_it_is_over();
+        for trouble in self.pump.stop() {
             talk::say(trouble);
         }
-        Ok(())
+        server.stop();
     }
 
     fn kill_strays(&mut self) {
-        // SIGKILL is not refused by anything but a process in the middle of the kernel; do not wait for that for ever.
-        let give_up = self.clock.now() + std::time::Duration::from_secs(10);
-        let mut reaped = Vec::new();
-        while sweeping::kill_strays(&mut self.processes, &mut reaped) && self.clock.now() < give_up {
+        // SIGKILL is refused by nothing but a process in the middle of the kernel; do not wait for that for ever.
+        let give_up = self.clock.now() + STRAYS_TAKE_AT_MOST;
+        while sweeping::kill_strays(&mut self.processes) && self.clock.now() < give_up {
+            // A child's end wakes it; the limit is for those whose end comes between the look and the wait.
             let mut events = [EpollEvent::empty(); 16];
-            let wait = EpollTimeout::try_from(100u16).unwrap_or(EpollTimeout::ZERO);
-            let _ = self.epoll.wait(&mut events, wait);
+            let _ = self.epoll.wait(&mut events, EpollTimeout::from(100u8));
             let _ = self.signals.pending().count();
         }
     }

@@ -1,6 +1,6 @@
 //! Those who asked for something that takes time, and what they wait for.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use control::Reply;
 use control::api::Killed;
@@ -105,9 +105,9 @@ impl Until {
                     .is_none_or(|now| matches!(now.phase, Phase::Done | Phase::Failed | Phase::Stopped))
             }),
             Until::LeaderEnded { ending, .. } => ending.is_some(),
-            Until::Gone(held) => process::is_dead(&held.pidfd),
+            Until::Gone(held) => process::is_dead(held.pidfd.as_fd()),
             Until::Killed { living, .. } => {
-                living.retain(|held| !process::is_dead(&held.pidfd));
+                living.retain(|held| !process::is_dead(held.pidfd.as_fd()));
                 living.is_empty()
             }
             Until::Over => false,
@@ -122,7 +122,7 @@ impl Until {
             *kill_at = None;
             for held in living {
                 // An error means that it is gone, which is what was wanted.
-                let _ = process::signal::send(&held.pidfd, libc::SIGKILL);
+                let _ = process::signal::send(held.pidfd.as_fd(), libc::SIGKILL);
             }
         }
     }

@@ -53,3 +53,11 @@ pub fn span(length: std::time::Duration) -> String {
         format!("{}m", length.as_secs() / 60)
     }
 }
+
+/// Why a system call failed, without the number that Rust adds.
+pub fn reason(error: &std::io::Error) -> String {
+    match error.raw_os_error() {
+        Some(code) => nix::errno::Errno::from_raw(code).desc().to_owned(),
+        None => error.to_string(),
+    }
+}

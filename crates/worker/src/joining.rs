@@ -58,7 +58,7 @@ impl std::error::Error for JoinError {
 /// See [`JoinError`]. It does not wait for a supervisor that is dead.
 pub fn join() -> Result<Me, JoinError> {
     let socket = std::env::var_os("SUPERVISOR_SOCKET").map(PathBuf::from).ok_or(JoinError::NotSupervised)?;
-    let client = Client::connect(&socket).map_err(JoinError::Supervisor)?;
+    let mut client = Client::connect(&socket).map_err(JoinError::Supervisor)?;
     let nonce = nonce().map_err(JoinError::Meeting)?;
     // The library makes the socket for everybody whom the umask lets; let it be nobody else.
     let before = umask(Mode::from_bits_truncate(0o077));

@@ -8,7 +8,8 @@ use control::{Client, ClientError};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::queue::{BytesQueue, Queue, QueueError};
+use crate::errors::QueueError;
+use crate::queue::{BytesQueue, Queue};
 use crate::stopping::StopFlag;
 use crate::wire::{Grant, Hello};
 
@@ -175,7 +176,7 @@ impl Me {
     }
 
     fn tell(&self, tell: Tell) -> Result<(), ReportError> {
-        let client = Client::connect(&self.socket).map_err(ReportError)?;
+        let mut client = Client::connect(&self.socket).map_err(ReportError)?;
         client.call::<serde_json::Value>(&Request::Tell(tell)).map(drop).map_err(ReportError)
     }
 }

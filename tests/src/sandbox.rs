@@ -1,0 +1,134 @@
+//! A place for one test: a folder, a runtime folder, and programs that know no other supervisor.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use process::{Pid, Snapshot};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Run, lives, until};
+
+/// The folder of the programs under test.
+pub fn programs() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its own path");
+    let deps = test.parent().expect("a test lies in a folder");
+    deps.parent().expect("the folder of tests lies beside the programs").to_owned()
+}
+
+/// A program under test.
+pub fn program(name: &str) -> PathBuf {
+    let path = programs().join(name);
+    assert!(path.exists(), "{} is missing: build the programs first (cargo build --workspace)", path.display());
+    path
+}
+
+/// A place for one test.
+#[derive(Debug)]
+pub struct Sandbox {
+    folder: TempDir,
+}
+
+impl Default for Sandbox {
+    fn default() -> Sandbox {
+        Sandbox::new()
+    }
+}
+
+impl Sandbox {
+    /// An empty one.
+    pub fn new() -> Sandbox {
+        Sandbox { folder: tempfile::tempdir().expect("a temporary folder can be made") }
+    }
+
+    /// Its folder.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The folder of its runs.
+    pub fn runtime(&self) -> PathBuf {
+        self.path().join("run")
+    }
+
+    /// Writes a file, and says where.
+    pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.path().join(name);
+        std::fs::write(&path, content).expect("a file can be written in the sandbox");
+        path
+    }
+
+    /// Reads a file; empty if there is none.
+    pub fn read(&self, name: &str) -> String {
+        String::from_utf8_lossy(&std::fs::read(self.path().join(name)).unwrap_or_default()).into_owned()
+    }
+
+    /// A program under test, which knows no other supervisor and finds the worker programs.
+    pub fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(program(name));
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let all = std::iter::once(programs()).chain(std::env::split_paths(&path));
+        command.current_dir(self.path());
+        command.env("PATH", std::env::join_paths(all).expect("folders of PATH are free of colons"));
+        command.env("SUPERVISOR_RUNTIME_DIR", self.runtime());
+        for ours in ["SUPERVISOR_NAME", "SUPERVISOR_SOCKET", "SUPERVISOR_WORKER", "NO_COLOR"] {
+            command.env_remove(ours);
+        }
+        command.stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `supervisor` with these arguments to its end.
+    pub fn supervisor(&self, arguments: &[&str]) -> Output {
+        self.command("supervisor").args(arguments).output().expect("the supervisor can be executed")
+    }
+
+    /// Runs `supervisor` with these arguments and this standard input to its end.
+    pub fn supervisor_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+        let mut command = self.command("supervisor");
+        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the supervisor can be executed");
+        // It may end before it has read everything; what it says then is what matters.
+        let _ = child.stdin.take().expect("it was asked for").write_all(input);
+        child.wait_with_output().expect("a child can be waited for")
+    }
+
+    /// Starts a run of this config, and waits until it answers.
+    pub fn run(&self, config: &Value) -> Run {
+        Run::start(self, config, &[])
+    }
+
+    /// The processes that a run of this sandbox has started, by the mark in their environment.
+    pub fn processes(&self) -> Vec<i32> {
+        let ours = |pid: Pid| {
+            let socket = process::environ_var(pid, "SUPERVISOR_SOCKET")?;
+            socket.starts_with(self.path().as_os_str().as_encoded_bytes()).then_some(pid.as_raw())
+        };
+        let snapshot = Snapshot::take().expect("/proc can be read");
+        let living: Vec<Pid> = snapshot.iter().filter(|stat| !stat.is_zombie()).map(|stat| stat.pid).collect();
+        living.into_iter().filter_map(ours).collect()
+    }
+
+    /// Ends, by pid, whatever a test left on purpose.
+    pub fn clean(&self) {
+        for pid in self.processes() {
+            let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            until(&format!("process {pid} is gone"), || (!lives(pid)).then_some(()));
+        }
+    }
+}
+
+impl Drop for Sandbox {
+    fn drop(&mut self) {
+        let left: Vec<String> = self
+            .processes()
+            .into_iter()
+            .map(|pid| format!("{pid} {}", process::cmdline(Pid::from_raw(pid))))
+            .collect();
+        self.clean();
+        if !std::thread::panicking() {
+            assert!(left.is_empty(), "left behind: {left:?}");
+        }
+    }
+}
