@@ -1,7 +1,10 @@
 //! Spawns that fail: what is told, and that nothing is left of them.
 
 use std::fs;
+use std::mem::forget;
+use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::symlink;
+use std::sync::Arc;
 
 use process::{Errno, Exit, Limit, Spawn, SpawnError, Stage, Stdio};
 
@@ -74,15 +77,13 @@ fn every_step_before_the_exec_that_fails_is_named() {
     odd.parent_death = Some(99);
     assert_eq!((failure(odd).stage), Stage::ParentDeath);
 
-    // SAFETY: integers only; nothing reads standard input here.
-    unsafe { libc::close(0) };
-    let mut blind = program(&["true"]);
-    for stdio in [&mut blind.stdin, &mut blind.stdout, &mut blind.stderr] {
-        *stdio = Stdio::Inherit;
-    }
-    let error = blind.spawn().expect_err("there is nothing to inherit");
-    assert_eq!((error.stage, error.errno, error.what.as_str()), (Stage::Stdio, Errno::EBADF, "stdin"));
-    assert!(!has_children());
+    // SAFETY: a number that is no descriptor; nobody closes it, since it is forgotten.
+    let nothing = Arc::new(unsafe { OwnedFd::from_raw_fd(999) });
+    let mut mute = program(&["true"]);
+    mute.stderr = Stdio::Fd(Arc::clone(&nothing));
+    let error = failure(mute);
+    forget(nothing);
+    assert_eq!(error.to_string(), "redirect stderr: Bad file number");
 }
 
 fn a_file_that_may_not_be_executed_is_told_only_if_no_other_folder_has_one() {

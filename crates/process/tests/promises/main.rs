@@ -28,6 +28,7 @@ use process::{Orphans, Snapshot, become_subreaper, reap_orphan};
 /// A promise's name is its sentence.
 pub type Promise = (&'static str, fn());
 
+/// Functions under their own names.
 #[macro_export]
 macro_rules! promises {
     ($($name:ident),* $(,)?) => { &[$((stringify!($name), $name as fn())),*] };

@@ -1,6 +1,7 @@
 //! Threads that spawn.
 
 use std::collections::BTreeMap;
+use std::fs;
 use std::os::fd::AsFd;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -119,20 +120,25 @@ fn a_dropped_spawner_takes_nobody_with_it() {
 }
 
 fn spawners_take_no_signal_of_the_process() {
+    let status = |task: &str| fs::read_to_string(format!("/proc/self/task/{task}/status")).expect("/proc");
+    let field = |status: &str, name: &str| {
+        let found = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+        found.trim().to_owned()
+    };
+    let mine = || field(&status(&Pid::this().to_string()), "SigBlk:");
+    let before = mine();
     let _spawner = Spawner::start(2).expect("threads");
-    let mut spawners = 0;
-    for task in std::fs::read_dir("/proc/self/task").expect("/proc") {
-        let status = std::fs::read_to_string(task.expect("/proc").path().join("status")).expect("/proc");
-        let field =
-            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).expect("a field").trim();
-        if field("Name:").starts_with("spawner-") {
-            spawners += 1;
-            let blocked = u64::from_str_radix(field("SigBlk:"), 16).expect("a mask");
-            // KILL and STOP can not be blocked; the C library keeps 32 and 33 for itself.
-            assert_eq!(blocked | 0x1_8000_0000, 0xffff_ffff_fffb_feff);
-        } else {
-            assert_eq!(field("SigBlk:"), "0000000000000000", "starting them changed nothing here");
-        }
+    assert_eq!(mine(), before, "starting them changed nothing here");
+    let mut masks = Vec::new();
+    crate::kit::until("both have taken their names", || {
+        let tasks = fs::read_dir("/proc/self/task").expect("/proc");
+        let tasks = tasks.map(|task| status(task.expect("/proc").file_name().to_str().expect("digits")));
+        masks = tasks.filter(|task| field(task, "Name:").starts_with("spawner-")).collect();
+        masks.len() == 2
+    });
+    for mask in masks {
+        let blocked = u64::from_str_radix(&field(&mask, "SigBlk:"), 16).expect("a mask");
+        // KILL and STOP can not be blocked; the C library keeps 32 and 33 for itself.
+        assert_eq!(blocked | 0x1_8000_0000, 0xffff_ffff_fffb_feff);
     }
-    assert_eq!(spawners, 2);
 }

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::Read;
 use std::mem::{forget, zeroed};
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
 use process::{Credentials, Exit, Limit, Pid, Stat, Stdio, raise_nofile_limit};
@@ -204,6 +205,7 @@ fn a_child_may_be_another_user_and_the_parent_stays_itself() {
         assert_eq!(output(spec).0, "65534 65533 65533 65531 65532\n");
         let mut strict = program(&["/bin/true"]);
         let folder = tempfile::tempdir().expect("a folder only its owner may enter");
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o700)).expect("our folder");
         strict.cwd = c(folder.path().to_str().expect("UTF-8"));
         strict.credentials = Some(Credentials { uid: 65534, gid: 65534, groups: None });
         let error = strict.spawn().expect_err("that user may not be there");
