@@ -143,10 +143,12 @@ pub enum Stage {
     Stdio,
     /// Executing the program.
     Exec,
+    /// Executing a file that exists but names, in its first line or as its loader, a program that does not.
+    Interpreter,
 }
 
 impl Stage {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 10] = [
         Self::Clone,
         Self::Session,
         Self::Limit,
@@ -156,6 +158,7 @@ impl Stage {
         Self::ParentDeath,
         Self::Stdio,
         Self::Exec,
+        Self::Interpreter,
     ];
 
     fn from_number(number: u8) -> Option<Self> {
@@ -198,13 +201,14 @@ impl fmt::Display for SpawnError {
             Stage::Chdir => "chdir",
             Stage::ParentDeath => "ask for a signal at the supervisor's death",
             Stage::Stdio => "redirect",
-            Stage::Exec => "exec",
+            Stage::Exec | Stage::Interpreter => "exec",
         };
         f.write_str(doing)?;
         if !self.what.is_empty() {
             write!(f, " {}", self.what)?;
         }
         match (self.stage, self.errno) {
+            (Stage::Interpreter, _) => f.write_str(": the file is there, the interpreter it names is not"),
             (Stage::Exec, Errno::ENOENT) if !self.what.contains('/') => f.write_str(": not found in PATH"),
             (_, Errno::EAGAIN) => f.write_str(": the limit of processes is reached (ulimit -u, pids.max)"),
             (_, errno) => write!(f, ": {}", errno.desc()),
@@ -246,7 +250,7 @@ impl Spawn {
         if !has_pidfd() {
             return Err(clone_failed(Errno::ENOSYS, "with a pidfd (Linux 5.4 or newer is needed)"));
         }
-        let Some(program) = self.argv.first() else {
+        let Some(program) = self.argv.first().filter(|program| !program.is_empty()) else {
             return Err(SpawnError::new(Stage::Exec, Errno::EINVAL, "an empty command"));
         };
         let candidates = path::candidates(program, &self.env);
@@ -325,7 +329,7 @@ impl Spawn {
                 .unwrap_or("the other descriptors")
                 .to_owned(),
             // Without an index no candidate exists, and the program is named as it was asked for.
-            Stage::Exec => index
+            Stage::Exec | Stage::Interpreter => index
                 .and_then(|index| candidates.get(index))
                 .unwrap_or(&self.argv[0])
                 .to_string_lossy()

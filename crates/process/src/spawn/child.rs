@@ -270,12 +270,13 @@ fn execute(orders: &Orders) -> Result<std::convert::Infallible, Failure> {
         let errno = Errno::last_raw();
         let failure = Failure { stage: Stage::Exec, errno, index };
         match errno {
-            // A file that is there has an interpreter that is not.
             // SAFETY: the same C string.
-            libc::ENOENT if unsafe { libc::access(path, libc::F_OK) } == 0 => worst = failure,
-            // Another folder may have it, and this one not even be a folder.
-            libc::ENOENT | libc::ENOTDIR if orders.candidates.len() > 1 => {}
+            libc::ENOENT if unsafe { libc::access(path, libc::F_OK) } == 0 => {
+                worst = Failure { stage: Stage::Interpreter, ..failure };
+            }
             libc::ENOENT => {}
+            // Another entry of PATH may be a folder.
+            libc::ENOTDIR if orders.candidates.len() > 1 => {}
             // Another folder may have one that may be executed; if none has, this is what to tell.
             libc::EACCES => worst = failure,
             _ => return Err(failure),
