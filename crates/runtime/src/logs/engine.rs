@@ -100,6 +100,10 @@ struct Source {
     left: Option<usize>,
 }
 
+/// What a stream costs while it says nothing, beside its label.
+#[cfg(test)]
+pub(super) const BYTES_OF_SILENT_STREAM: usize = size_of::<Source>();
+
 /// Whether a pipe was made larger. It is tried once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Wide {

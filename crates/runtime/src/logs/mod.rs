@@ -34,6 +34,7 @@
 //! `{"time":"…","worker":null,"stream":"supervisor","lost_bytes":52100,"line":"…"}`.
 //!
 //! `raw`, the bytes as they came, without any framing; only a loss adds a line `supervisor: 52100 bytes of log lost: …`.
+//! Streams that share a raw file may meet in the middle of a line.
 #![forbid(unsafe_code)]
 
 mod console;
@@ -49,6 +50,8 @@ mod pump;
 mod rotation;
 mod stamp;
 mod tail;
+#[cfg(test)]
+mod tests;
 
 pub use console::Console;
 pub use file::{Format, LogFile, SharedLogFile};
