@@ -1,0 +1,232 @@
+//! The handle of the pump: orders in, lines and troubles out.
+
+use super::console::Console;
+use super::engine::{Engine, Memory, Order};
+use super::file::{LogFile, SharedLogFile};
+use super::follow::Follower;
+use super::line::{Label, Line};
+use super::loss::{Trouble, Troubles};
+use super::pipe::prepare;
+use nix::sys::eventfd::{EfdFlags, EventFd};
+use std::collections::{HashMap, VecDeque};
+use std::fmt;
+use std::io;
+use std::ops::ControlFlow;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::thread::JoinHandle;
+
+/// Names one pipe that was given to the pump; never used again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamId(pub(super) u64);
+
+/// Looks at every line of one stream (without its newline; long ones in pieces) until it breaks. Called on the pump's thread: it
+/// must not wait.
+pub type Watch = Box<dyn FnMut(&[u8]) -> ControlFlow<()> + Send>;
+
+/// The thread that moves output. Dropping it is [`Pump::stop`] without an answer.
+///
+/// # Examples
+/// ```
+/// use runtime::logs::{Format, Label, LogFile, Pump, Stream, pipe};
+/// use std::io::Write;
+///
+/// let folder = tempfile::tempdir()?;
+/// let path = folder.path().join("reader.log");
+/// let pump = Pump::start(None)?;
+/// let file = pump.file(LogFile { path: path.clone(), max_size: 50 << 20, keep: 10, format: Format::Raw });
+///
+/// let (read, write) = pipe(false)?;
+/// let label =
+///     Label { worker: "reader".into(), instance: 0, launch: 1, show: "reader".into(), stream: Stream::Stdout };
+/// let stream = pump.attach(read, label, Some(file))?;
+/// std::fs::File::from(write).write_all(b"hello\n")?; // a worker would do this
+/// pump.finish(stream);
+///
+/// assert_eq!(pump.stop(), []);
+/// assert_eq!(std::fs::read_to_string(path)?, "hello\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub struct Pump {
+    shared: Arc<Shared>,
+    files: Mutex<HashMap<PathBuf, Weak<SharedLogFile>>>,
+    next_stream: AtomicU64,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What the handle and the thread have in common.
+pub(super) struct Shared {
+    orders: Mutex<VecDeque<Order>>,
+    pub bell: EventFd,
+    pub memory: Mutex<Memory>,
+    pub troubles: Troubles,
+    pub wakeups: AtomicU64,
+}
+
+impl Shared {
+    fn order(&self, order: Order) {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push_back(order);
+        // Fails only when its count is at the maximum, and then the bell is ringing already.
+        let _ = self.bell.write(1);
+    }
+
+    pub fn take_orders(&self) -> VecDeque<Order> {
+        // Silenced first: an order that comes now rings again.
+        let _ = self.bell.read();
+        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Pump {
+    /// Starts the thread, named `logs`, with all signals blocked. With a console, every line of every stream is shown there too.
+    ///
+    /// # Errors
+    /// Out of descriptors, memory or threads.
+    pub fn start(console: Option<Console>) -> io::Result<Pump> {
+        let shared = Arc::new(Shared {
+            orders: Mutex::default(),
+            bell: EventFd::from_flags(EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK)?,
+            memory: Mutex::default(),
+            troubles: Troubles::new()?,
+            wakeups: AtomicU64::new(0),
+        });
+        let engine = Engine::new(shared.clone(), console)?;
+        let thread = std::thread::Builder::new().name("logs".into()).spawn(move || engine.run())?;
+        let (files, next_stream) = (Mutex::default(), AtomicU64::new(0));
+        Ok(Pump { shared, files, next_stream, thread: Some(thread) })
+    }
+
+    /// The one writer of a path. Asked for again while anybody holds it, it is the same one, with size, number and format as
+    /// given now.
+    pub fn file(&self, settings: LogFile) -> Arc<SharedLogFile> {
+        let path = std::path::absolute(&settings.path).unwrap_or_else(|_| settings.path.clone());
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        files.retain(|_, file| file.strong_count() > 0);
+        if let Some(file) = files.get(&path).and_then(Weak::upgrade) {
+            file.change(settings);
+            return file;
+        }
+        let file = Arc::new(SharedLogFile::new(settings));
+        files.insert(path, Arc::downgrade(&file));
+        file
+    }
+
+    /// Moves what comes out of `read` from now on, until it ends or [`Pump::finish`] is called. Without a file its lines still
+    /// go to the console, to followers and into [`Pump::tail`].
+    ///
+    /// # Errors
+    /// `read` cannot be made ready (it is no open descriptor).
+    pub fn attach(
+        &self,
+        read: OwnedFd,
+        label: Label,
+        file: Option<Arc<SharedLogFile>>,
+    ) -> io::Result<StreamId> {
+        self.attach_with(read, label, file, None)
+    }
+
+    /// [`Pump::attach`], and `watch` sees every line, from the very first byte.
+    ///
+    /// # Errors
+    /// As [`Pump::attach`].
+    pub fn attach_watched(
+        &self,
+        read: OwnedFd,
+        label: Label,
+        file: Option<Arc<SharedLogFile>>,
+        watch: Watch,
+    ) -> io::Result<StreamId> {
+        self.attach_with(read, label, file, Some(watch))
+    }
+
+    fn attach_with(
+        &self,
+        read: OwnedFd,
+        label: Label,
+        file: Option<Arc<SharedLogFile>>,
+        watch: Option<Watch>,
+    ) -> io::Result<StreamId> {
+        prepare(&read)?;
+        let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
+        self.shared.order(Order::Attach { stream, read, label: Arc::new(label), file, watch });
+        Ok(stream)
+    }
+
+    /// The writer is known to be dead: what is in the pipe now is moved, then the pipe is closed, though others (leftovers of
+    /// its tree) may still hold it open. A last line without a newline is complete then. A stream that has ended is no error.
+    pub fn finish(&self, stream: StreamId) {
+        self.shared.order(Order::Finish(stream));
+    }
+
+    /// Opens all log files anew, after somebody else has moved them.
+    pub fn reopen(&self) {
+        self.shared.order(Order::Reopen);
+    }
+
+    /// The last `count` lines of a worker, or of all, oldest first, as far as they are kept: 64 KiB a worker, 16 MiB in all; after
+    /// a flood less, at least 16 KiB. The last line of a stream may be unfinished ([`Ending::Open`](super::Ending::Open)).
+    pub fn tail(&self, worker: Option<&str>, count: usize) -> Vec<Line> {
+        self.shared.memory().tail.lines(worker, count)
+    }
+
+    /// Follows the lines of one worker, or of all.
+    pub fn subscribe(&self, worker: Option<&str>) -> Follower {
+        self.shared.memory().followers.add(worker)
+    }
+
+    /// [`Pump::tail`] and [`Pump::subscribe`] with no line between them missing or doubled: an unfinished line is left to the
+    /// follower.
+    pub fn tail_and_subscribe(&self, worker: Option<&str>, count: usize) -> (Vec<Line>, Follower) {
+        let mut memory = self.shared.memory();
+        (memory.tail.finished_lines(worker, count), memory.followers.add(worker))
+    }
+
+    /// What went wrong since the last time, in order. At most 256 are kept.
+    pub fn troubles(&self) -> Vec<Trouble> {
+        self.shared.troubles.take()
+    }
+
+    /// Readable (an eventfd; it is not to be read) while [`Pump::troubles`] has something to tell.
+    pub fn troubles_bell(&self) -> BorrowedFd<'_> {
+        self.shared.troubles.bell()
+    }
+
+    /// How often the thread has woken up, for tests and for the curious.
+    pub fn wakeups(&self) -> u64 {
+        self.shared.wakeups.load(Ordering::Relaxed)
+    }
+
+    /// Moves all that is in the pipes, closes everything, ends the thread; returns the troubles nobody has asked for. Waits at most
+    /// 3 seconds for a console whose reader does not read: what that one misses is told as [`Trouble::Lost`].
+    pub fn stop(mut self) -> Vec<Trouble> {
+        self.join();
+        self.shared.troubles.take()
+    }
+
+    fn join(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.shared.order(Order::Stop);
+            // It panicked only through a bug; the panic has been printed.
+            let _ = thread.join();
+            self.shared.memory().followers.end();
+        }
+    }
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.join();
+    }
+}
+
+impl fmt::Debug for Pump {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pump").field("wakeups", &self.wakeups()).finish_non_exhaustive()
+    }
+}
