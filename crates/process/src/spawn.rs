@@ -55,6 +55,9 @@ pub struct Spawn {
     pub argv: Vec<CString>,
     /// The whole environment, each entry `NAME=value`; see [`environment`].
     pub env: Vec<CString>,
+    /// The name of a variable that is set to the program's own pid: what it starts inherits the variable, but cannot
+    /// have that pid, so that the two can be told apart. It must not be in `env`.
+    pub pid_variable: Option<CString>,
     /// The folder it starts in; relative to this process's own.
     pub cwd: CString,
     /// Descriptor 0.
@@ -218,12 +221,35 @@ impl fmt::Display for SpawnError {
 
 impl std::error::Error for SpawnError {}
 
+/// `NAME=` and room for a pid, which only the child knows.
+struct PidEntry {
+    bytes: Vec<u8>,
+    value: usize,
+}
+
+impl PidEntry {
+    fn named(name: &std::ffi::CStr) -> Self {
+        let mut bytes = name.to_bytes().to_vec();
+        bytes.push(b'=');
+        let value = bytes.len();
+        bytes.resize(value + child::PID_DIGITS + 1, 0);
+        Self { bytes, value }
+    }
+
+    /// Where it starts, and where in it the child writes its pid: [`child::PID_DIGITS`] bytes, followed by a zero.
+    fn pointers(&mut self) -> (*const c_char, *mut u8) {
+        let start = self.bytes.as_mut_ptr();
+        (start.cast_const().cast(), start.wrapping_add(self.value))
+    }
+}
+
 impl Spawn {
     /// A program with its three descriptors at `/dev/null`, a session of its own, and no other wish.
     pub fn new(argv: Vec<CString>, env: Vec<CString>, cwd: CString) -> Self {
         Self {
             argv,
             env,
+            pid_variable: None,
             cwd,
             stdin: Stdio::Null,
             stdout: Stdio::Null,
@@ -259,7 +285,13 @@ impl Spawn {
             .map_err(|error| clone_failed(errno_of(&error), "with a pidfd of its parent"))?;
 
         let argv = pointers(&self.argv);
-        let envp = pointers(&self.env);
+        let mut pid_entry = self.pid_variable.as_deref().map(PidEntry::named);
+        let mut envp = pointers(&self.env);
+        let pid_digits = pid_entry.as_mut().map(|entry| {
+            let (start, digits) = entry.pointers();
+            envp.insert(0, start);
+            digits
+        });
         let paths: Vec<_> = candidates.iter().map(|path| path.as_ptr()).collect();
         let limits: Vec<Limit> =
             original_nofile_limit().into_iter().chain(self.limits.iter().copied()).collect();
@@ -267,6 +299,7 @@ impl Spawn {
             candidates: &paths,
             argv: &argv,
             envp: &envp,
+            pid_digits,
             cwd: &self.cwd,
             sources: [&self.stdin, &self.stdout, &self.stderr].map(|stdio| match stdio {
                 Stdio::Null => null.map(|fd| fd.as_raw_fd()),

@@ -13,13 +13,14 @@ use crate::setup::WorkerSetup;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
-const OURS: [&str; 11] = [
+const OURS: [&str; 12] = [
     "SUPERVISOR_NAME",
     "SUPERVISOR_SOCKET",
     "SUPERVISOR_WORKER",
     "SUPERVISOR_INSTANCE",
     "SUPERVISOR_LAUNCH",
     "SUPERVISOR_PID",
+    "SUPERVISOR_LEADER",
     "SUPERVISOR_ARGS",
     "SUPERVISOR_KWARGS",
     "NOTIFY_SOCKET",

@@ -50,6 +50,7 @@ impl Launch<'_> {
         let spawn = Spawn {
             argv: self.argv()?,
             env: environment.of_launch(self.worker, self.name, instance.index, launch.0),
+            pid_variable: Some(c"SUPERVISOR_LEADER".to_owned()),
             cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin: match &self.worker.stdin {
                 Input::Null => Stdio::Null,

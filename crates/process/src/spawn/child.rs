@@ -14,12 +14,17 @@ use nix::unistd::Pid;
 
 use super::{Credentials, Limit, Stage};
 
+/// As many digits as a pid can have.
+pub(super) const PID_DIGITS: usize = 10;
+
 /// All that the child needs, prepared and kept by the parent, which stands still meanwhile.
 pub(super) struct Orders<'a> {
     pub(super) candidates: &'a [*const c_char],
     /// Ends with a null pointer, as `envp` does.
     pub(super) argv: &'a [*const c_char],
     pub(super) envp: &'a [*const c_char],
+    /// Where in `envp` the child writes its pid: [`PID_DIGITS`] bytes that nobody else touches, followed by a zero.
+    pub(super) pid_digits: Option<*mut u8>,
     pub(super) cwd: &'a CStr,
     /// What becomes descriptors 0, 1 and 2; `None` leaves the parent's.
     pub(super) sources: [Option<RawFd>; 3],
@@ -261,8 +266,32 @@ fn die_with(orders: &Orders, signal: c_int) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes this process's pid, in decimal, where the parent left room for it.
+fn write_pid(digits: *mut u8) {
+    // SAFETY: no arguments.
+    let mut rest = unsafe { libc::getpid() }.unsigned_abs();
+    let mut reversed = [0u8; PID_DIGITS];
+    let mut count = 0;
+    while count == 0 || (rest > 0 && count < PID_DIGITS) {
+        // A decimal digit.
+        reversed[count] = b'0'.wrapping_add((rest % 10) as u8);
+        rest /= 10;
+        count = count.wrapping_add(1);
+    }
+    let mut place = 0;
+    while count > 0 {
+        count = count.wrapping_sub(1);
+        // SAFETY: at most PID_DIGITS bytes, which the parent keeps for this and does not look at meanwhile.
+        unsafe { digits.add(place).write(reversed[count]) };
+        place = place.wrapping_add(1);
+    }
+}
+
 /// Tries each candidate; returns only with what hindered the most promising one.
 fn execute(orders: &Orders) -> Result<std::convert::Infallible, Failure> {
+    if let Some(digits) = orders.pid_digits {
+        write_pid(digits);
+    }
     let mut worst = Failure { stage: Stage::Exec, errno: libc::ENOENT, index: -1 };
     for (index, &path) in (0..).zip(orders.candidates) {
         // SAFETY: a C string, and two arrays of C strings that end with a null pointer, all kept by the parent.
