@@ -1,5 +1,8 @@
 //! The life of one instance: what news of its process does to it, and how it comes up and goes down.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use crate::instance::{Fate, Reached, State, Step};
 use crate::stopping::Run;
 use crate::words::{Blame, Cause};
@@ -227,7 +230,7 @@ impl Supervisor {
             State::Starting { .. } => {
                 let timeout = match self.crew(id.worker).spec.readiness {
                     Readiness::Told { timeout } => timeout,
-                    Readiness::Start => std::time::Duration::ZERO,
+                    Readiness::Start => Duration::ZERO,
                 };
                 self.ask(id, Fate::Policy(Cause::NotReady(timeout)));
             }
@@ -251,7 +254,7 @@ impl Supervisor {
         // An exit code of 0 cannot say of a run that it failed.
         let ending = ending.filter(|&ending| ending != Ending::Code(0));
         if self.crew(id.worker).spec.on_failed == OnFailed::Stop {
-            self.doom(Blame::Lost(std::sync::Arc::new((id, blame.clone()))));
+            self.doom(Blame::Lost(Arc::new((id, blame.clone()))));
         }
         self.change(id, |member| member.state = State::Failed { order, ending, blame });
     }

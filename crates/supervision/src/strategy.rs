@@ -1,6 +1,7 @@
 //! What follows when an instance is gone: its restart policy, and the strategy of its family.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use crate::instance::{Fate, Kind, Reached, State};
 use crate::restart::{chance, rest};
@@ -93,12 +94,12 @@ impl Supervisor {
             return self.hold(id, culprit);
         }
         let (now, ending) = (self.now, self.ending_of(id, &cause));
-        if let Some(allowed) = self.allowed {
-            if !self.window.has_room(now, allowed) {
-                let blame = Blame::FamilySpent(allowed, cause);
-                self.doom(Blame::Lost(std::sync::Arc::new((id, blame.clone()))));
-                return self.fail(id, blame, ending);
-            }
+        if let Some(allowed) = self.allowed
+            && !self.window.has_room(now, allowed)
+        {
+            let blame = Blame::FamilySpent(allowed, cause);
+            self.doom(Blame::Lost(Arc::new((id, blame.clone()))));
+            return self.fail(id, blame, ending);
         }
         let allowed = self.crew(id.worker).spec.intensity;
         let mut room = false;

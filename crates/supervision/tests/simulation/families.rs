@@ -1,0 +1,78 @@
+//! Families of all kinds.
+
+use std::time::Duration;
+
+use supervision::{
+    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker, WorkerId,
+};
+
+use crate::random::Random;
+
+/// Any family: every strategy, policy, milestone, limit. Sometimes even with a circle, or with an awaited worker that
+/// there is not.
+pub fn any(random: &mut Random) -> Family {
+    let workers = 1 + random.below(6) as u32;
+    Family {
+        workers: (0..workers).map(|id| any_worker(random, id, workers)).collect(),
+        strategy: random.pick(&[
+            Strategy::OneForOne,
+            Strategy::OneForOne,
+            Strategy::OneForAll,
+            Strategy::RestForOne,
+        ]),
+        intensity: match random.below(4) {
+            0 => Some(any_intensity(random)),
+            1 => Some(Intensity { restarts: 50, within: Duration::from_secs(10) }),
+            _ => None,
+        },
+        seed: random.below(u64::MAX),
+    }
+}
+
+/// The worker `id` of `workers`.
+pub fn any_worker(random: &mut Random, id: u32, workers: u32) -> Worker {
+    Worker {
+        instances: random.pick(&[1, 1, 1, 2, 3]),
+        policy: random.pick(&[Policy::Wait, Policy::Wait, Policy::Terminate, Policy::Daemon]),
+        restart: random.pick(&[Restart::Never, Restart::OnFailure, Restart::OnFailure, Restart::Always]),
+        success_codes: random.pick(&[vec![0], vec![0], vec![0, 3], vec![3]]),
+        backoff: Backoff {
+            initial: random.pick(&[0, 10, 100, 3000].map(Duration::from_millis)),
+            factor: random.pick(&[1.0, 2.0, 1.5]),
+            max: Duration::from_secs(5),
+            jitter: random.pick(&[0.0, 0.1, 1.0]),
+            reset_after: random.pick(&[1, 10].map(Duration::from_secs)),
+        },
+        intensity: any_intensity(random),
+        on_failed: random.pick(&[OnFailed::Ignore, OnFailed::Ignore, OnFailed::Ignore, OnFailed::Stop]),
+        grace: random.pick(&[0, 50, 1000, 5000].map(Duration::from_millis)),
+        after: any_after(random, id, workers),
+        readiness: match random.below(3) {
+            0 => Readiness::Told { timeout: random.pick(&[0, 100, 3000].map(Duration::from_millis)) },
+            _ => Readiness::Start,
+        },
+        autostart: random.percent(85),
+        ..Worker::named(format!("w{id}"))
+    }
+}
+
+fn any_intensity(random: &mut Random) -> Intensity {
+    Intensity {
+        restarts: random.pick(&[0, 1, 2, 5, 20]),
+        within: random.pick(&[0, 500, 3000, 30_000].map(Duration::from_millis)),
+    }
+}
+
+fn any_after(random: &mut Random, id: u32, workers: u32) -> Vec<After> {
+    let milestones = [Milestone::Started, Milestone::Ready, Milestone::Ready, Milestone::Succeeded, Milestone::Ended];
+    // Mostly on those before it in the file; a circle is what config refuses, but must not hang us.
+    let reach = if random.percent(4) { workers + 1 } else { id };
+    let mut after: Vec<After> = Vec::new();
+    for _ in 0..random.pick(&[0, 0, 1, 1, 2]) {
+        if reach > 0 {
+            let worker = WorkerId(random.below(u64::from(reach)) as u32);
+            after.push(After { worker, milestone: random.pick(&milestones) });
+        }
+    }
+    after
+}

@@ -1,0 +1,423 @@
+//! A world of processes that exist only as numbers: it carries out orders, late and unwillingly, and tells news, late,
+//! doubled and out of order.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use supervision::{
+    Action, Conclusion, Ending, Event, Family, InstanceId, Launch, LaunchFailure, Moment, Phase, Process, Request,
+    Supervisor, Target, WorkerId,
+};
+
+use crate::checks::Checks;
+use crate::families::any_worker;
+use crate::random::Random;
+
+/// How unkind the world is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mood {
+    /// News is quick, in order, and told once; ticks are in time.
+    Kind,
+    /// News is late, doubled, reordered and at times untrue; ticks are late.
+    Unkind,
+}
+
+/// How processes behave.
+pub enum Nature {
+    /// In any way.
+    Any,
+    /// The launches of an instance end in these ways, one after the other; who is not named lives until told.
+    Scripted(BTreeMap<InstanceId, Vec<Ending>>),
+}
+
+/// A process: what is true of it, whatever was told.
+pub struct Body {
+    /// Whether the leader lives.
+    pub leader: bool,
+    /// Whether anything of its tree lives.
+    pub tree: bool,
+    /// Whether what it held has not been given back.
+    pub holds: bool,
+    conduct: Conduct,
+}
+
+#[derive(Clone)]
+struct Conduct {
+    ready_after: Option<Duration>,
+    lives: Option<(Duration, Ending)>,
+    /// How it takes being asked: after how long it ends, and how. `None`: it does not care.
+    obeys: Option<(Duration, Ending)>,
+    leaves_behind: bool,
+}
+
+enum Happening {
+    News(Event),
+    Dies(Process, Ending),
+    Empties(Process),
+    GivesBack(Process),
+    Deed,
+}
+
+pub struct World {
+    pub core: Supervisor,
+    pub now: Moment,
+    pub bodies: BTreeMap<Process, Body>,
+    pub story: Vec<String>,
+    pub actions: u64,
+    pub conclusion: Option<Conclusion>,
+    pub checks: Checks,
+    random: Random,
+    mood: Mood,
+    nature: Nature,
+    agenda: BTreeMap<(Moment, u64), Happening>,
+    planned: u64,
+    told: Vec<Event>,
+}
+
+/// The longest that news, clearing and giving back take, in milliseconds, and how late a tick is.
+pub const LATEST_NEWS: u64 = 400;
+
+impl World {
+    pub fn new(seed: u64, mood: Mood, family: Family, nature: Nature) -> World {
+        let mut story = vec![format!("{mood:?}, {:?}, family intensity {:?}", family.strategy, family.intensity)];
+        for (id, worker) in family.workers.iter().enumerate() {
+            story.push(format!("worker {id}: {worker:?}"));
+        }
+        World {
+            checks: Checks::new(&family),
+            core: Supervisor::new(family),
+            now: Moment::START,
+            bodies: BTreeMap::new(),
+            story,
+            actions: 0,
+            conclusion: None,
+            random: Random::new(seed),
+            mood,
+            nature,
+            agenda: BTreeMap::new(),
+            planned: 0,
+            told: Vec::new(),
+        }
+    }
+
+    /// Lives until the run is concluded, in a world in which people do things at any moment.
+    pub fn live_and_be_hurt(&mut self) {
+        self.take_back();
+        if self.random.percent(97) {
+            self.tell(Event::Begin);
+        }
+        for _ in 0..self.random.below(14) {
+            let at = self.random.millis(0, 20_000);
+            self.plan(at, Happening::Deed);
+        }
+        // Nobody's patience is endless.
+        let patience = self.random.millis(100, 60_000);
+        self.plan(patience, Happening::News(Event::Shutdown));
+        self.live();
+        self.after_the_end();
+    }
+
+    /// Lives until the run is concluded, and nobody asks for anything.
+    pub fn live_quietly(&mut self) {
+        self.tell(Event::Begin);
+        self.live();
+        self.after_the_end();
+    }
+
+    fn live(&mut self) {
+        for _ in 0..20_000 {
+            if self.conclusion.is_some() {
+                return;
+            }
+            let next = self.agenda.first_key_value().map(|(&(at, _), _)| at);
+            let deadline = self.core.next_deadline();
+            match (next, deadline) {
+                (None, None) => {
+                    self.checks.nothing_hangs(&self.core, self.now);
+                    self.tell(Event::Shutdown);
+                }
+                (next, Some(deadline)) if next.is_none_or(|next| deadline < next) => {
+                    let late = if self.mood == Mood::Unkind && self.random.percent(20) { 50 } else { 0 };
+                    self.now = self.now.max(deadline + self.random.millis(0, late));
+                    self.tell(Event::Tick);
+                }
+                _ => {
+                    if let Some(((at, _), happening)) = self.agenda.pop_first() {
+                        self.now = self.now.max(at);
+                        self.happen(happening);
+                    }
+                }
+            }
+        }
+        panic!("the run goes on for ever");
+    }
+
+    /// Whatever is said when all is over has no effect.
+    fn after_the_end(&mut self) {
+        for event in [Event::Begin, Event::Tick, Event::Shutdown, Event::ShutdownNow] {
+            self.tell(event);
+        }
+        for _ in 0..5 {
+            let event = if self.told.is_empty() { Event::Tick } else { self.random.pick(&self.told) };
+            self.tell(event);
+            let request = self.any_request();
+            self.tell(Event::Asked(request));
+        }
+    }
+
+    /// Adds a line to the story, with the milliseconds it happened at and `w0:1#3` for a process.
+    fn note(&mut self, line: String) {
+        let line = line.replace("Process { instance: ", "").replace("InstanceId { worker: WorkerId(", "w");
+        let line = line.replace("), index: ", ":").replace(" }, launch: Launch(", "#").replace(") }", "").replace(" })", ")");
+        self.story.push(format!("{:>9.3} {line}", self.now.as_nanos() as f64 / 1e6));
+    }
+
+    fn plan(&mut self, after: Duration, happening: Happening) {
+        self.planned += 1;
+        self.agenda.insert((self.now + after, self.planned), happening);
+    }
+
+    /// Hands in an event that is true, so that it may be repeated.
+    fn tell(&mut self, event: Event) {
+        if is_news(&event) {
+            self.told.push(event.clone());
+        }
+        self.hand_in(event);
+    }
+
+    /// Hands in an event and carries out what comes of it.
+    fn hand_in(&mut self, event: Event) {
+        self.note(format!("told {event:?}"));
+        self.checks.before(&self.core, self.now, &event);
+        self.core.handle(self.now, event);
+        let mut actions = Vec::new();
+        while let Some(action) = self.core.poll_action() {
+            self.note(format!("  -> {action:?}"));
+            actions.push(action);
+        }
+        self.checks.settled(&self.core, self.now, &actions);
+        for action in actions {
+            self.actions += 1;
+            self.checks.action(&self.core, self.now, &self.bodies, &action);
+            self.carry_out(action);
+        }
+    }
+
+    /// Tells news later; in an unkind world out of order, and perhaps twice.
+    fn report(&mut self, event: Event) {
+        let copies = if self.mood == Mood::Unkind && self.random.percent(10) { 2 } else { 1 };
+        for _ in 0..copies {
+            let delay = self.delay();
+            self.plan(delay, Happening::News(event.clone()));
+        }
+    }
+
+    fn delay(&mut self) -> Duration {
+        match self.mood {
+            // So little that news stays in order: everything else takes a whole millisecond at least.
+            Mood::Kind => Duration::from_micros(1),
+            Mood::Unkind if self.random.percent(10) => self.random.millis(0, LATEST_NEWS),
+            Mood::Unkind => self.random.millis(0, 20),
+        }
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::News(event) => {
+                self.tell(event);
+                if self.mood == Mood::Unkind && self.random.percent(8) {
+                    self.tell_nonsense();
+                }
+            }
+            Happening::Dies(process, ending) => self.die(process, ending),
+            Happening::Empties(process) => {
+                if let Some(body) = self.bodies.get_mut(&process) {
+                    body.tree = false;
+                    self.report(Event::Emptied(process));
+                }
+            }
+            Happening::GivesBack(process) => {
+                if let Some(body) = self.bodies.get_mut(&process) {
+                    body.holds = false;
+                    self.report(Event::Reclaimed(process));
+                }
+            }
+            Happening::Deed => self.deed(),
+        }
+    }
+
+    fn die(&mut self, process: Process, ending: Ending) {
+        if let Some(body) = self.bodies.get_mut(&process)
+            && body.leader
+        {
+            body.leader = false;
+            body.tree &= body.conduct.leaves_behind;
+            self.note(format!("{process:?} dies"));
+            self.report(Event::Ended(process, ending));
+        }
+    }
+
+    fn carry_out(&mut self, action: Action) {
+        match action {
+            Action::Launch(process) => {
+                let conduct = self.conduct(process);
+                if matches!(self.nature, Nature::Any) && self.random.percent(8) {
+                    let failure = LaunchFailure("exec ./nothere: no such file".into());
+                    self.bodies.insert(process, Body { leader: false, tree: false, holds: false, conduct });
+                    return self.report(Event::LaunchFailed(process, failure));
+                }
+                self.come_alive(process, conduct);
+                self.report(Event::Launched(process));
+            }
+            Action::Ask(process) => {
+                let obeys = self.bodies.get(&process).and_then(|body| body.conduct.obeys);
+                if let Some((after, ending)) = obeys {
+                    self.plan(after, Happening::Dies(process, ending));
+                }
+            }
+            Action::Kill(process) => {
+                self.die(process, Ending::Signal(9));
+                let after = self.random.millis(1, LATEST_NEWS);
+                self.plan(after, Happening::Empties(process));
+            }
+            Action::Reclaim(process) => {
+                let after = self.random.millis(1, LATEST_NEWS);
+                self.plan(after, Happening::GivesBack(process));
+            }
+            Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
+            Action::Changed(_) | Action::Retired(_) | Action::Unretired(_) => {}
+        }
+    }
+
+    fn come_alive(&mut self, process: Process, conduct: Conduct) {
+        if let Some(after) = conduct.ready_after {
+            self.plan(after, Happening::News(Event::Ready(process)));
+        }
+        if let Some((after, ending)) = conduct.lives {
+            self.plan(after, Happening::Dies(process, ending));
+        }
+        self.bodies.insert(process, Body { leader: true, tree: true, holds: true, conduct });
+    }
+
+    fn conduct(&mut self, process: Process) -> Conduct {
+        let random = &mut self.random;
+        if let Nature::Scripted(scripts) = &self.nature {
+            let nth = process.launch.0 as usize - 1;
+            let ending = scripts.get(&process.instance).and_then(|script| script.get(nth).copied());
+            return Conduct {
+                ready_after: Some(Duration::from_millis(5)),
+                lives: ending.map(|ending| (random.millis(10, 2000), ending)),
+                obeys: Some((random.millis(1, 20), Ending::Signal(15))),
+                leaves_behind: random.percent(50),
+            };
+        }
+        let endings = [0, 0, 0, 1, 3, 255].map(Ending::Code);
+        let endings: Vec<Ending> = endings.into_iter().chain([Ending::Signal(11), Ending::Unknown]).collect();
+        Conduct {
+            ready_after: random.percent(80).then(|| random.millis(1, 200)),
+            lives: random.percent(60).then(|| {
+                let longest = random.pick(&[20, 500, 15_000]);
+                (random.millis(0, longest), random.pick(&endings))
+            }),
+            obeys: random.percent(70).then(|| {
+                let longest = random.pick(&[1, 100, 6000]);
+                (random.millis(0, longest), random.pick(&[Ending::Signal(15), Ending::Code(0), Ending::Code(1)]))
+            }),
+            leaves_behind: random.percent(50),
+        }
+    }
+
+    /// Some processes of a former run still live.
+    fn take_back(&mut self) {
+        for instance in self.core.instances().collect::<Vec<_>>() {
+            if self.random.percent(5) {
+                let process = Process { instance: instance.id, launch: Launch(1 + self.random.below(5)) };
+                let conduct = self.conduct(process);
+                self.come_alive(process, conduct);
+                self.checks.taken_back(process);
+                self.tell(Event::TakenBack(process));
+            }
+        }
+    }
+
+    fn deed(&mut self) {
+        match self.random.below(24) {
+            0 => self.tell(Event::Shutdown),
+            1 => self.tell(Event::ShutdownNow),
+            2 => self.tell(Event::Begin),
+            3..7 => {
+                // Somebody else kills a process.
+                let alive: Vec<Process> =
+                    self.bodies.iter().filter(|(_, body)| body.leader).map(|(&process, _)| process).collect();
+                if !alive.is_empty() {
+                    let victim = self.random.pick(&alive);
+                    self.die(victim, Ending::Signal(9));
+                }
+            }
+            _ => {
+                let request = self.any_request();
+                self.tell(Event::Asked(request));
+            }
+        }
+    }
+
+    fn any_request(&mut self) -> Request {
+        let workers = self.checks.workers() as u64;
+        // One too many, at times.
+        let worker = WorkerId(self.random.below(workers + 1) as u32);
+        let target = match self.random.below(2) {
+            0 => Target::Worker(worker),
+            _ => Target::Instance(InstanceId { worker, index: self.random.below(3) as u32 }),
+        };
+        match self.random.below(14) {
+            0..4 => Request::Start(target),
+            4..8 => Request::Stop(target),
+            8..11 => Request::Restart(target),
+            11..13 => Request::Scale(worker, self.random.below(5) as u32),
+            _ => Request::Add(Box::new(any_worker(&mut self.random, workers as u32, workers as u32))),
+        }
+    }
+
+    /// Old news told again, and news that cannot be true.
+    fn tell_nonsense(&mut self) {
+        let old = self.random.pick(&self.told);
+        if self.random.percent(60) {
+            return self.hand_in(old);
+        }
+        let processes: Vec<Process> = self.bodies.keys().copied().collect();
+        if processes.is_empty() {
+            return;
+        }
+        let process = self.random.pick(&processes);
+        let phase = self.core.instance(process.instance, self.now).map(|instance| instance.phase);
+        let present = self.core.is_present(process);
+        let alive = self.bodies.get(&process).is_some_and(|body| body.leader);
+        let unborn = Process { launch: Launch(process.launch.0 + 1), ..process };
+        let nobody = InstanceId { worker: WorkerId(99), index: 7 };
+        let nonsense = match self.random.below(6) {
+            0 if alive => Event::Emptied(process),
+            1 if phase == Some(Phase::Running) && present => Event::Reclaimed(process),
+            2 if phase == Some(Phase::Running) && present => Event::LaunchFailed(process, LaunchFailure("no".into())),
+            3 if !self.bodies.contains_key(&unborn) => Event::Ended(unborn, Ending::Code(0)),
+            4 => Event::Ready(Process { instance: nobody, launch: Launch(1) }),
+            _ => Event::TakenBack(unborn),
+        };
+        self.note("nonsense:".into());
+        // Nonsense before the beginning may be taken for sense.
+        if self.checks.has_begun() || !matches!(nonsense, Event::TakenBack(_)) {
+            self.hand_in(nonsense);
+        }
+    }
+}
+
+fn is_news(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::Launched(_)
+            | Event::LaunchFailed(..)
+            | Event::Ready(_)
+            | Event::Ended(..)
+            | Event::Emptied(_)
+            | Event::Reclaimed(_)
+    )
+}
