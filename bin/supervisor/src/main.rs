@@ -1,3 +1,82 @@
-//! Runs a family of processes from one `config.json`.
+//! The command `supervisor`: words for people. Everything it does to a run goes through the control API, but for the
+//! messages of queues, which it moves itself.
+#![forbid(unsafe_code)]
 
-fn main() {}
+mod act;
+mod arguments;
+mod check;
+mod messages;
+mod offer;
+mod output;
+mod queue;
+mod reach;
+mod run;
+mod status;
+mod talk;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::Parser;
+use control::api::Request;
+
+use arguments::{Arguments, Targets, Verb};
+use reach::connect;
+use talk::{Failure, conclude};
+
+fn main() -> ExitCode {
+    let given: Vec<OsString> = std::env::args_os().collect();
+    if let Some(error) = offer::not_yet(&given) {
+        return conclude(Err(error.into()), offer::wants_json(&given));
+    }
+    match Arguments::try_parse_from(&given) {
+        Ok(arguments) => {
+            let json = arguments.json;
+            conclude(dispatch(arguments), json)
+        }
+        // Help and version are what was asked for; wrong usage is not.
+        Err(error) if !error.use_stderr() => conclude(shown(&error), false),
+        Err(error) if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            // Where standard error is closed there is nobody left to tell.
+            let _ = error.print();
+            ExitCode::from(2)
+        }
+        Err(error) => conclude(Err(talk::usage_error(&error).into()), offer::wants_json(&given)),
+    }
+}
+
+fn shown(error: &clap::Error) -> Result<ExitCode, Failure> {
+    error.print()?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
+    let Arguments { json, name, verb } = arguments;
+    let supervisor = || connect(name.as_deref());
+    match verb {
+        Verb::Run { config, detach } => Ok(run::run(&run::RunArguments { config, name, detach, json })),
+        Verb::Check { config } => check::check(&config, json),
+        Verb::Schema => check::schema(),
+        Verb::Status { workers, watch: false } => status::status(supervisor()?, workers, json),
+        Verb::Status { workers, watch: true } => status::watch(supervisor()?, workers, json),
+        Verb::Ps => status::ps(supervisor()?, json),
+        Verb::Start(Targets { workers, no_wait }) => {
+            act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, !no_wait, json)
+        }
+        Verb::Stop(Targets { workers, no_wait }) => {
+            act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, false, json)
+        }
+        Verb::Restart(Targets { workers, no_wait }) => {
+            act::act(supervisor()?, &Request::Restart { workers, wait: !no_wait }, !no_wait, json)
+        }
+        Verb::Kill { whom, signal, tree, grace, foreign } => {
+            let blow = act::Blow { signal, tree, grace, foreign };
+            act::kill(supervisor()?, &whom, blow, json)
+        }
+        Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, json),
+        Verb::Shutdown { now } => act::shutdown(supervisor()?, now, json),
+        Verb::Queue { verb } => queue::queue(supervisor()?, verb, json),
+        Verb::Completions { shell } => offer::completions(shell),
+        Verb::Man => offer::man(),
+    }
+}

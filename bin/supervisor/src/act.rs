@@ -1,0 +1,191 @@
+//! The verbs that act on workers and processes.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use control::Client;
+use control::api::{Acted, ErrorCode, Exit, Killed, Request, Status, Waited, Who};
+use serde::Serialize;
+
+use crate::output::{print, print_json, wants_colour};
+use crate::reach::call;
+use crate::status::{instance_name, table, why};
+use crate::talk::{Failure, say};
+
+/// `start`, `stop` and `restart`: asks, and shows what became of each instance. Exit 1 when `up` was wanted and one of
+/// them has failed for good.
+///
+/// # Errors
+/// See [`call`].
+pub fn act(mut client: Client, request: &Request, up: bool, json: bool) -> Result<ExitCode, Failure> {
+    let acted: Acted = call(&mut client, request)?;
+    if json {
+        print_json(&acted)?;
+    } else {
+        print(&table(&acted.instances).render(wants_colour()))?;
+    }
+    match acted.instances.iter().find(|row| up && row.state == "failed") {
+        None => Ok(ExitCode::SUCCESS),
+        Some(row) => {
+            let message = format!("{} failed: {}", instance_name(row), why(row));
+            Err(Failure::new(ErrorCode::Failed, message.trim_end_matches(": ")))
+        }
+    }
+}
+
+/// How to kill.
+#[derive(Clone, Copy, Debug)]
+pub struct Blow {
+    /// The signal's number.
+    pub signal: i32,
+    /// Also everything below.
+    pub tree: bool,
+    /// KILL follows after so long.
+    pub grace: Option<Duration>,
+    /// Also a pid outside the run.
+    pub foreign: bool,
+}
+
+#[derive(Serialize)]
+struct KilledRow<'a> {
+    whom: &'a Who,
+    #[serde(flatten)]
+    killed: Killed,
+}
+
+/// `kill`: every one of them, also when one of them cannot be; the exit code is that of the first that could not.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn kill(mut client: Client, whom: &[Who], blow: Blow, json: bool) -> Result<ExitCode, Failure> {
+    let mut rows = Vec::new();
+    let mut refused = None;
+    for who in whom {
+        let request = Request::Kill {
+            whom: who.clone(),
+            signal: blow.signal,
+            tree: blow.tree,
+            grace_ms: blow.grace.map(millis),
+            foreign: blow.foreign,
+        };
+        match call::<Killed>(&mut client, &request) {
+            Ok(killed) => rows.push(KilledRow { whom: who, killed }),
+            Err(Failure::Error(error)) => {
+                say(&error, json);
+                refused = refused.or(Some(error.code));
+            }
+            Err(Failure::Unheard) => return Err(Failure::Unheard),
+        }
+    }
+    if json {
+        print_json(&rows)?;
+    } else {
+        let mut text = String::new();
+        for row in &rows {
+            let signal = match control::signal_name(row.killed.signal) {
+                Some(name) => name.to_owned(),
+                None => row.killed.signal.to_string(),
+            };
+            let pids: Vec<String> = row.killed.pids.iter().map(i32::to_string).collect();
+            text.push_str(&format!("{}  {signal}  {}\n", shown(row.whom), pids.join(" ")));
+        }
+        print(&text)?;
+    }
+    Ok(refused.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))
+}
+
+fn shown(whom: &Who) -> String {
+    match whom {
+        Who::Pid(pid) => pid.to_string(),
+        Who::Worker(worker) => worker.clone(),
+    }
+}
+
+fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[derive(Serialize)]
+struct WaitedRow<'a> {
+    whom: &'a Who,
+    #[serde(flatten)]
+    waited: Waited,
+}
+
+/// How much later than the supervisor the command gives up by itself, should the supervisor not answer at all.
+const MARGIN: Duration = Duration::from_secs(10);
+
+/// `wait`: until all have ended; passes on the first exit code that is not 0.
+///
+/// # Errors
+/// See [`call`]; exit 7 when they take longer than `timeout` altogether.
+pub fn wait(
+    mut client: Client,
+    whom: &[Who],
+    timeout: Option<Duration>,
+    json: bool,
+) -> Result<ExitCode, Failure> {
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let mut rows = Vec::new();
+    for who in whom {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        client.set_timeout(left.map(|left| left + MARGIN));
+        // Rounded up: a deadline is never early.
+        let timeout_ms = left.map(|left| millis(left + Duration::from_nanos(999_999)));
+        let waited: Waited = call(&mut client, &Request::Wait { whom: who.clone(), timeout_ms })?;
+        rows.push(WaitedRow { whom: who, waited });
+    }
+    if json {
+        print_json(&rows)?;
+    }
+    let codes = rows.iter().map(|row| code(&row.waited));
+    // Of an exit code the kernel keeps eight bits.
+    let first = codes.into_iter().find(|code| *code != 0).unwrap_or(0);
+    Ok(ExitCode::from(u8::try_from(first).unwrap_or(1)))
+}
+
+fn code(waited: &Waited) -> i32 {
+    match (waited.exit, waited.state.as_deref()) {
+        (Some(Exit::Code(code)), _) => code & 0xff,
+        (Some(exit), _) => exit.folded(),
+        (None, Some("done" | "stopped")) => 0,
+        // It failed without ever running, or nobody could learn how it ended.
+        (None, _) => 1,
+    }
+}
+
+/// How long a supervisor that has stopped everything may take to be gone itself.
+const FAREWELL: Duration = Duration::from_secs(10);
+
+/// `shutdown`: returns when the supervisor is gone too, so that another one can take its name.
+///
+/// # Errors
+/// See [`call`].
+pub fn shutdown(mut client: Client, now: bool, json: bool) -> Result<ExitCode, Failure> {
+    let none = Request::Status { workers: vec![] };
+    let status: Status = call(&mut client, &none)?;
+    call::<serde::de::IgnoredAny>(&mut client, &Request::Shutdown { now })?;
+    let deadline = Instant::now() + FAREWELL;
+    while lives(status.pid) {
+        if Instant::now() > deadline {
+            let message =
+                format!("everything is stopped, but the supervisor (pid {}) is still there", status.pid);
+            return Err(Failure::new(ErrorCode::TimedOut, message));
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    if json {
+        print_json(&serde_json::json!({"name": status.name, "pid": status.pid}))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// A zombie has closed everything it held; that its parent does not fetch it is no affair of ours.
+fn lives(pid: i32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) else {
+        return false;
+    };
+    // The name in parentheses may hold anything; the state is behind the last of them.
+    let state = stat.rsplit(')').next().and_then(|rest| rest.trim_start().chars().next());
+    !matches!(state, Some('Z' | 'X'))
+}

@@ -1,0 +1,359 @@
+//! What people type. One definition: help, completions and the man page are made from it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use control::api::Who;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done                           5  no supervisor is running
+  1  it failed                      6  it would block: full, empty, held
+  2  wrong usage                    7  it timed out
+  3  the config has problems        8  it is closed
+  4  no such worker, pid, queue     9  refused: not ours, not permitted
+  run and wait end with the exit code of what they ran or waited for; 128+n for signal n.
+
+Environment:
+  SUPERVISOR_NAME         the run that is meant, where --name does not say it
+  SUPERVISOR_RUNTIME_DIR  the folder that holds a folder for every run
+  NO_COLOR                no colour, also on a terminal";
+
+/// Runs a family of processes from one config.json: starts them, knows every process below them, restarts what fails,
+/// stops what must stop, and carries messages between them.
+#[derive(Debug, Parser)]
+#[command(name = "supervisor", version, about, long_about = None, after_help = EXIT_CODES, max_term_width = 110)]
+pub struct Arguments {
+    /// Answer in JSON
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// The run that is meant, where several are up; for run: what it is called
+    #[arg(long, global = true, value_name = "N")]
+    pub name: Option<String>,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Run a config in the foreground, or in the background once all is ready
+    #[command(after_help = "Example:\n  supervisor run config.json --detach")]
+    Run {
+        /// The config
+        config: PathBuf,
+        /// Go to the background once all is ready
+        #[arg(long)]
+        detach: bool,
+    },
+    /// Report every problem of a config
+    #[command(after_help = "Example:\n  supervisor check config.json && supervisor run config.json")]
+    Check {
+        /// The config
+        config: PathBuf,
+    },
+    /// Print the JSON Schema of the config
+    #[command(after_help = "Example:\n  supervisor schema > config.schema.json")]
+    Schema,
+    /// Show a row an instance: name, state, pid, uptime, restarts, why
+    #[command(after_help = "Example:\n  supervisor status reader counter:0")]
+    Status {
+        /// Only these
+        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        workers: Vec<String>,
+        /// Show it again whenever it changes
+        #[arg(long)]
+        watch: bool,
+    },
+    /// Show the process tree of the run
+    #[command(after_help = "Example:\n  supervisor ps --json | jq '.[].pid'")]
+    Ps,
+    /// Start workers, and wait until they are up
+    #[command(after_help = "Example:\n  supervisor start reader counter:0")]
+    Start(Targets),
+    /// Stop workers, and wait until nothing of them is left
+    #[command(after_help = "Example:\n  supervisor stop reader --no-wait")]
+    Stop(Targets),
+    /// Stop workers, then start them anew
+    #[command(after_help = "Example:\n  supervisor restart counter")]
+    Restart(Targets),
+    /// Send a signal to processes of the run
+    #[command(
+        after_help = "Example:\n  supervisor kill counter:0 --signal HUP\n  supervisor kill 4711 --tree --grace 5s"
+    )]
+    Kill {
+        /// Whom
+        #[arg(value_name = "PID|WORKER[:I]", required = true, value_parser = who)]
+        whom: Vec<Who>,
+        /// The signal, by name or number
+        #[arg(long, value_name = "S", default_value = "TERM", value_parser = signal)]
+        signal: i32,
+        /// Also everything below it
+        #[arg(long)]
+        tree: bool,
+        /// KILL follows after so long; answers when it is gone
+        #[arg(long, value_name = "D", value_parser = duration)]
+        grace: Option<Duration>,
+        /// Also a pid outside the run
+        #[arg(long)]
+        foreign: bool,
+    },
+    /// Wait until workers or processes have ended, and end with their exit code
+    #[command(after_help = "Example:\n  supervisor wait reader --timeout 1m; echo $?")]
+    Wait {
+        /// Whom; of several the first exit code that is not 0 is passed on
+        #[arg(value_name = "WORKER[:I]|PID", required = true, value_parser = who)]
+        whom: Vec<Who>,
+        /// Give up after so long (exit 7)
+        #[arg(long, value_name = "D", value_parser = duration)]
+        timeout: Option<Duration>,
+    },
+    /// Stop everything, then the supervisor
+    #[command(after_help = "Example:\n  supervisor shutdown")]
+    Shutdown {
+        /// KILL at once, no grace
+        #[arg(long)]
+        now: bool,
+    },
+    /// Put messages into queues and take them out
+    #[command(after_help = "Example:\n  seq 100 | supervisor queue put jobs --lines")]
+    Queue {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: QueueVerb,
+    },
+    /// Print what a shell needs to complete arguments
+    #[command(after_help = "Example:\n  source <(supervisor completions bash)")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    #[command(after_help = "Example:\n  supervisor man | man -l -")]
+    Man,
+}
+
+/// Which workers, and whether to wait for them.
+#[derive(Debug, Args)]
+pub struct Targets {
+    /// Which
+    #[arg(value_name = "WORKER[:I]", required = true, value_parser = target)]
+    pub workers: Vec<String>,
+    /// Answer at once, not when it is so
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// What to do with a queue.
+#[derive(Debug, Subcommand)]
+pub enum QueueVerb {
+    /// Show a row a queue
+    #[command(after_help = "Example:\n  supervisor queue ls --json")]
+    Ls,
+    /// Put a message; without MESSAGE: standard input
+    #[command(
+        after_help = "Example:\n  supervisor queue put jobs hello\n  seq 100 | supervisor queue put jobs --lines"
+    )]
+    Put {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+        /// The message
+        #[arg(allow_hyphen_values = true)]
+        message: Option<String>,
+        /// Put a message a line of standard input
+        #[arg(long, conflicts_with = "message")]
+        lines: bool,
+        /// Until there is room.
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// Take a message, print it, and acknowledge it once its bytes are written
+    #[command(after_help = "Example:\n  supervisor queue get results --lines --follow | grep done")]
+    Get {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+        /// Take so many
+        #[arg(short, value_name = "N", conflicts_with = "follow")]
+        n: Option<u64>,
+        /// Take all, until the queue is closed and drained
+        #[arg(long)]
+        follow: bool,
+        /// A newline after each message, also when that does not go to a terminal
+        #[arg(long)]
+        lines: bool,
+        /// Until there is a message.
+        #[command(flatten)]
+        patience: Patience,
+    },
+    /// Print the next message and leave it where it is
+    #[command(after_help = "Example:\n  supervisor queue peek jobs")]
+    Peek {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+    },
+    /// Print how many messages wait in it
+    #[command(after_help = "Example:\n  supervisor queue len jobs")]
+    Len {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+    },
+    /// Exit with 0 if it is full, with 1 if it is not
+    #[command(after_help = "Example:\n  supervisor queue full jobs && echo wait")]
+    Full {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+    },
+    /// Exit with 0 if it is empty, with 1 if it is not
+    #[command(after_help = "Example:\n  supervisor queue empty jobs && echo idle")]
+    Empty {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+    },
+    /// Let nothing more be put; what is in it can still be taken
+    #[command(after_help = "Example:\n  supervisor queue close jobs")]
+    Close {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+    },
+    /// Take what is in it now, a line each
+    #[command(after_help = "Example:\n  supervisor queue drain failed > failed.txt")]
+    Drain {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+    },
+    /// Run a command for every message, until the queue is closed and drained
+    #[command(after_help = "\
+The message is on the command's standard input, and in $SUPERVISOR_MESSAGE when it is text under 64 KiB.
+Exit 0 acknowledges it, anything else gives it back for another delivery.
+
+Example:
+  supervisor queue each jobs --jobs 4 -- sh -c 'wc -w \"$SUPERVISOR_MESSAGE\"'")]
+    Each {
+        /// The queue
+        #[arg(value_parser = queue)]
+        queue: String,
+        /// So many at a time
+        #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]
+        jobs: u16,
+        /// The command and its arguments
+        #[arg(last = true, required = true, value_name = "COMMAND")]
+        command: Vec<std::ffi::OsString>,
+    },
+}
+
+/// How long to wait for a queue.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Patience {
+    /// Do not wait: exit 6
+    #[arg(long, conflicts_with = "timeout")]
+    pub nowait: bool,
+    /// Give up after so long: exit 7
+    #[arg(long, value_name = "D", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// The definition itself, for completions and the man page.
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
+
+fn target(text: &str) -> Result<String, String> {
+    if control::is_target(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a worker is NAME or NAME:INSTANCE, the name of letters, digits, '-', '_' and '.'".to_owned())
+}
+
+fn queue(text: &str) -> Result<String, String> {
+    if control::is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a queue's name has letters, digits, '-', '_' and '.', and is not digits alone".to_owned())
+}
+
+fn who(text: &str) -> Result<Who, String> {
+    match Who::parse(text) {
+        Who::Pid(pid) if pid > 0 => Ok(Who::Pid(pid)),
+        Who::Pid(_) => Err("a pid is greater than 0".to_owned()),
+        Who::Worker(worker) => target(&worker).map(Who::Worker),
+    }
+}
+
+fn signal(text: &str) -> Result<i32, String> {
+    control::signal_number(text)
+        .ok_or_else(|| "a signal is a name like TERM or a number from 1 to 64".to_owned())
+}
+
+/// `250ms`, `10s`, `5m`, `2h`, `1d`; a plain number means seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "ms" => 0.001,
+        "" | "s" => 1.0,
+        "m" => 60.0,
+        "h" => 3600.0,
+        "d" => 86400.0,
+        _ => return Err("a duration is a number and ms, s, m, h or d".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| "a duration is like 250ms, 10s or 5m".to_owned())?;
+    let seconds = number * scale;
+    // Beyond a century every sum with a clock is at risk, and nobody waits so long.
+    if seconds > 100.0 * 366.0 * 86400.0 {
+        return Err("a duration is at most a century".to_owned());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn durations_are_what_people_write() {
+        let good =
+            [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("0.5", 500), ("1h", 3_600_000), ("0", 0)];
+        for (text, millis) in good {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for bad in ["", "s", "-1", "1x", "1 s", "1.2.3s", "9999999d", "1e9", "inf"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn digits_are_a_pid_and_anything_else_a_worker() {
+        assert_eq!(who("12"), Ok(Who::Pid(12)));
+        assert_eq!(who("a:0"), Ok(Who::Worker("a:0".to_owned())));
+        for bad in ["0", "-1", "+5", "99999999999", "a b"] {
+            assert!(who(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        fn check(command: &clap::Command) {
+            for verb in command.get_subcommands().filter(|verb| verb.get_name() != "help") {
+                let help = verb.get_after_help().map(ToString::to_string).unwrap_or_default();
+                assert!(help.contains("Example:\n  "), "{}", verb.get_name());
+                check(verb);
+            }
+        }
+        check(&command());
+    }
+}

@@ -1,0 +1,82 @@
+//! What the command tells about itself: completions, the man page, and what it does not offer yet.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use control::api::{ApiError, ErrorCode};
+
+use crate::arguments::command;
+use crate::output::print;
+use crate::talk::Failure;
+
+/// Verbs that are promised under these names and are not there yet.
+const LATER: &[&str] = &[
+    "scale",
+    "spawn",
+    "logs",
+    "events",
+    "why",
+    "plan",
+    "apply",
+    "lock",
+    "semaphore",
+    "event",
+    "value",
+    "demo",
+    "doctor",
+];
+
+/// The refusal of a verb that is not there yet, if that is what was typed.
+pub fn not_yet(given: &[OsString]) -> Option<ApiError> {
+    let mut words = given.iter().skip(1).map(|word| word.to_string_lossy());
+    let verb = loop {
+        let word = words.next()?;
+        if word == "--name" {
+            words.next();
+        } else if !word.starts_with('-') {
+            break word;
+        }
+    };
+    LATER.contains(&verb.as_ref()).then(|| {
+        ApiError::new(ErrorCode::Usage, format!("{verb} is not offered yet"))
+            .hint("supervisor --help shows what is")
+    })
+}
+
+/// Whether `--json` was given, for errors that come before the arguments are understood.
+pub fn wants_json(given: &[OsString]) -> bool {
+    given.iter().take_while(|word| *word != "--").any(|word| word == "--json")
+}
+
+/// `completions SHELL`.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut command(), "supervisor", &mut script);
+    print(&String::from_utf8_lossy(&script))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `man`: the page of the command, then one a verb.
+///
+/// # Errors
+/// When the output cannot be written.
+pub fn man() -> Result<ExitCode, Failure> {
+    let mut roff = Vec::new();
+    let mut command = command().disable_help_subcommand(true);
+    command.build();
+    pages(&command, &mut roff)?;
+    print(&String::from_utf8_lossy(&roff))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn pages(command: &clap::Command, roff: &mut Vec<u8>) -> Result<(), Failure> {
+    clap_mangen::Man::new(command.clone()).render(roff)?;
+    for verb in command.get_subcommands() {
+        let name = verb.get_display_name().unwrap_or(verb.get_name()).to_owned();
+        pages(&verb.clone().name(name), roff)?;
+    }
+    Ok(())
+}

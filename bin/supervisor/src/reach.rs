@@ -1,0 +1,91 @@
+//! The way to the running supervisor.
+
+use control::api::{ApiError, ErrorCode, QueueStatus, Request, Status};
+use control::{Client, ClientError, Rooms, Wanted};
+use serde::de::DeserializeOwned;
+
+use crate::talk::Failure;
+
+/// Connects to the run that `--name`, or else the environment, means.
+///
+/// # Errors
+/// Exit 5 when there is none, 2 when there are several, 9 when its folder is not to be trusted.
+pub fn connect(name: Option<&str>) -> Result<Client, Failure> {
+    Ok(Rooms::from_environment().connect(&Wanted::from_environment(name))?)
+}
+
+/// Asks, and where a name is unknown adds which one may have been meant.
+///
+/// # Errors
+/// What the supervisor refuses, and its absence.
+pub fn call<T: DeserializeOwned>(client: &mut Client, request: &Request) -> Result<T, Failure> {
+    client.call(request).map_err(|error| match error {
+        ClientError::Refused(error) if error.code == ErrorCode::NotFound && error.hint.is_none() => {
+            with_suggestion(client, request, error).into()
+        }
+        error => error.into(),
+    })
+}
+
+fn with_suggestion(client: &mut Client, request: &Request, error: ApiError) -> ApiError {
+    let (given, known) = match request {
+        Request::QueueHandle { queue } | Request::QueueClose { queue } => {
+            let queues: Result<Vec<QueueStatus>, _> = client.call(&Request::Queues);
+            (vec![queue.as_str()], queues.map(|rows| rows.into_iter().map(|row| row.queue).collect()))
+        }
+        Request::Start { workers, .. } | Request::Stop { workers, .. } | Request::Restart { workers, .. } => {
+            (workers.iter().map(String::as_str).collect(), worker_names(client))
+        }
+        Request::Status { workers } => (workers.iter().map(String::as_str).collect(), worker_names(client)),
+        Request::Kill { whom: control::api::Who::Worker(worker), .. }
+        | Request::Wait { whom: control::api::Who::Worker(worker), .. } => {
+            (vec![worker.as_str()], worker_names(client))
+        }
+        _ => return error,
+    };
+    let Ok(known) = known else {
+        return error;
+    };
+    // The one that is unknown, of those that were given.
+    let unknown = given
+        .into_iter()
+        .map(|name| name.split(':').next().unwrap_or(name))
+        .find(|name| !known.iter().any(|known| known == name));
+    match unknown.and_then(|unknown| nearest(unknown, &known)) {
+        Some(nearest) => error.hint(format!("did you mean {nearest:?}?")),
+        None if !known.is_empty() && unknown.is_some() => {
+            error.hint(format!("there is {}", known.join(", ")))
+        }
+        None => error,
+    }
+}
+
+fn worker_names(client: &mut Client) -> Result<Vec<String>, ClientError> {
+    let status: Status = client.call(&Request::Status { workers: vec![] })?;
+    let mut names: Vec<String> = status.workers.into_iter().map(|row| row.worker).collect();
+    names.dedup();
+    Ok(names)
+}
+
+/// The known name that is most like the unknown one, if any is like it at all.
+pub fn nearest<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
+    known
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(unknown, name), name))
+        .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_of_the_finger_is_recognised_and_another_word_is_not() {
+        let known = ["reader".to_owned(), "counter".to_owned()];
+        assert_eq!(nearest("raeder", &known), Some("reader"));
+        assert_eq!(nearest("counte", &known), Some("counter"));
+        assert_eq!(nearest("mailer", &known), None);
+    }
+}

@@ -1,0 +1,163 @@
+//! `status` and `ps`: what runs.
+
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+use control::Client;
+use control::api::{Exit, InstanceStatus, ProcessRow, Request, Status};
+
+use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, printable, wants_colour};
+use crate::reach::call;
+use crate::talk::Failure;
+
+/// How often `--watch` looks: what people follow with their eyes.
+const GLANCE: Duration = Duration::from_secs(1);
+
+/// `status`: a row an instance.
+///
+/// # Errors
+/// See [`call`].
+pub fn status(mut client: Client, workers: Vec<String>, json: bool) -> Result<ExitCode, Failure> {
+    let status: Status = call(&mut client, &Request::Status { workers })?;
+    if json {
+        print_json(&status)?;
+    } else {
+        print(&table(&status.workers).render(wants_colour()))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `status --watch`: on a terminal a picture that is kept up to date, elsewhere the table (or a line of JSON) whenever
+/// something but the time has changed. Lasts as long as the supervisor.
+///
+/// # Errors
+/// See [`call`].
+pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<ExitCode, Failure> {
+    use std::io::IsTerminal;
+    let request = Request::Status { workers };
+    let picture = !json && std::io::stdout().is_terminal();
+    let mut shown: Option<Status> = None;
+    loop {
+        let status: Status = call(&mut client, &request)?;
+        if picture {
+            let table = table(&status.workers).render(wants_colour());
+            print(&redrawn(&table, shown.is_none()))?;
+        } else if shown.as_ref().map(without_time) != Some(without_time(&status)) {
+            if json {
+                print_json(&status)?;
+            } else {
+                print(&table(&status.workers).render(false))?;
+            }
+        }
+        shown = Some(status);
+        thread::sleep(GLANCE);
+    }
+}
+
+/// Over what stands there, line by line, so that nothing flickers.
+fn redrawn(table: &str, first: bool) -> String {
+    let start = if first { "\x1b[2J\x1b[H" } else { "\x1b[H" };
+    format!("{start}{}\x1b[J", table.replace('\n', "\x1b[K\n"))
+}
+
+fn without_time(status: &Status) -> Status {
+    let mut still = status.clone();
+    for row in &mut still.workers {
+        row.uptime_s = None;
+    }
+    still
+}
+
+/// The table of `status`, also of what `start` and its like brought about.
+pub fn table(instances: &[InstanceStatus]) -> Table {
+    let mut table = Table::new(&[
+        ("NAME", Side::Left),
+        ("STATE", Side::Left),
+        ("PID", Side::Right),
+        ("UPTIME", Side::Right),
+        ("RESTARTS", Side::Right),
+        ("WHY", Side::Left),
+    ]);
+    for row in instances {
+        table.row(vec![
+            Cell::from(instance_name(row)),
+            Cell::coloured(&row.state, colour(&row.state)),
+            or_dash(row.pid),
+            or_dash(row.uptime_s.map(age)),
+            Cell::from(row.restarts),
+            Cell::from(why(row)),
+        ]);
+    }
+    table
+}
+
+/// `NAME:INSTANCE`.
+pub fn instance_name(row: &InstanceStatus) -> String {
+    format!("{}:{}", row.worker, row.instance)
+}
+
+/// What the supervisor says; where it says nothing, how the last launch ended.
+pub fn why(row: &InstanceStatus) -> String {
+    match (&row.why, row.exit) {
+        (Some(why), _) => why.clone(),
+        (None, Some(exit)) => ending(exit),
+        (None, None) => String::new(),
+    }
+}
+
+/// `exit 1`, `signal 9 (KILL)`.
+pub fn ending(exit: Exit) -> String {
+    match exit {
+        Exit::Code(code) => format!("exit {code}"),
+        Exit::Signal(signal) => match control::signal_name(signal) {
+            Some(name) => format!("signal {signal} ({name})"),
+            None => format!("signal {signal}"),
+        },
+    }
+}
+
+fn colour(state: &str) -> Colour {
+    match state {
+        "running" => Colour::Green,
+        "failed" => Colour::Red,
+        "done" | "stopped" => Colour::Dim,
+        _ => Colour::Yellow,
+    }
+}
+
+/// `ps`: the process tree.
+///
+/// # Errors
+/// See [`call`].
+pub fn ps(mut client: Client, json: bool) -> Result<ExitCode, Failure> {
+    let rows: Vec<ProcessRow> = call(&mut client, &Request::Ps)?;
+    if json {
+        print_json(&rows)?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut table = Table::new(&[
+        ("PID", Side::Right),
+        ("PPID", Side::Right),
+        ("WORKER", Side::Left),
+        ("LAUNCH", Side::Right),
+        ("COMMAND", Side::Left),
+    ]);
+    for row in &rows {
+        let worker = row.worker.as_ref().map(|worker| match row.instance {
+            Some(instance) => format!("{worker}:{instance}"),
+            None => worker.clone(),
+        });
+        // What others made up may be deep; beyond this nobody reads the indentation.
+        let indent = "  ".repeat(row.depth.min(40) as usize);
+        table.row(vec![
+            Cell::from(row.pid),
+            Cell::from(row.ppid),
+            or_dash(worker),
+            or_dash(row.launch),
+            Cell::from(format!("{indent}{}", printable(&row.command))),
+        ]);
+    }
+    print(&table.render(false))?;
+    Ok(ExitCode::SUCCESS)
+}
