@@ -5,10 +5,7 @@ use std::io;
 
 /// What was found wrong in shared memory. Once found, the object refuses everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum Damage {
     /// A place in a ring holds what no operation can have written there.
     Ring,
@@ -73,10 +70,7 @@ impl fmt::Display for Damage {
 
 /// Why an object cannot be used at all, whatever is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum Fault {
     /// Its shared memory is damaged. Make a new one.
     Corrupt(Damage),
@@ -106,10 +100,7 @@ impl From<Damage> for Fault {
 
 /// Why an object could not be made or opened.
 #[derive(Debug)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum OpenError {
     /// The system refused; the error says what.
     System(io::Error),
@@ -161,13 +152,9 @@ impl fmt::Display for OpenError {
             Self::Foreign(uid) => write!(f, "it belongs to another user (uid {uid})"),
             Self::Truncated { expected: 0, found } => write!(f, "truncated: only {found} bytes"),
             Self::Truncated { expected, found } => write!(f, "truncated: {found} bytes of {expected}"),
-<<<<<<< HEAD
-            Self::TooLong { expected, found } => write!(f, "wrong size: {found} bytes where {expected} belong"),
-=======
             Self::TooLong { expected, found } => {
                 write!(f, "wrong size: {found} bytes where {expected} belong")
             }
->>>>>>> ipc
             Self::NotOurs => f.write_str("not a shared object of this program"),
             Self::WrongKind => f.write_str("another kind of shared object"),
             Self::Version(version) => write!(f, "written by another version (layout {version})"),
@@ -201,10 +188,7 @@ impl From<io::Error> for OpenError {
 
 /// Why [`Queue::put`](crate::Queue::put) put nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum PutError {
     /// The queue is closed; no put will ever succeed again.
     Closed,
@@ -225,13 +209,9 @@ impl fmt::Display for PutError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Closed => f.write_str("closed"),
-<<<<<<< HEAD
-            Self::TooLarge { length, limit } => write!(f, "too large: {length} bytes where {limit} are allowed"),
-=======
             Self::TooLarge { length, limit } => {
                 write!(f, "too large: {length} bytes where {limit} are allowed")
             }
->>>>>>> ipc
             Self::Interrupted => f.write_str("interrupted"),
             Self::Fault(fault) => write!(f, "{fault}"),
         }
@@ -248,10 +228,7 @@ impl From<Fault> for PutError {
 
 /// Why [`Queue::try_put`](crate::Queue::try_put) put nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum TryPutError {
     /// It is full: get one and put again.
     Full,
@@ -273,13 +250,9 @@ impl fmt::Display for TryPutError {
         match self {
             Self::Full => f.write_str("full"),
             Self::Closed => f.write_str("closed"),
-<<<<<<< HEAD
-            Self::TooLarge { length, limit } => write!(f, "too large: {length} bytes where {limit} are allowed"),
-=======
             Self::TooLarge { length, limit } => {
                 write!(f, "too large: {length} bytes where {limit} are allowed")
             }
->>>>>>> ipc
             Self::Fault(fault) => write!(f, "{fault}"),
         }
     }
@@ -295,10 +268,7 @@ impl From<Fault> for TryPutError {
 
 /// Why [`Queue::put_timeout`](crate::Queue::put_timeout) put nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum PutTimeoutError {
     /// The time is over.
     Timeout,
@@ -322,13 +292,9 @@ impl fmt::Display for PutTimeoutError {
         match self {
             Self::Timeout => f.write_str("timed out"),
             Self::Closed => f.write_str("closed"),
-<<<<<<< HEAD
-            Self::TooLarge { length, limit } => write!(f, "too large: {length} bytes where {limit} are allowed"),
-=======
             Self::TooLarge { length, limit } => {
                 write!(f, "too large: {length} bytes where {limit} are allowed")
             }
->>>>>>> ipc
             Self::Interrupted => f.write_str("interrupted"),
             Self::Fault(fault) => write!(f, "{fault}"),
         }
@@ -345,10 +311,7 @@ impl From<Fault> for PutTimeoutError {
 
 /// Why [`Queue::get`](crate::Queue::get) and [`Queue::lease`](crate::Queue::lease) got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum GetError {
     /// The queue is closed and drained; nothing will ever come again.
     Closed,
@@ -378,10 +341,7 @@ impl From<Fault> for GetError {
 
 /// Why [`Queue::try_get`](crate::Queue::try_get) and [`Queue::try_lease`](crate::Queue::try_lease) got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum TryGetError {
     /// Nothing is there now.
     Empty,
@@ -411,10 +371,7 @@ impl From<Fault> for TryGetError {
 
 /// Why [`Queue::get_timeout`](crate::Queue::get_timeout) and [`Queue::lease_timeout`](crate::Queue::lease_timeout) got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-<<<<<<< HEAD
-=======
 #[non_exhaustive]
->>>>>>> ipc
 pub enum GetTimeoutError {
     /// The time is over.
     Timeout,
@@ -444,8 +401,6 @@ impl From<Fault> for GetTimeoutError {
         Self::Fault(fault)
     }
 }
-<<<<<<< HEAD
-=======
 
 /// Why [`Queue::put_many`](crate::Queue::put_many) did not put all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -463,4 +418,3 @@ impl fmt::Display for PutManyError {
 }
 
 impl std::error::Error for PutManyError {}
->>>>>>> ipc
