@@ -47,6 +47,9 @@ pub enum Verb {
         /// Go to the background once all is ready
         #[arg(long)]
         detach: bool,
+        /// The descriptor on which a run in the background tells the one that started it how it went
+        #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
+        report_to: Option<i32>,
     },
     /// Report every problem of a config
     #[command(after_help = "Example:\n  supervisor check config.json && supervisor run config.json")]

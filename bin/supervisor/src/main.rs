@@ -11,6 +11,7 @@ mod output;
 mod queue;
 mod reach;
 mod run;
+mod setup;
 mod status;
 mod talk;
 
@@ -54,7 +55,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { json, name, verb } = arguments;
     let supervisor = || connect(name.as_deref());
     match verb {
-        Verb::Run { config, detach } => Ok(run::run(&run::RunArguments { config, name, detach, json })),
+        Verb::Run { config, detach, report_to } => {
+            run::run(&run::RunArguments { config, name, detach, report_to, json })
+        }
         Verb::Check { config } => check::check(&config, json),
         Verb::Schema => check::schema(),
         Verb::Status { workers, watch: false } => status::status(supervisor()?, workers, json),

@@ -5,7 +5,6 @@ use std::io;
 
 /// What was found wrong in shared memory. Once found, the object refuses everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Damage {
     /// A place in a ring holds what no operation can have written there.
     Ring,
@@ -70,7 +69,6 @@ impl fmt::Display for Damage {
 
 /// Why an object cannot be used at all, whatever is asked of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Fault {
     /// Its shared memory is damaged. Make a new one.
     Corrupt(Damage),
@@ -100,7 +98,6 @@ impl From<Damage> for Fault {
 
 /// Why an object could not be made or opened.
 #[derive(Debug)]
-#[non_exhaustive]
 pub enum OpenError {
     /// The system refused; the error says what.
     System(io::Error),
@@ -188,7 +185,6 @@ impl From<io::Error> for OpenError {
 
 /// Why [`Queue::put`](crate::Queue::put) put nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PutError {
     /// The queue is closed; no put will ever succeed again.
     Closed,
@@ -228,7 +224,6 @@ impl From<Fault> for PutError {
 
 /// Why [`Queue::try_put`](crate::Queue::try_put) put nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum TryPutError {
     /// It is full: get one and put again.
     Full,
@@ -268,7 +263,6 @@ impl From<Fault> for TryPutError {
 
 /// Why [`Queue::put_timeout`](crate::Queue::put_timeout) put nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum PutTimeoutError {
     /// The time is over.
     Timeout,
@@ -311,7 +305,6 @@ impl From<Fault> for PutTimeoutError {
 
 /// Why [`Queue::get`](crate::Queue::get) and [`Queue::lease`](crate::Queue::lease) got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum GetError {
     /// The queue is closed and drained; nothing will ever come again.
     Closed,
@@ -341,7 +334,6 @@ impl From<Fault> for GetError {
 
 /// Why [`Queue::try_get`](crate::Queue::try_get) and [`Queue::try_lease`](crate::Queue::try_lease) got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum TryGetError {
     /// Nothing is there now.
     Empty,
@@ -371,7 +363,6 @@ impl From<Fault> for TryGetError {
 
 /// Why [`Queue::get_timeout`](crate::Queue::get_timeout) and [`Queue::lease_timeout`](crate::Queue::lease_timeout) got nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum GetTimeoutError {
     /// The time is over.
     Timeout,

@@ -24,5 +24,5 @@ mod the_loop;
 mod waiting;
 mod words;
 
-pub use run::{Outcome, RunError, WhenUp, run};
+pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};

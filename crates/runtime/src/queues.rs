@@ -2,7 +2,6 @@
 //! cleared of what the dead held.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::os::fd::{AsFd, AsRawFd};
 
 use control::api::{self, QueueStatus};
 use ipc::{Queue, QueueOptions};
@@ -118,11 +117,19 @@ impl Queues {
     pub fn reclaim(&self, pid: i32) {
         let Ok(pid) = u32::try_from(pid) else { return };
         for (name, held) in &self.all {
-            let reclaimed = held.queue.reclaim(pid);
+            let reclaimed = match held.queue.reclaim(pid) {
+                Ok(reclaimed) => reclaimed,
+                Err(fault) => {
+                    talk::say(format_args!("queue {name}: {fault}"));
+                    continue;
+                }
+            };
             if reclaimed.dead > 0
                 && let Some(to) = held.dead_letter.as_ref().and_then(|to| self.all.get(to))
             {
-                held.queue.forward_dead(&to.queue);
+                if let Err(fault) = held.queue.forward_dead(&to.queue) {
+                    talk::say(format_args!("queue {name}: {fault}"));
+                }
                 talk::say(format_args!("queue {name}: {} given up on after too many deliveries", reclaimed.dead));
             }
         }
@@ -131,7 +138,8 @@ impl Queues {
     /// Gives back what anybody dead held: after a former supervisor died with a part of the run.
     pub fn reclaim_dead(&self) {
         for held in self.all.values() {
-            held.queue.reclaim_dead();
+            // A damaged queue says so to whoever uses it.
+            let _ = held.queue.reclaim_dead();
         }
     }
 
@@ -156,7 +164,7 @@ impl Queues {
 
 impl Held {
     fn path(&self) -> String {
-        format!("/proc/{}/fd/{}", std::process::id(), self.queue.as_fd().as_raw_fd())
+        self.queue.descriptor_path().to_string_lossy().into_owned()
     }
 }
 

@@ -72,6 +72,18 @@ impl fmt::Debug for WhenUp {
     }
 }
 
+/// How a run shows itself.
+#[derive(Debug, Default)]
+pub struct Front {
+    /// Where the workers' output is shown.
+    pub console: Option<Console>,
+    /// Whether standard output and error are let go of once all is up; what the supervisor says then goes to the file
+    /// `log` in the run's folder.
+    pub background: bool,
+    /// Whom to tell when all is up.
+    pub when_up: Option<WhenUp>,
+}
+
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
 ///
 /// To be called on the main thread of a process that does nothing else: it becomes a child subreaper, listens to its
@@ -83,9 +95,9 @@ impl fmt::Debug for WhenUp {
 pub fn run(
     setup: Setup,
     mut folder: RunFolder,
-    console: Option<Console>,
-    when_up: Option<WhenUp>,
+    front: Front,
 ) -> Result<Outcome, RunError> {
+    let Front { console, background, when_up } = front;
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
     // Children get the limit back that this process was started with.
@@ -126,13 +138,13 @@ pub fn run(
     let server = Server::start(listener, Uids::own(), move |call| calls.send(Mail::Call(Box::new(call))))
         .map_err(cannot("cannot start the control server"))?;
 
-    let parts = Parts { setup, roster, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up };
+    let parts = Parts { setup, roster, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up, background };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for survivor in survivors {
         take_back(&mut running, survivor);
     }
     let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
-    running.finish(server);
+    running.finish(&conclusion, server);
     Ok(match conclusion {
         Conclusion::Succeeded => Outcome::Succeeded,
         Conclusion::Failed { ending, .. } => Outcome::Failed(ending),

@@ -18,7 +18,7 @@ use supervision::{Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, 
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::launching::Launch;
-use crate::logs::{Pump, StreamId};
+use crate::logs::{self, Format, Label, LogFile, Pump, Stream, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
 use crate::notify::NotifySocket;
@@ -56,6 +56,9 @@ struct Pending {
     streams: Vec<StreamId>,
 }
 
+/// Where a run in the background keeps what it says; it stays there when the run has failed.
+const BACKGROUND_LOG: &str = "log";
+
 /// How long somebody else may take to reap its child before the exit counts as unknown.
 const PARENT_REAPS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -75,6 +78,7 @@ enum Told {
 pub struct Loop {
     pub(crate) setup: Setup,
     when_up: Option<WhenUp>,
+    background: bool,
     pub(crate) roster: Roster,
     pub(crate) core: Supervisor,
     pub(crate) clock: Clock,
@@ -131,15 +135,19 @@ pub struct Parts {
     pub mailbox: Mailbox,
     /// Whom to tell when all is up.
     pub when_up: Option<WhenUp>,
+    /// Whether it goes to the background then.
+    pub background: bool,
 }
 
 impl Loop {
     /// Puts the loop together.
     pub fn new(parts: Parts) -> io::Result<Loop> {
-        let Parts { setup, roster, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up } = parts;
+        let Parts { setup, roster, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up, background } =
+            parts;
         let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
         let mut all = Loop {
             when_up,
+            background,
             roster,
             core: Supervisor::new(setup.family.clone()),
             clock: Clock::start(),
@@ -277,7 +285,34 @@ impl Loop {
         }
         if let Some(when_up) = self.when_up.take() {
             when_up.tell(!failed);
+            if self.background
+                && let Err(error) = self.go_to_background()
+            {
+                talk::say(format_args!("cannot go to the background: {error}"));
+            }
         }
+    }
+
+    /// Lets go of standard output and error: what would go there is kept in the run's folder from now on.
+    fn go_to_background(&self) -> io::Result<()> {
+        let (read, write) = logs::pipe(true)?;
+        let file = LogFile {
+            path: self.folder.path().join(BACKGROUND_LOG),
+            max_size: 1 << 20,
+            keep: 1,
+            format: Format::Text,
+        };
+        let label = Label {
+            worker: "supervisor".to_owned(),
+            instance: 0,
+            launch: 1,
+            show: "supervisor".to_owned(),
+            stream: Stream::Stderr,
+        };
+        self.pump.attach(read, label, Some(self.pump.file(file)))?;
+        nix::unistd::dup2_stdout(&write)?;
+        nix::unistd::dup2_stderr(&write)?;
+        Ok(())
     }
 
     fn begin(&mut self) {
@@ -660,13 +695,19 @@ impl Loop {
 
     /// Ends what is left when the run is over: orphans that belong to nobody are killed, all output is written, and
     /// those who wait are told.
-    pub fn finish(mut self, server: Server) {
+    pub fn finish(mut self, conclusion: &Conclusion, server: Server) {
         self.kill_strays();
         self.tell_waiters_it_is_over();
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }
         server.stop();
+        if self.background && *conclusion == Conclusion::Succeeded {
+            for log in [BACKGROUND_LOG.to_owned(), format!("{BACKGROUND_LOG}.1")] {
+                // Mostly there is none.
+                let _ = std::fs::remove_file(self.folder.path().join(log));
+            }
+        }
     }
 
     fn kill_strays(&mut self) {

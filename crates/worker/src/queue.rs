@@ -170,12 +170,12 @@ impl BytesQueue {
         self.queue.close();
     }
 
-    fn bytes_of<'a>(&'a self, lease: ipc::Lease<'a>) -> Lease<'a, Vec<u8>> {
-        let message = lease.bytes().to_vec();
+    fn bytes_of(&self, mut lease: ipc::Lease) -> Lease<'_, Vec<u8>> {
+        let message = lease.take_bytes();
         Lease { message, queue: self, lease: Some(lease) }
     }
 
-    fn typed<'a, T: DeserializeOwned>(&'a self, lease: ipc::Lease<'a>) -> Result<Lease<'a, T>, GetError> {
+    fn typed<T: DeserializeOwned>(&self, lease: ipc::Lease) -> Result<Lease<'_, T>, GetError> {
         match serde_json::from_slice(lease.bytes()) {
             Ok(message) => Ok(Lease { message, queue: self, lease: Some(lease) }),
             Err(error) => {
@@ -185,7 +185,7 @@ impl BytesQueue {
         }
     }
 
-    fn give_back(&self, lease: ipc::Lease<'_>) {
+    fn give_back(&self, lease: ipc::Lease) {
         lease.nack();
         self.forward_dead();
     }
@@ -193,7 +193,7 @@ impl BytesQueue {
     /// Moves what was given up on to where it goes. What cannot go there now stays where it is and is moved later.
     fn forward_dead(&self) {
         if let Some(to) = &self.dead_letter {
-            self.queue.forward_dead(to);
+            let _ = self.queue.forward_dead(to);
         }
     }
 }
@@ -352,7 +352,7 @@ pub struct Lease<'a, T> {
     message: T,
     queue: &'a BytesQueue,
     /// Taken when it is acknowledged or given back.
-    lease: Option<ipc::Lease<'a>>,
+    lease: Option<ipc::Lease>,
 }
 
 impl<T> Lease<'_, T> {
