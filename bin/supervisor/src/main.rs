@@ -16,6 +16,7 @@ mod status;
 mod talk;
 
 use std::ffi::OsString;
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -27,6 +28,16 @@ use talk::{Failure, conclude};
 
 fn main() -> ExitCode {
     let given: Vec<OsString> = std::env::args_os().collect();
+    // Before anything that takes memory: it is to be small, and may wait for long.
+    if let [_, verb, supervisor, socket] = given.as_slice()
+        && verb == runtime::guard::VERB
+        && let Some(Ok(supervisor)) = supervisor.to_str().map(str::parse)
+    {
+        return match runtime::guard::guard(supervisor, Path::new(socket)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(_) => ExitCode::FAILURE,
+        };
+    }
     if let Some(error) = offer::not_yet(&given) {
         return conclude(Err(error.into()), offer::wants_json(&given));
     }

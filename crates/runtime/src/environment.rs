@@ -7,19 +7,23 @@ use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use supervision::{Policy, Process};
+
 use crate::setup::WorkerSetup;
+use crate::words;
 
 /// What a program finds in `PATH` when nobody says otherwise.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
-const OURS: [&str; 12] = [
+const OURS: [&str; 13] = [
     "SUPERVISOR_NAME",
     "SUPERVISOR_SOCKET",
     "SUPERVISOR_WORKER",
     "SUPERVISOR_INSTANCE",
     "SUPERVISOR_LAUNCH",
     "SUPERVISOR_PID",
+    "SUPERVISOR_POLICY",
     "SUPERVISOR_LEADER",
     "SUPERVISOR_ARGS",
     "SUPERVISOR_KWARGS",
@@ -52,15 +56,21 @@ impl Environment {
     }
 
     /// All variables of one launch, as `NAME=VALUE`. What cannot be expressed (a NUL inside) is left out.
-    pub fn of_launch(&self, worker: &WorkerSetup, name: &str, instance: u32, launch: u64) -> Vec<CString> {
+    pub fn of_launch(
+        &self,
+        worker: &WorkerSetup,
+        name: &str,
+        policy: Policy,
+        Process { instance, launch }: Process,
+    ) -> Vec<CString> {
         let mut all: BTreeMap<&OsStr, &OsStr> = BTreeMap::new();
         if !worker.clear_env {
             all.extend(self.inherited.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())));
         }
         all.extend(worker.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
         let path = self.path(all.get(OsStr::new("PATH")).copied().unwrap_or(OsStr::new(DEFAULT_PATH)));
-        let numbers = [instance.to_string(), launch.to_string(), std::process::id().to_string()];
-        let marks: [(&str, &OsStr); 9] = [
+        let numbers = [instance.index.to_string(), launch.0.to_string(), std::process::id().to_string()];
+        let marks: [(&str, &OsStr); 10] = [
             ("PATH", &path),
             ("SUPERVISOR_NAME", OsStr::new(&self.run)),
             ("SUPERVISOR_SOCKET", self.socket.as_os_str()),
@@ -68,6 +78,7 @@ impl Environment {
             ("SUPERVISOR_INSTANCE", OsStr::new(&numbers[0])),
             ("SUPERVISOR_LAUNCH", OsStr::new(&numbers[1])),
             ("SUPERVISOR_PID", OsStr::new(&numbers[2])),
+            ("SUPERVISOR_POLICY", OsStr::new(words::policy(policy))),
             ("SUPERVISOR_ARGS", OsStr::new(&worker.args)),
             ("SUPERVISOR_KWARGS", OsStr::new(&worker.kwargs)),
         ];

@@ -93,7 +93,9 @@ impl Loop {
             }
         }
         // Orphans that were not met yet, or that belong to nobody.
-        let listed: std::collections::BTreeSet<i32> = rows.iter().map(|row| row.pid).collect();
+        let mut listed: std::collections::BTreeSet<i32> = rows.iter().map(|row| row.pid).collect();
+        // The guard is a part of the supervisor.
+        listed.extend(self.guard.as_ref().and_then(|guard| guard.pid).map(Pid::as_raw));
         let strays: Vec<Pid> =
             snapshot.children(me).iter().copied().filter(|pid| !listed.contains(&pid.as_raw())).collect();
         for pid in strays {

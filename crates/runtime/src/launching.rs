@@ -45,11 +45,10 @@ impl Launch<'_> {
         environment: &Environment,
         pump: &Pump,
     ) -> Result<(Spawn, Vec<StreamId>), LaunchFailure> {
-        let Process { instance, launch } = self.process;
         let mut streams = Vec::new();
         let spawn = Spawn {
             argv: self.argv()?,
-            env: environment.of_launch(self.worker, self.name, instance.index, launch.0),
+            env: environment.of_launch(self.worker, self.name, self.policy, self.process),
             pid_variable: Some(c"SUPERVISOR_LEADER".to_owned()),
             cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin: match &self.worker.stdin {

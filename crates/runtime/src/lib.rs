@@ -5,6 +5,7 @@
 mod asking;
 mod clock;
 mod environment;
+pub mod guard;
 mod joining;
 mod killing;
 mod launching;

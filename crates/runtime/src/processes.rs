@@ -90,6 +90,8 @@ impl Processes {
     /// Enters a new tree.
     pub fn insert(&mut self, process: Process, tree: Tree) {
         self.by_pid.insert(tree.pid.as_raw(), process);
+        // Somebody may have looked at our children before the news of this one came.
+        self.orphans.remove(&tree.pid.as_raw());
         self.taken_back += usize::from(tree.kinship == Kinship::TakenBack);
         self.trees.insert(process, tree);
     }

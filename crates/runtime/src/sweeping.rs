@@ -92,14 +92,15 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     swept
 }
 
-/// Kills every orphan, whoever it belongs to, and reaps what is dead. Says whether any is left.
-pub fn kill_strays(processes: &mut Processes) -> bool {
+/// Kills every orphan, whoever it belongs to, and reaps what is dead. Says whether any is left. The guard is no orphan.
+pub fn kill_strays(processes: &mut Processes, guard: Option<Pid>) -> bool {
     if !reap(processes, &mut Vec::new()) {
         return false;
     }
     if let Ok(snapshot) = Snapshot::take() {
         let me = Pid::this();
-        let strays = snapshot.children(me).iter().filter_map(|pid| snapshot.get(*pid)).map(Identity::from);
+        let children = snapshot.children(me).iter().filter(|pid| Some(**pid) != guard);
+        let strays = children.filter_map(|pid| snapshot.get(*pid)).map(Identity::from);
         kill(&strays.collect::<Vec<_>>());
     }
     true

@@ -9,19 +9,20 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use control::{RunFolder, Server};
+use control::{Call, RunFolder, Server, api};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use process::{Pid, Received, Signals, Spawner};
-use supervision::{Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Phase, Process, Supervisor};
+use process::{Pid, Received, Signals, SpawnError, Spawned, Spawner};
+use supervision::{Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor};
 
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
+use crate::guard::{self, Guard};
 use crate::launching::Launch;
 use crate::logs::{self, Format, Label, LogFile, Pump, Stream, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
-use crate::notify::NotifySocket;
+use crate::notify::{self, NotifySocket};
 use crate::processes::{Kinship, Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
@@ -43,6 +44,8 @@ enum Watched {
     Notify,
     /// The log pump has something to tell.
     Troubles,
+    /// The process that kills daemons should this one be killed.
+    Guard,
     /// The leader of a launch.
     Leader(Process),
     /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
@@ -56,6 +59,15 @@ struct Pending {
     streams: Vec<StreamId>,
 }
 
+/// The ticket of the guard's launch; those of workers are higher.
+const GUARDS_TICKET: u64 = 0;
+
+/// How many guards are started in all, should somebody kill them.
+const GUARDS_AT_MOST: u32 = 10;
+
+/// How much may be kept of what came early.
+const EARLY_AT_MOST: usize = 1024;
+
 /// Where a run in the background keeps what it says; it stays there when the run has failed.
 const BACKGROUND_LOG: &str = "log";
 
@@ -64,6 +76,13 @@ const PARENT_REAPS_WITHIN: Duration = Duration::from_secs(1);
 
 /// How long the end of a run waits for orphans that were killed.
 const STRAYS_TAKE_AT_MOST: Duration = Duration::from_secs(10);
+
+/// Something that a worker said before its spawner could say that it runs.
+#[derive(Debug)]
+enum Early {
+    Call(Call),
+    Notification(i32, notify::Message),
+}
 
 /// How often the run was told to stop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +114,10 @@ pub struct Loop {
     spawner: Spawner,
     pending: HashMap<u64, Pending>,
     tickets: u64,
+    pub(crate) guard: Option<Guard>,
+    guards_left: u32,
+    /// What came from processes whose launch the loop has not heard of yet; looked at again when it has.
+    early: Vec<Early>,
     signals: Signals,
     mailbox: Mailbox,
     notify: Option<NotifySocket>,
@@ -167,7 +190,10 @@ impl Loop {
             pump,
             spawner,
             pending: HashMap::new(),
-            tickets: 0,
+            tickets: GUARDS_TICKET,
+            guard: None,
+            guards_left: GUARDS_AT_MOST,
+            early: Vec::new(),
             signals,
             mailbox,
             notify,
@@ -240,6 +266,7 @@ impl Loop {
                     }
                     Watched::Notify => self.hear_notifications(),
                     Watched::Troubles => self.tell_troubles(),
+                    Watched::Guard => self.guard_ended(event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
                 }
@@ -315,7 +342,52 @@ impl Loop {
         Ok(())
     }
 
+    fn start_guard(&mut self) {
+        if self.guards_left == 0 {
+            talk::say("the guard was killed too often; what daemons start may survive a kill -9 of this supervisor");
+            return;
+        }
+        self.guards_left -= 1;
+        let prepared = guard::own_program().and_then(|program| Guard::prepare(&program, &self.folder.socket()));
+        match prepared {
+            Ok((guard, spawn)) => {
+                self.guard = Some(guard);
+                self.spawner.submit(GUARDS_TICKET, spawn);
+            }
+            Err(error) => talk::say(format_args!("cannot start the guard: {error}")),
+        }
+    }
+
+    fn guard_spawned(&mut self, result: Result<Spawned, SpawnError>) {
+        match result {
+            Ok(Spawned { pid, pidfd }) => {
+                if let Err(error) = self.watch(&pidfd, Watched::Guard) {
+                    talk::say(format_args!("cannot watch the guard: {error}"));
+                }
+                if let Some(guard) = &mut self.guard {
+                    guard.spawned(pid, pidfd);
+                }
+            }
+            Err(error) => {
+                self.guard = None;
+                talk::say(format_args!("cannot start the guard: {error}"));
+            }
+        }
+    }
+
+    fn guard_ended(&mut self, token: u64) {
+        self.watched.remove(&token);
+        if let Some(pidfd) = self.guard.take().as_ref().and_then(Guard::pidfd) {
+            let _ = self.epoll.delete(pidfd);
+            let _ = process::wait_leader(pidfd.as_fd());
+        }
+        self.start_guard();
+    }
+
     fn begin(&mut self) {
+        if self.setup.family.workers.iter().any(|worker| worker.policy == Policy::Daemon) {
+            self.start_guard();
+        }
         self.begun = true;
         self.news.push_back(Event::Begin);
     }
@@ -378,6 +450,10 @@ impl Loop {
 
     fn hear_spawner(&mut self) {
         while let Some((ticket, result)) = self.spawner.poll() {
+            if ticket == GUARDS_TICKET {
+                self.guard_spawned(result);
+                continue;
+            }
             let Some(Pending { process, streams }) = self.pending.remove(&ticket) else { continue };
             match result {
                 Ok(spawned) => {
@@ -392,6 +468,50 @@ impl Loop {
                     self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
                 }
             }
+        }
+        if !self.early.is_empty() {
+            self.settle();
+            for early in std::mem::take(&mut self.early) {
+                match early {
+                    Early::Call(call) => self.take_call(call),
+                    Early::Notification(pid, message) => self.take_notification(pid, message),
+                }
+            }
+        }
+    }
+
+    /// Whether a process belongs to a launch that a spawner's thread has still to tell of: it runs already, and is
+    /// quicker than the news of it.
+    fn is_early(&self, pid: i32) -> bool {
+        if self.pending.is_empty() || self.early.len() >= EARLY_AT_MOST {
+            return false;
+        }
+        let launch = self.launch_of(pid);
+        launch.is_some_and(|launch| self.pending.values().any(|pending| pending.process == launch))
+    }
+
+    fn take_call(&mut self, call: Call) {
+        let concerns_its_launch = matches!(call.request, api::Request::Join(_) | api::Request::Tell(_));
+        if concerns_its_launch && self.is_early(call.peer.pid) {
+            self.early.push(Early::Call(call));
+        } else {
+            self.answer(call);
+        }
+    }
+
+    fn take_notification(&mut self, pid: i32, message: notify::Message) {
+        if self.is_early(pid) {
+            self.early.push(Early::Notification(pid, message));
+            return;
+        }
+        let Some(process) = self.launch_of(pid) else { return };
+        if let Some(status) = message.status
+            && let Some(tree) = self.processes.get_mut(process)
+        {
+            tree.status = Some(status);
+        }
+        if message.ready {
+            self.news.push_back(Event::Ready(process));
         }
     }
 
@@ -602,7 +722,7 @@ impl Loop {
     fn read_mail(&mut self) {
         while let Some(mail) = self.mailbox.next() {
             match mail {
-                Mail::Call(call) => self.answer(*call),
+                Mail::Call(call) => self.take_call(*call),
                 Mail::Met(process, commands) => {
                     if let Some(tree) = self.processes.get_mut(process) {
                         tree.commands = Some((commands, 0));
@@ -618,16 +738,7 @@ impl Loop {
 
     fn hear_notifications(&mut self) {
         while let Some((pid, message)) = self.notify.as_ref().and_then(NotifySocket::receive) {
-            if let Some(process) = self.launch_of(pid) {
-                if let Some(status) = message.status
-                    && let Some(tree) = self.processes.get_mut(process)
-                {
-                    tree.status = Some(status);
-                }
-                if message.ready {
-                    self.news.push_back(Event::Ready(process));
-                }
-            }
+            self.take_notification(pid, message);
         }
     }
 
@@ -697,6 +808,9 @@ impl Loop {
     /// those who wait are told.
     pub fn finish(mut self, conclusion: &Conclusion, server: Server) {
         self.kill_strays();
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss();
+        }
         self.tell_waiters_it_is_over();
         for trouble in self.pump.stop() {
             talk::say(trouble);
@@ -713,7 +827,8 @@ impl Loop {
     fn kill_strays(&mut self) {
         // SIGKILL is refused by nothing but a process in the middle of the kernel; do not wait for that for ever.
         let give_up = self.clock.now() + STRAYS_TAKE_AT_MOST;
-        while sweeping::kill_strays(&mut self.processes) && self.clock.now() < give_up {
+        let guard = self.guard.as_ref().and_then(|guard| guard.pid);
+        while sweeping::kill_strays(&mut self.processes, guard) && self.clock.now() < give_up {
             // A child's end wakes it; the limit is for those whose end comes between the look and the wait.
             let mut events = [EpollEvent::empty(); 16];
             let _ = self.epoll.wait(&mut events, EpollTimeout::from(100u8));
