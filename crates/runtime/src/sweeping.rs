@@ -144,7 +144,8 @@ fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>) {
 }
 
 fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Option<Process> {
-    let led_by = |pid: i32| processes.iter().find(|(_, tree)| tree.pid.as_raw() == pid).map(|(process, _)| process);
+    let led_by =
+        |pid: i32| processes.iter().find(|(_, tree)| tree.pid.as_raw() == pid).map(|(process, _)| process);
     if let Some(mark) = mark_of(stat.pid, marks)
         && processes.get(mark.process).is_some()
     {

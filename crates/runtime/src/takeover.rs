@@ -34,7 +34,8 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Vec<Survivor>> {
         let Some(mark) = mark_of(stat.pid, marks) else { continue };
         let found = (Identity::from(stat), mark.process);
         marked.push(found);
-        let latest = leaders.get(&mark.process.instance).is_none_or(|(_, other)| other.launch < mark.process.launch);
+        let latest =
+            leaders.get(&mark.process.instance).is_none_or(|(_, other)| other.launch < mark.process.launch);
         if mark.leads && latest {
             leaders.insert(mark.process.instance, found);
         }

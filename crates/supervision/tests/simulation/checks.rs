@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use supervision::{
-    Action, Conclusion, Ending, Event, Family, Instance, InstanceId, Intensity, Launch, Milestone, Moment, OnFailed,
-    Phase, Policy, Process, Request, Restart, Strategy, Supervisor, Target, Worker, WorkerId,
+    Action, Conclusion, Ending, Event, Family, Instance, InstanceId, Intensity, Launch, Milestone, Moment,
+    OnFailed, Phase, Policy, Process, Request, Restart, Strategy, Supervisor, Target, Worker, WorkerId,
 };
 
 use crate::world::{Body, LATEST_NEWS};
@@ -258,7 +258,14 @@ impl Checks {
         self.stop_in_time(now);
     }
 
-    fn look_at(&mut self, core: &Supervisor, now: Moment, id: InstanceId, instance: &Instance, actions: &[Action]) {
+    fn look_at(
+        &mut self,
+        core: &Supervisor,
+        now: Moment,
+        id: InstanceId,
+        instance: &Instance,
+        actions: &[Action],
+    ) {
         let fresh = (Phase::Stopped, "not started");
         let before = self.seen.get(&id).map(|before| (before.phase, before.why.as_str(), before.launch));
         let differs = match before {
@@ -362,7 +369,10 @@ impl Checks {
                 if let Some(allowed) = self.family_intensity {
                     self.family_restarts.retain(|&at| at + allowed.within > now);
                     self.family_restarts.push(now);
-                    assert!(self.family_restarts.len() <= allowed.restarts as usize, "too many of the family");
+                    assert!(
+                        self.family_restarts.len() <= allowed.restarts as usize,
+                        "too many of the family"
+                    );
                 }
             }
             Phase::Backoff => {
@@ -375,7 +385,10 @@ impl Checks {
             Phase::Waiting | Phase::Starting => {}
             Phase::Failed if instance.why.contains("of the family") => {}
             Phase::Failed if instance.why.contains("; last:") => {
-                assert!(!at_one || restarts.len() == allowed.restarts as usize, "given up too early: {instance:?}");
+                assert!(
+                    !at_one || restarts.len() == allowed.restarts as usize,
+                    "given up too early: {instance:?}"
+                );
             }
             // It was to be started again, but what it comes after can no longer come.
             Phase::Failed => assert!(!spec.after.is_empty(), "{instance:?}"),
@@ -394,7 +407,10 @@ impl Checks {
 
     /// A stop ends in bounded time: level after level, each as slow as it can be.
     fn stop_in_time(&self, now: Moment) {
-        let up = self.seen.values().filter(|i| matches!(i.phase, Phase::Starting | Phase::Running | Phase::Stopping));
+        let up = self
+            .seen
+            .values()
+            .filter(|i| matches!(i.phase, Phase::Starting | Phase::Running | Phase::Stopping));
         let up: Vec<_> = up.map(|instance| instance.id).collect();
         if let Some(since) = self.stopping_since {
             let grace = self.workers.iter().map(|worker| worker.grace).max().unwrap_or_default();
@@ -418,7 +434,13 @@ impl Checks {
     }
 
     /// Looks at one action, before it is carried out.
-    pub fn action(&mut self, core: &Supervisor, now: Moment, bodies: &BTreeMap<Process, Body>, action: &Action) {
+    pub fn action(
+        &mut self,
+        core: &Supervisor,
+        now: Moment,
+        bodies: &BTreeMap<Process, Body>,
+        action: &Action,
+    ) {
         assert!(!self.concluded, "an action after the last");
         match action {
             Action::Launch(process) => self.launch(*process, bodies),
@@ -456,7 +478,10 @@ impl Checks {
                 Milestone::Succeeded => instance.phase == Phase::Done,
                 Milestone::Ended => matches!(instance.phase, Phase::Done | Phase::Failed),
             };
-            assert!(!awaited.is_empty() && awaited.iter().all(reached), "too early: {after:?} of {awaited:?}");
+            assert!(
+                !awaited.is_empty() && awaited.iter().all(reached),
+                "too early: {after:?} of {awaited:?}"
+            );
         }
     }
 
@@ -471,7 +496,8 @@ impl Checks {
 
     fn kill(&mut self, core: &Supervisor, now: Moment, process: Process) {
         assert!(self.is_latest(process), "an old launch is killed");
-        let (grace, daemon) = (self.spec(process.instance).grace, self.spec(process.instance).policy == Policy::Daemon);
+        let (grace, daemon) =
+            (self.spec(process.instance).grace, self.spec(process.instance).policy == Policy::Daemon);
         let (stopping, killing) = (self.stopping_since.is_some(), self.killing_since.is_some());
         let record = self.record(process);
         if record.known_to_have_ended {

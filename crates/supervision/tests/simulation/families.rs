@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker, WorkerId,
+    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
+    WorkerId,
 };
 
 use crate::random::Random;
@@ -64,7 +65,8 @@ fn any_intensity(random: &mut Random) -> Intensity {
 }
 
 fn any_after(random: &mut Random, id: u32, workers: u32) -> Vec<After> {
-    let milestones = [Milestone::Started, Milestone::Ready, Milestone::Ready, Milestone::Succeeded, Milestone::Ended];
+    let milestones =
+        [Milestone::Started, Milestone::Ready, Milestone::Ready, Milestone::Succeeded, Milestone::Ended];
     // Mostly on those before it in the file; a circle is what config refuses, but must not hang us.
     let reach = if random.percent(4) { workers + 1 } else { id };
     let mut after: Vec<After> = Vec::new();
