@@ -124,6 +124,12 @@ impl Crew {
         let tally = crate::instance::Tally { present: spec.instances, ..Default::default() };
         Crew { spec, place, members, tally, waiters: BTreeSet::new(), retired: false }
     }
+
+    /// Whether it has retired, or may run again, and nobody was told. One that is scaled down to nothing stays what it
+    /// was: it neither ended nor will it run.
+    fn turns(&self) -> bool {
+        self.tally.present > 0 && (self.tally.ended() == self.tally.present) != self.retired
+    }
 }
 
 impl Supervisor {
@@ -259,7 +265,7 @@ impl Supervisor {
             self.work.begun = self.work.begun + u64::from(new.tally.begun) - u64::from(old.tally.begun);
             self.work.ended = self.work.ended + u64::from(new.tally.ended()) - u64::from(old.tally.ended());
         }
-        if crew.tally.all_ended() != crew.retired {
+        if crew.turns() {
             self.outbox.turned.insert(id.worker);
         }
         if crew.standings() != standings {
@@ -325,7 +331,7 @@ impl Supervisor {
         }
         for id in std::mem::take(&mut self.outbox.turned) {
             let crew = &mut self.crews[id.0 as usize];
-            if crew.retired != crew.tally.all_ended() {
+            if crew.turns() {
                 crew.retired = !crew.retired;
                 let turn = if crew.retired { Action::Retired(id) } else { Action::Unretired(id) };
                 self.outbox.actions.push_back(turn);

@@ -38,7 +38,9 @@ fn live(seed: u64, test: &str, mut world: World, life: impl FnOnce(&mut World)) 
             eprintln!("{line}");
         }
         eprintln!("seed {seed} failed; to see it again:");
-        eprintln!("  SIMULATION_SEED={seed} SIMULATION_SEEDS=1 cargo test -p supervision --test simulation {test}");
+        eprintln!(
+            "  SIMULATION_SEED={seed} SIMULATION_SEEDS=1 cargo test -p supervision --test simulation {test}"
+        );
         resume_unwind(panic);
     }
     world
@@ -86,7 +88,9 @@ fn a_quiet_run_ends_as_a_plain_reading_of_its_config_says() {
                 .instances()
                 .map(|instance| (instance.id, (instance.phase, instance.launch.map_or(0, |launch| launch.0))))
                 // A service may come too late to be launched at all.
-                .map(|(id, (phase, launches))| (id, (phase, launches.max(u64::from(phase == Phase::Stopped)))))
+                .map(|(id, (phase, launches))| {
+                    (id, (phase, launches.max(u64::from(phase == Phase::Stopped))))
+                })
                 .collect();
             assert_eq!(seen, expected);
             let failed = expected.iter().any(|(_, (phase, _))| *phase == Phase::Failed);
@@ -96,7 +100,9 @@ fn a_quiet_run_ends_as_a_plain_reading_of_its_config_says() {
                     assert_eq!(phase, Phase::Failed);
                     assert!(launches > 0 && ending.is_some(), "the first to fail failed by itself");
                 }
-                conclusion => assert!(!failed && *conclusion == Some(Conclusion::Succeeded), "{conclusion:?}"),
+                conclusion => {
+                    assert!(!failed && *conclusion == Some(Conclusion::Succeeded), "{conclusion:?}")
+                }
             }
         });
     }

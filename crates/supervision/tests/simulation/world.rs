@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use supervision::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, Launch, LaunchFailure, Moment, Phase, Process, Request,
-    Supervisor, Target, WorkerId,
+    Action, Conclusion, Ending, Event, Family, InstanceId, Launch, LaunchFailure, Moment, Phase, Process,
+    Request, Supervisor, Target, WorkerId,
 };
 
 use crate::checks::Checks;
@@ -79,7 +79,8 @@ pub const LATEST_NEWS: u64 = 400;
 
 impl World {
     pub fn new(seed: u64, mood: Mood, family: Family, nature: Nature) -> World {
-        let mut story = vec![format!("{mood:?}, {:?}, family intensity {:?}", family.strategy, family.intensity)];
+        let mut story =
+            vec![format!("{mood:?}, {:?}, family intensity {:?}", family.strategy, family.intensity)];
         for (id, worker) in family.workers.iter().enumerate() {
             story.push(format!("worker {id}: {worker:?}"));
         }
@@ -168,7 +169,11 @@ impl World {
     /// Adds a line to the story, with the milliseconds it happened at and `w0:1#3` for a process.
     fn note(&mut self, line: String) {
         let line = line.replace("Process { instance: ", "").replace("InstanceId { worker: WorkerId(", "w");
-        let line = line.replace("), index: ", ":").replace(" }, launch: Launch(", "#").replace(") }", "").replace(" })", ")");
+        let line = line
+            .replace("), index: ", ":")
+            .replace(" }, launch: Launch(", "#")
+            .replace(") }", "")
+            .replace(" })", ")");
         self.story.push(format!("{:>9.3} {line}", self.now.as_nanos() as f64 / 1e6));
     }
 
@@ -321,7 +326,10 @@ impl World {
             }),
             obeys: random.percent(70).then(|| {
                 let longest = random.pick(&[1, 100, 6000]);
-                (random.millis(0, longest), random.pick(&[Ending::Signal(15), Ending::Code(0), Ending::Code(1)]))
+                (
+                    random.millis(0, longest),
+                    random.pick(&[Ending::Signal(15), Ending::Code(0), Ending::Code(1)]),
+                )
             }),
             leaves_behind: random.percent(50),
         }
@@ -380,8 +388,8 @@ impl World {
 
     /// Old news told again, and news that cannot be true.
     fn tell_nonsense(&mut self) {
-        let old = self.random.pick(&self.told);
-        if self.random.percent(60) {
+        if self.random.percent(60) && !self.told.is_empty() {
+            let old = self.random.pick(&self.told);
             return self.hand_in(old);
         }
         let processes: Vec<Process> = self.bodies.keys().copied().collect();
@@ -397,7 +405,9 @@ impl World {
         let nonsense = match self.random.below(6) {
             0 if alive => Event::Emptied(process),
             1 if phase == Some(Phase::Running) && present => Event::Reclaimed(process),
-            2 if phase == Some(Phase::Running) && present => Event::LaunchFailed(process, LaunchFailure("no".into())),
+            2 if phase == Some(Phase::Running) && present => {
+                Event::LaunchFailed(process, LaunchFailure("no".into()))
+            }
             3 if !self.bodies.contains_key(&unborn) => Event::Ended(unborn, Ending::Code(0)),
             4 => Event::Ready(Process { instance: nobody, launch: Launch(1) }),
             _ => Event::TakenBack(unborn),
