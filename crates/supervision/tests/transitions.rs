@@ -75,7 +75,7 @@ impl Scene {
 /// The events that lead to each state.
 fn ways() -> Vec<(&'static str, Vec<Event>)> {
     let it = process(WORKER);
-    let open = vec![Event::Asked(Request::Start(Target::Instance(GATE))), Event::Launched(process(GATE))];
+    let open = [Event::Asked(Request::Start(Target::Instance(GATE))), Event::Launched(process(GATE))];
     let way = |steps: &[Event]| open.iter().chain(steps).cloned().collect::<Vec<_>>();
     let launched = Event::Launched(it);
     let up = [launched.clone(), Event::Ready(it)];
@@ -91,9 +91,9 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
         ("idle", vec![]),
         ("waiting", vec![]),
         ("launching", way(&[])),
-        ("starting", way(&[launched.clone()])),
+        ("starting", way(&up[..1])),
         ("running", way(&up)),
-        ("unborn", way(&[stop.clone()])),
+        ("unborn", way(std::slice::from_ref(&stop))),
         ("doomed", way(&[stop.clone(), Event::ShutdownNow])),
         ("asked", way(&[up[0].clone(), up[1].clone(), stop.clone()])),
         ("unready", way(&[launched.clone(), Event::Tick])),

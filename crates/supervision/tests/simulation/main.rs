@@ -49,7 +49,7 @@ fn live(seed: u64, test: &str, mut world: World, life: impl FnOnce(&mut World)) 
 fn hurt(seed: u64, test: &str) -> World {
     let mut random = Random::new(seed);
     let family = families::any(&mut random);
-    let mood = if seed % 4 == 0 { Mood::Kind } else { Mood::Unkind };
+    let mood = if seed.is_multiple_of(4) { Mood::Kind } else { Mood::Unkind };
     let world = World::new(random.below(u64::MAX), mood, family, Nature::Any);
     live(seed, test, world, World::live_and_be_hurt)
 }
@@ -78,7 +78,7 @@ fn a_quiet_run_ends_as_a_plain_reading_of_its_config_says() {
         let mut random = Random::new(seed);
         let (family, scripts) = quiet_family(&mut random);
         let expected = outcomes(&family, &scripts);
-        let mood = if seed % 2 == 0 { Mood::Kind } else { Mood::Unkind };
+        let mood = if seed.is_multiple_of(2) { Mood::Kind } else { Mood::Unkind };
         let world = World::new(random.below(u64::MAX), mood, family, Nature::Scripted(scripts));
         let test = "a_quiet_run_ends_as_a_plain_reading_of_its_config_says";
         live(seed, test, world, |world| {
