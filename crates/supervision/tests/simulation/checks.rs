@@ -272,11 +272,12 @@ impl Checks {
         actions: &[Action],
     ) {
         let fresh = (Phase::Stopped, "not started");
-        // Once a worker is scaled up, `db` is called `db:0`: that is no change.
-        let unnumbered = |why: &str| why.replace(":0", "");
-        let before = self.seen.get(&id).map(|before| (before.phase, unnumbered(&before.why), before.launch));
-        let differs = match &before {
-            Some(before) => *before != (instance.phase, unnumbered(&instance.why), instance.launch),
+        let before = self.seen.get(&id);
+        let differs = match before {
+            Some(before) => {
+                (before.phase, before.launch) != (instance.phase, instance.launch)
+                    || before.why != instance.why && unnumbered(&before.why) != unnumbered(&instance.why)
+            }
             None => fresh != (instance.phase, instance.why.as_str()),
         };
         let changed = actions.contains(&Action::Changed(id));
@@ -585,4 +586,9 @@ impl Checks {
             }
         }
     }
+}
+
+/// Once a worker is scaled up, `db` is called `db:0`: that is no change.
+fn unnumbered(why: &str) -> String {
+    why.replace(":0", "")
 }

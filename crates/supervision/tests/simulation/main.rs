@@ -32,11 +32,7 @@ fn seeds() -> std::ops::Range<u64> {
 /// Lives through `world`; when something is wrong, tells the story that led to it.
 fn live(seed: u64, test: &str, mut world: World, life: impl FnOnce(&mut World)) -> World {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| life(&mut world))) {
-        let long = world.story.len().saturating_sub(200);
-        let config = world.story.iter().take(if long > 0 { 12 } else { 0 });
-        for line in config.chain(&world.story[long..]) {
-            eprintln!("{line}");
-        }
+        world.tell_story();
         eprintln!("seed {seed} failed; to see it again:");
         eprintln!(
             "  SIMULATION_SEED={seed} SIMULATION_SEEDS=1 cargo test -p supervision --test simulation {test}"
@@ -67,7 +63,7 @@ fn whatever_happens_the_core_keeps_its_word() {
 fn the_same_seed_gives_the_same_story() {
     for seed in seeds().take(100) {
         let [one, other] = [(); 2].map(|()| hurt(seed, "the_same_seed_gives_the_same_story"));
-        assert_eq!(one.story, other.story, "seed {seed}");
+        assert!(one.story == other.story, "seed {seed}");
         assert!(one.actions > 0, "seed {seed} shows nothing");
     }
 }

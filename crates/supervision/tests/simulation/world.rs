@@ -50,6 +50,15 @@ struct Conduct {
     leaves_behind: bool,
 }
 
+/// A line of the story, put into words only when it is told.
+#[derive(Clone, PartialEq)]
+pub enum Line {
+    Told(Event),
+    Ordered(Action),
+    Dies(Process),
+    Nonsense,
+}
+
 enum Happening {
     News(Event),
     Dies(Process, Ending),
@@ -62,7 +71,10 @@ pub struct World {
     pub core: Supervisor,
     pub now: Moment,
     pub bodies: BTreeMap<Process, Body>,
-    pub story: Vec<String>,
+    /// Who takes part.
+    pub cast: Vec<String>,
+    /// What happened, and when.
+    pub story: Vec<(Moment, Line)>,
     pub actions: u64,
     pub conclusion: Option<Conclusion>,
     pub checks: Checks,
@@ -79,17 +91,18 @@ pub const LATEST_NEWS: u64 = 400;
 
 impl World {
     pub fn new(seed: u64, mood: Mood, family: Family, nature: Nature) -> World {
-        let mut story =
+        let mut cast =
             vec![format!("{mood:?}, {:?}, family intensity {:?}", family.strategy, family.intensity)];
         for (id, worker) in family.workers.iter().enumerate() {
-            story.push(format!("worker {id}: {worker:?}"));
+            cast.push(format!("worker {id}: {worker:?}"));
         }
         World {
             checks: Checks::new(&family),
             core: Supervisor::new(family),
             now: Moment::START,
             bodies: BTreeMap::new(),
-            story,
+            cast,
+            story: Vec::new(),
             actions: 0,
             conclusion: None,
             random: Random::new(seed),
@@ -166,15 +179,24 @@ impl World {
         }
     }
 
-    /// Adds a line to the story, with the milliseconds it happened at and `w0:1#3` for a process.
-    fn note(&mut self, line: String) {
-        let line = line.replace("Process { instance: ", "").replace("InstanceId { worker: WorkerId(", "w");
-        let line = line
-            .replace("), index: ", ":")
-            .replace(" }, launch: Launch(", "#")
-            .replace(") }", "")
-            .replace(" })", ")");
-        self.story.push(format!("{:>9.3} {line}", self.now.as_nanos() as f64 / 1e6));
+    fn note(&mut self, line: Line) {
+        self.story.push((self.now, line));
+    }
+
+    /// Tells how it came to this: the cast, and the last of what happened.
+    pub fn tell_story(&self) {
+        for line in &self.cast {
+            eprintln!("{line}");
+        }
+        for (at, line) in &self.story[self.story.len().saturating_sub(200)..] {
+            let words = match line {
+                Line::Told(event) => format!("told {event:?}"),
+                Line::Ordered(action) => format!("  -> {action:?}"),
+                Line::Dies(process) => format!("{process:?} dies"),
+                Line::Nonsense => "nonsense:".into(),
+            };
+            eprintln!("{:>9.3} {}", at.as_nanos() as f64 / 1e6, short(&words));
+        }
     }
 
     fn plan(&mut self, after: Duration, happening: Happening) {
@@ -192,12 +214,12 @@ impl World {
 
     /// Hands in an event and carries out what comes of it.
     fn hand_in(&mut self, event: Event) {
-        self.note(format!("told {event:?}"));
+        self.note(Line::Told(event.clone()));
         self.checks.before(&self.core, self.now, &event);
         self.core.handle(self.now, event);
         let mut actions = Vec::new();
         while let Some(action) = self.core.poll_action() {
-            self.note(format!("  -> {action:?}"));
+            self.note(Line::Ordered(action.clone()));
             actions.push(action);
         }
         self.checks.settled(&self.core, self.now, &actions);
@@ -257,7 +279,7 @@ impl World {
         {
             body.leader = false;
             body.tree &= body.conduct.leaves_behind;
-            self.note(format!("{process:?} dies"));
+            self.note(Line::Dies(process));
             self.report(Event::Ended(process, ending));
         }
     }
@@ -412,12 +434,22 @@ impl World {
             4 => Event::Ready(Process { instance: nobody, launch: Launch(1) }),
             _ => Event::TakenBack(unborn),
         };
-        self.note("nonsense:".into());
+        self.note(Line::Nonsense);
         // Nonsense before the beginning may be taken for sense.
         if self.checks.has_begun() || !matches!(nonsense, Event::TakenBack(_)) {
             self.hand_in(nonsense);
         }
     }
+}
+
+/// `w0:1#3` for a process.
+fn short(words: &str) -> String {
+    let words = words.replace("Process { instance: ", "").replace("InstanceId { worker: WorkerId(", "w");
+    words
+        .replace("), index: ", ":")
+        .replace(" }, launch: Launch(", "#")
+        .replace(") }", "")
+        .replace(" })", ")")
 }
 
 fn is_news(event: &Event) -> bool {
