@@ -92,6 +92,12 @@ impl Supervisor {
         }
     }
 
+    /// Whether the run is being stopped, or is over, for whatever reason: requests to start, stop, restart or scale have
+    /// no effect any more.
+    pub fn is_stopping(&self) -> bool {
+        !self.is_open()
+    }
+
     /// Whether anything may still be started.
     pub(crate) fn is_open(&self) -> bool {
         matches!(self.run, Run::Ahead | Run::Going)

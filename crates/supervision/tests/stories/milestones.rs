@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use supervision::{After, Conclusion, Milestone, Phase, Policy, Readiness, Restart, Worker, WorkerId};
+use supervision::{
+    After, Conclusion, Ending, Milestone, Phase, Policy, Readiness, Restart, Worker, WorkerId,
+};
 
 use crate::world::{World, worker};
 
@@ -64,7 +66,7 @@ fn who_waits_for_what_can_no_longer_come_has_failed_and_the_first_to_fail_is_nam
     }
     assert_eq!(world.phase("finally"), Phase::Running);
     world.exits("finally", 0);
-    let ending = Some(supervision::Ending::Code(1));
+    let ending = Some(Ending::Code(1));
     assert_eq!(world.conclusion(), Some(Conclusion::Failed { instance: world.id("job"), ending }));
 }
 
@@ -161,4 +163,14 @@ fn a_worker_without_instances_has_reached_nothing_yet() {
     assert_eq!(world.phase("api"), Phase::Waiting);
     world.scale("none", 1);
     assert_eq!(world.phase("api"), Phase::Running);
+}
+
+#[test]
+fn the_first_of_ten_thousand_in_a_row_is_to_blame_for_all() {
+    let rest = (1..10_000).map(|id| after(&format!("w{id}"), id - 1, Milestone::Succeeded));
+    let mut world = World::of(std::iter::once(once("w0")).chain(rest));
+    world.exits("w0", 2);
+    assert_eq!(world.why("w9999"), "w0 failed: exit code 2");
+    let ending = Some(Ending::Code(2));
+    assert_eq!(world.conclusion(), Some(Conclusion::Failed { instance: world.id("w0"), ending }));
 }

@@ -157,7 +157,9 @@ fn nothing_is_started_once_the_run_stops() {
     let mut world = World::of([worker("a"), Worker { autostart: false, ..worker("b") }]);
     world.let_be("a", Trait::Deaf);
     world.story();
+    assert!(!world.core.is_stopping());
     world.shutdown();
+    assert!(world.core.is_stopping());
     for request in ["b", "a"] {
         world.start(request);
         world.restart(request);
