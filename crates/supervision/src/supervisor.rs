@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::instance::{Kind, Member, State};
+use crate::instance::{Kind, Member, State, Tally};
 use crate::order::{Place, places};
 use crate::restart::Window;
-use crate::stopping::{Plan, Run};
+use crate::stopping::Run;
 use crate::strategy::Regroup;
 use crate::waiting::Waits;
 use crate::{
@@ -92,7 +92,7 @@ pub(crate) struct Crew {
     pub(crate) place: Place,
     /// By their numbers. Never shrinks: those scaled away keep their place, and the count of their launches.
     pub(crate) members: Vec<Member>,
-    pub(crate) tally: crate::instance::Tally,
+    pub(crate) tally: Tally,
     /// The instances of others that now wait for this worker.
     pub(crate) waiters: BTreeSet<InstanceId>,
     retired: bool,
@@ -121,7 +121,7 @@ impl Crew {
     pub(crate) fn new(mut spec: Worker, place: Place, now: Moment) -> Crew {
         spec.instances = spec.instances.min(MAX_INSTANCES);
         let members: Vec<Member> = (0..spec.instances).map(|_| Member::idle(now)).collect();
-        let tally = crate::instance::Tally { present: spec.instances, ..Default::default() };
+        let tally = Tally { present: spec.instances, ..Default::default() };
         Crew { spec, place, members, tally, waiters: BTreeSet::new(), retired: false }
     }
 
@@ -353,23 +353,5 @@ impl Supervisor {
             _ => None,
         };
         Conclusion::Failed { instance, ending }
-    }
-}
-
-impl Plan {
-    /// A plan for those of `members` that are up.
-    pub(crate) fn of(supervisor: &Supervisor, members: &[InstanceId]) -> Plan {
-        let mut plan = Plan::default();
-        plan.extend(supervisor, members);
-        plan
-    }
-
-    /// Takes in those of `members` that are up.
-    pub(crate) fn extend(&mut self, supervisor: &Supervisor, members: &[InstanceId]) {
-        for &id in members {
-            if supervisor.member(id).state.is_up() {
-                self.insert(supervisor.crew(id.worker).place.level, id);
-            }
-        }
     }
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use supervision::{
-    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Supervisor,
-    WorkerId,
+    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Strategy,
+    Supervisor, WorkerId,
 };
 
 use super::Checks;
@@ -47,6 +47,7 @@ impl Checks {
             assert!(!body.holds, "what {old:?} held was not given back");
         }
         assert_eq!(self.phase(id), Some(Phase::Starting));
+        self.family_has_gathered(id);
         for after in &self.spec(id).after {
             let awaited: Vec<_> = self.seen.values().filter(|i| i.id.worker == after.worker).collect();
             let reached = |instance: &&Instance| match after.milestone {
@@ -61,6 +62,19 @@ impl Checks {
                 !awaited.is_empty() && awaited.iter().all(reached),
                 "too early: {after:?} of {awaited:?}"
             );
+        }
+    }
+
+    /// Who takes part in a restart of the family is launched when all are gone and those to blame have rested.
+    fn family_has_gathered(&self, id: InstanceId) {
+        let concerned = |other: &InstanceId| match self.strategy {
+            Strategy::OneForOne => false,
+            Strategy::OneForAll => true,
+            Strategy::RestForOne => *other <= id,
+        };
+        for other in self.seen.values().filter(|other| concerned(&other.id)) {
+            let leaving = other.phase == Phase::Stopping && other.why.contains("together with");
+            assert!(other.phase != Phase::Backoff && !leaving, "{id:?} is launched without {other:?}");
         }
     }
 
