@@ -311,6 +311,8 @@ impl Supervisor {
         while let Some(&(at, id)) = self.deadlines.first()
             && at <= self.now
         {
+            // Else it would be met again and again.
+            assert_eq!(self.member(id).state.deadline(), Some(at), "a deadline stands where its state says");
             self.deadline(id);
         }
     }
