@@ -133,7 +133,7 @@ impl Crew {
 }
 
 impl Supervisor {
-    /// One that will lead this family. Nothing is ordered before [`Event::Begin`].
+    /// One that will lead this family. Nothing starts by itself before [`Event::Begin`].
     pub fn new(family: Family) -> Supervisor {
         let places = places(&family.workers);
         let names = (0..).map(WorkerId);
