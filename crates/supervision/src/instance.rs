@@ -259,9 +259,4 @@ impl Tally {
     pub(crate) fn ended(self) -> u32 {
         self.done + self.failed
     }
-
-    /// Whether there are any, and all have ended for good.
-    pub(crate) fn all_ended(self) -> bool {
-        self.present > 0 && self.ended() == self.present
-    }
 }

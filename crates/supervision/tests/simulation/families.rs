@@ -72,7 +72,9 @@ fn any_after(random: &mut Random, id: u32, workers: u32) -> Vec<After> {
     let mut after: Vec<After> = Vec::new();
     for _ in 0..random.pick(&[0, 0, 1, 1, 2]) {
         if reach > 0 {
-            let worker = WorkerId(random.below(u64::from(reach)) as u32);
+            let on = random.below(u64::from(reach)) as u32;
+            // An added worker comes last, and may be told to wait for itself.
+            let worker = WorkerId(if on == workers && id < workers { 1000 } else { on });
             after.push(After { worker, milestone: random.pick(&milestones) });
         }
     }
