@@ -159,8 +159,6 @@ impl<const MIN: u64, const MAX: u64> Form for Size<MIN, MAX> {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let pattern =
-            json_schema!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(B|KiB|MiB|GiB|TiB)$" });
         let plain = json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX });
         json_schema!({ "anyOf": [generator.subschema_for::<SizeText>(), plain, generator.subschema_for::<Expanded>()] })
     }

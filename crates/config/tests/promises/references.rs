@@ -100,7 +100,7 @@ fn a_diamond_is_no_circle() {
 
 #[test]
 fn a_long_circle_is_found_and_drawn_short() {
-    let count = 20_000;
+    let count = 5_000;
     let workers: Vec<String> = (0..count)
         .map(|n| {
             format!("\"w{n}\": {{\"command\": \"x\", \"after\": {{\"w{}\": \"ready\"}}}}", (n + 1) % count)
