@@ -1,1 +1,43 @@
 //! Queues and locks in memory shared by processes that may die.
+//!
+//! A [`Queue`] carries messages between processes as fast as memory does, without a broker, and stays correct
+//! whatever process is killed at whatever instruction. It does not know what its messages mean, nor who
+//! started the processes that use it.
+//!
+//! How it works, from the ground up: `memory` and `futex` (the only rooms with `unsafe`), `segment` with its
+//! `participants` and their `liveness`, `waiting`; then the queue's own `layout`, `tag`, `ring`, `blocks` and
+//! `pages`; and what is done with them: `put`, `get`, `lease`, `recovery`.
+
+mod atomic;
+mod blocks;
+mod errors;
+mod futex;
+mod get;
+mod header;
+mod layout;
+mod lease;
+mod liveness;
+mod locals;
+mod memory;
+mod options;
+mod pages;
+mod participants;
+mod put;
+mod queue;
+mod recovery;
+mod ring;
+mod segment;
+mod stats;
+mod tag;
+mod truncation;
+mod waiting;
+
+pub use errors::{
+    Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError,
+    TryGetError, TryPutError,
+};
+pub use lease::Lease;
+pub use options::{Acknowledge, MOST_MESSAGE_BYTES, QueueOptions};
+pub use queue::Queue;
+pub use segment::Reclaimed;
+pub use stats::Stats;

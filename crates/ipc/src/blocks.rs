@@ -1,0 +1,177 @@
+//! Blocks: taking a free one, filling it, reading it, giving it back. A large message's bytes lie in
+//! [`pages`](crate::pages); its block leads to them.
+
+use crate::atomic::{AtomicU64, Ordering};
+use crate::errors::Damage;
+use crate::layout::{self, BYTES, CHAIN, CHECKSUM, ID, INLINE, LENGTH, RAISED};
+use crate::locals::Local;
+use crate::queue::Core;
+use crate::tag::{TICKET, Tag};
+
+/// Blocks looked at before the window of blocks in use is widened.
+const PROBES: u32 = 16;
+/// Blocks in use at first.
+pub(crate) const FIRST_WINDOW: u32 = 64;
+
+/// There is no memory for the message now.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Short;
+
+impl Core {
+    #[inline(always)]
+    pub(crate) fn tag(&self, block: u32) -> &AtomicU64 {
+        self.segment.memory().u64(self.layout.block(block))
+    }
+
+    #[inline(always)]
+    fn field(&self, block: u32, field: usize) -> &AtomicU64 {
+        self.segment.memory().u64(self.layout.block(block) + field)
+    }
+
+    /// Takes a free block for `me` to write to. Looks first where it last found one, in a window that is kept
+    /// as small as the queue's use of it, so that a short queue stays in the caches.
+    #[inline]
+    pub(crate) fn take_block(&self, me: u32, local: &Local) -> Option<u32> {
+        let window = self.segment.memory().u32(layout::WINDOW).load(Ordering::Relaxed);
+        let window = window.clamp(FIRST_WINDOW, u32::MAX).min(self.layout.counts.blocks as u32);
+        match self.take_block_in(me, local, window, PROBES.min(window)) {
+            None => self.take_block_beyond(me, local, window),
+            found => found,
+        }
+    }
+
+    #[inline(always)]
+    fn take_block_in(&self, me: u32, local: &Local, window: u32, probes: u32) -> Option<u32> {
+        let mut block = local.block.get() as u32;
+        for _ in 0..probes {
+            if block >= window {
+                block = 0;
+            }
+            let tag = self.tag(block);
+            if tag.load(Ordering::Relaxed) == Tag::FREE.0 {
+                // The reach goes up first, so that every scan for the blocks of the dead looks here.
+                let reach = self.segment.memory().u32(layout::REACH);
+                if reach.load(Ordering::Relaxed) <= block {
+                    reach.fetch_max(block + 1, Ordering::AcqRel);
+                }
+                let mine = Tag::writing(me).0;
+                if tag.compare_exchange(Tag::FREE.0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
+                    local.block.set(u64::from(block) + 1);
+                    return Some(block);
+                }
+            }
+            block += 1;
+        }
+        local.block.set(u64::from(block));
+        None
+    }
+
+    #[cold]
+    fn take_block_beyond(&self, me: u32, local: &Local, mut window: u32) -> Option<u32> {
+        let all = self.layout.counts.blocks as u32;
+        while window < all {
+            local.block.set(u64::from(window));
+            window = window.saturating_mul(2).min(all);
+            self.segment.memory().u32(layout::WINDOW).fetch_max(window, Ordering::Relaxed);
+            if let Some(block) = self.take_block_in(me, local, window, PROBES) {
+                return Some(block);
+            }
+        }
+        self.take_block_in(me, local, all, all)
+    }
+
+    /// Takes a block and fills it with a message. It stays private to `me`.
+    #[inline]
+    pub(crate) fn write_message(&self, me: u32, local: &Local, bytes: &[u8]) -> Result<u32, Short> {
+        let block = self.take_block(me, local).ok_or(Short)?;
+        let memory = self.segment.memory();
+        let at = self.layout.block(block);
+        if bytes.len() <= INLINE {
+            self.field(block, CHAIN).store(0, Ordering::Relaxed);
+            memory.write(at + BYTES, bytes);
+        } else if self.write_pages(block, local, bytes).is_err() {
+            self.tag(block).store(Tag::FREE.0, Ordering::Release);
+            return Err(Short);
+        }
+        memory.u32(at + LENGTH).store(bytes.len() as u32, Ordering::Relaxed);
+        if self.settings.has_checksums {
+            memory.u32(at + CHECKSUM).store(crc32c::crc32c(bytes), Ordering::Relaxed);
+        }
+        self.field(block, RAISED).store(0, Ordering::Relaxed);
+        Ok(block)
+    }
+
+    /// Appends the message in a block to `out`.
+    #[inline]
+    pub(crate) fn read_message(&self, block: u32, out: &mut Vec<u8>) -> Result<(), Damage> {
+        let memory = self.segment.memory();
+        let at = self.layout.block(block);
+        let length = memory.u32(at + LENGTH).load(Ordering::Relaxed) as usize;
+        let start = out.len();
+        if length <= INLINE {
+            memory.append_to(out, at + BYTES, length);
+        } else if length as u64 <= self.settings.max_message {
+            self.read_pages(block, length, out)?;
+        } else {
+            return Err(Damage::Length);
+        }
+        if self.settings.has_checksums
+            && crc32c::crc32c(&out[start..]) != memory.u32(at + CHECKSUM).load(Ordering::Relaxed)
+        {
+            return Err(Damage::Checksum);
+        }
+        Ok(())
+    }
+
+    /// Gives a block back that is this process's own, with its pages.
+    #[inline]
+    pub(crate) fn free_block(&self, block: u32) {
+        let memory = self.segment.memory();
+        let length = memory.u32(self.layout.block(block) + LENGTH).load(Ordering::Relaxed) as usize;
+        if length <= INLINE {
+            self.tag(block).store(Tag::FREE.0, Ordering::Release);
+        } else {
+            self.free_block_and_pages(block, length);
+        }
+    }
+
+    /// The id of the message in a block: the same however often it is delivered.
+    pub(crate) fn id(&self, block: u32) -> &AtomicU64 {
+        self.field(block, ID)
+    }
+
+    /// Where the message's pages begin, and in which life of its block: `incarnation:36 | first page:28`.
+    pub(crate) fn chain(&self, block: u32) -> &AtomicU64 {
+        self.field(block, CHAIN)
+    }
+
+    /// How often the message in a block has been delivered before.
+    #[inline]
+    pub(crate) fn times_delivered(&self, block: u32) -> u32 {
+        (self.field(block, RAISED).load(Ordering::Relaxed) >> 48) as u32
+    }
+
+    /// Counts one delivery, that of `ticket`. Counting the same twice counts once: whoever takes over from a
+    /// dead recoverer does not know how far that one came.
+    pub(crate) fn raise(&self, block: u32, ticket: u64) -> u32 {
+        let word = self.field(block, RAISED);
+        let raised = word.load(Ordering::Relaxed);
+        let times = raised >> 48;
+        if times > 0 && raised & TICKET == ticket & TICKET {
+            return times as u32;
+        }
+        let times = (times + 1).min(0xffff);
+        word.store(times << 48 | ticket & TICKET, Ordering::Relaxed);
+        times as u32
+    }
+
+    /// The ticket of the last delivery counted.
+    pub(crate) fn last_raised(&self, block: u32) -> u64 {
+        self.field(block, RAISED).load(Ordering::Relaxed) & TICKET
+    }
+
+    /// How many blocks a scan must look at.
+    pub(crate) fn reach(&self) -> u32 {
+        self.segment.memory().u32(layout::REACH).load(Ordering::Acquire).min(self.layout.counts.blocks as u32)
+    }
+}

@@ -1,0 +1,179 @@
+//! The calls to the kernel that std has no words for: sleeping on a word, asking whether a process lives,
+//! and the handler that meets a file cut short.
+//!
+//! This is the other of the two rooms with `unsafe`.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::sync::Once;
+use std::sync::atomic::AtomicUsize;
+
+use crate::atomic::{AtomicU32, Ordering};
+use crate::memory::OS_PAGE;
+
+/// Why a sleep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Slept {
+    /// Somebody woke us, or the word had changed before we slept, or for no reason at all.
+    Woken,
+    /// The moment came.
+    TimedOut,
+    /// A signal handler ran in this thread.
+    Interrupted,
+}
+
+/// Nanoseconds of the monotonic clock, the same for all processes of this boot.
+pub(crate) fn now_ns() -> u64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the struct is ours and lives through the call; this clock always exists.
+    unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &mut time) };
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Sleeps while `word` holds `expected`, at most until `until_ns` of [`now_ns`].
+pub(crate) fn wait(word: &AtomicU32, expected: u32, until_ns: u64) -> Slept {
+    let until = libc::timespec {
+        tv_sec: (until_ns / 1_000_000_000) as libc::time_t,
+        tv_nsec: (until_ns % 1_000_000_000) as libc::c_long,
+    };
+    // SAFETY: the word and the time outlive the call. The futex is not private, so that it works between
+    // processes; the kernel only reads the word.
+    let answer = unsafe {
+        libc::syscall(
+            libc::SYS_futex,
+            address(word),
+            libc::FUTEX_WAIT_BITSET,
+            expected,
+            &raw const until,
+            std::ptr::null::<u32>(),
+            libc::FUTEX_BITSET_MATCH_ANY,
+        )
+    };
+    if answer == 0 {
+        return Slept::Woken;
+    }
+    match io::Error::last_os_error().raw_os_error() {
+        Some(libc::ETIMEDOUT) => Slept::TimedOut,
+        Some(libc::EINTR) => Slept::Interrupted,
+        _ => Slept::Woken,
+    }
+}
+
+/// Wakes up to `count` sleepers on `word`; answers how many there were.
+pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+    // SAFETY: the word outlives the call, and waking touches no memory.
+    let answer = unsafe {
+        libc::syscall(libc::SYS_futex, address(word), libc::FUTEX_WAKE, count.min(i32::MAX as u32))
+    };
+    u32::try_from(answer).unwrap_or(0)
+}
+
+#[cfg(not(loom))]
+fn address(word: &AtomicU32) -> *const u32 {
+    word.as_ptr()
+}
+
+#[cfg(loom)]
+fn address(_: &AtomicU32) -> *const u32 {
+    unreachable!("a model never sleeps in the kernel")
+}
+
+/// A descriptor that names a process for as long as it is held, whatever becomes of its number.
+///
+/// # Errors
+/// `ESRCH` when there is no such process.
+pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    // SAFETY: a call without pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    match i32::try_from(fd) {
+        // SAFETY: the kernel has just made this descriptor for us alone.
+        Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Waits until one of `descriptors` is readable, at most `timeout_ms` (negative: for ever); says which are.
+///
+/// # Errors
+/// What `poll` says, `EINTR` included.
+pub(crate) fn poll_readable(descriptors: &[&OwnedFd], timeout_ms: i32) -> io::Result<Vec<bool>> {
+    let mut polled: Vec<libc::pollfd> = descriptors
+        .iter()
+        .map(|fd| libc::pollfd { fd: fd.as_raw_fd(), events: libc::POLLIN, revents: 0 })
+        .collect();
+    // SAFETY: the array is ours and as long as we say.
+    let answer = unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout_ms) };
+    if answer < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(polled.iter().map(|one| one.revents != 0).collect())
+}
+
+/// Has `run` called when this process ends by `exit` or by returning from `main`.
+pub(crate) fn at_exit(run: extern "C" fn()) {
+    // SAFETY: the function is good for the life of the process. If the table is full nothing happens, which
+    // costs a repeated delivery and loses nothing.
+    unsafe { libc::atexit(run) };
+}
+
+/// Arranges for SIGBUS inside our mappings to be survived. Does so once.
+pub(crate) fn install_truncation_handler() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| {
+        // SAFETY: both structs are ours and zero is a legal value for them; the handler does only what is
+        // safe inside one: atomics, mmap and sigaction. It runs on the alternate stack where there is one.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            let mut before: libc::sigaction = std::mem::zeroed();
+            action.sa_sigaction = on_sigbus as *const () as usize;
+            action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+            libc::sigemptyset(&mut action.sa_mask);
+            if libc::sigaction(libc::SIGBUS, &action, &mut before) == 0 {
+                FLAGS_BEFORE.store(before.sa_flags as usize, Ordering::Relaxed);
+                HANDLER_BEFORE.store(before.sa_sigaction, Ordering::Release);
+            }
+        }
+    });
+}
+
+static HANDLER_BEFORE: AtomicUsize = AtomicUsize::new(libc::SIG_DFL);
+static FLAGS_BEFORE: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn on_sigbus(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut libc::c_void) {
+    // SAFETY: the kernel gives a valid info to a handler installed with SA_SIGINFO. Replacing a page of our
+    // own mapping, which is only read by atomics and copies, is legal at any time; `mark_cut` has made sure
+    // that the address is ours. Otherwise the signal goes to the handler before us, in the form it asked for,
+    // or to the default, which ends the process when the faulting instruction runs again.
+    unsafe {
+        let address = (*info).si_addr() as usize;
+        if (*info).si_code > 0 && crate::truncation::mark_cut(address) {
+            let page = address & !(OS_PAGE - 1);
+            let flags = libc::MAP_FIXED | libc::MAP_PRIVATE | libc::MAP_ANONYMOUS;
+            let put = libc::mmap(page as *mut _, OS_PAGE, libc::PROT_READ | libc::PROT_WRITE, flags, -1, 0);
+            if put != libc::MAP_FAILED {
+                return;
+            }
+        }
+        match HANDLER_BEFORE.load(Ordering::Acquire) {
+            libc::SIG_IGN => {}
+            libc::SIG_DFL => {
+                let mut action: libc::sigaction = std::mem::zeroed();
+                action.sa_sigaction = libc::SIG_DFL;
+                libc::sigaction(libc::SIGBUS, &action, std::ptr::null_mut());
+                if (*info).si_code <= 0 {
+                    libc::raise(signal);
+                }
+            }
+            before if FLAGS_BEFORE.load(Ordering::Relaxed) as libc::c_int & libc::SA_SIGINFO != 0 => {
+                let run: extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut libc::c_void) =
+                    std::mem::transmute(before);
+                run(signal, info, context);
+            }
+            before => {
+                let run: extern "C" fn(libc::c_int) = std::mem::transmute(before);
+                run(signal);
+            }
+        }
+    }
+}

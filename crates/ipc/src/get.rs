@@ -1,0 +1,310 @@
+//! Claiming the next message, and what becomes of a claim: done, given back at once, given back for later.
+
+use std::sync::PoisonError;
+
+use crate::atomic::{Ordering, barrier_after_rmw, fence};
+use crate::errors::Damage;
+use crate::futex;
+use crate::layout::{CAME, DRAINED, DUE, MEMORY, PLACE};
+use crate::locals::Local;
+use crate::put::TURNS;
+use crate::queue::Core;
+use crate::ring::Slot;
+use crate::tag::{State, TICKET, Tag, Which};
+use crate::waiting::Side;
+
+/// A block that names us as its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) block: u32,
+    /// As it stands in the tag.
+    pub(crate) ticket: u64,
+}
+
+/// What the next message is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    Claimed(Claim),
+    Empty,
+    /// Empty, and nothing will be put any more.
+    Ended,
+}
+
+/// What one ring offers.
+enum Offer {
+    Claimed(Claim),
+    /// Nothing at this ticket.
+    Nothing(u64),
+    End,
+}
+
+const MS: u64 = 1_000_000;
+
+impl Core {
+    /// Claims the next message: what was given back comes before what was never delivered.
+    #[inline]
+    pub(crate) fn claim(&self, me: u32) -> Result<Next, Damage> {
+        if self.segment.memory().u64(DUE).load(Ordering::Relaxed) & TICKET != 0 {
+            self.publish_due(me)?;
+        }
+        for _ in 0..TURNS {
+            let again = match self.claim_from(Which::Again, me)? {
+                Offer::Claimed(claim) => return Ok(Next::Claimed(claim)),
+                Offer::Nothing(ticket) => ticket,
+                Offer::End => return Err(Damage::Ring),
+            };
+            let answer = match self.claim_from(Which::First, me)? {
+                Offer::Claimed(claim) => {
+                    self.tell_a_place_is_free();
+                    return Ok(Next::Claimed(claim));
+                }
+                Offer::Nothing(_) => Next::Empty,
+                Offer::End => Next::Ended,
+            };
+            // Nothing may have been given back meanwhile, or there was no moment at which both were empty.
+            let ring = self.ring(Which::Again);
+            if ring.head().load(Ordering::Acquire) == again && matches!(ring.read(again)?, Slot::Open(_)) {
+                return Ok(answer);
+            }
+        }
+        Err(Damage::Ring)
+    }
+
+    #[inline(always)]
+    fn claim_from(&self, which: Which, me: u32) -> Result<Offer, Damage> {
+        let ring = self.ring(which);
+        for _ in 0..TURNS {
+            let ticket = ring.head().load(Ordering::Acquire);
+            match ring.read(ticket)? {
+                Slot::Filled(block) => {
+                    let tag = self.tag(block);
+                    let before = tag.load(Ordering::Acquire);
+                    let tagged = ring.tagged(ticket);
+                    if Tag(before).is_ready(which, tagged) {
+                        let after = Tag::leased(me, tagged).0;
+                        if tag.compare_exchange(before, after, Ordering::SeqCst, Ordering::Relaxed).is_ok() {
+                            ring.help_head(ticket);
+                            return Ok(Offer::Claimed(Claim { block, ticket: tagged }));
+                        }
+                    } else {
+                        ring.help_head(ticket);
+                    }
+                }
+                Slot::Open(_) => return Ok(Offer::Nothing(ticket)),
+                Slot::End => return Ok(Offer::End),
+                Slot::Stale if ring.head().load(Ordering::Acquire) == ticket => return Err(Damage::Ring),
+                Slot::Stale => {}
+            }
+        }
+        Err(Damage::Ring)
+    }
+
+    /// Claims the next dead letter.
+    pub(crate) fn claim_dead(&self, me: u32) -> Result<Option<Claim>, Damage> {
+        match self.claim_from(Which::Dead, me)? {
+            Offer::Claimed(claim) => Ok(Some(claim)),
+            Offer::Nothing(_) => Ok(None),
+            Offer::End => Err(Damage::Ring),
+        }
+    }
+
+    /// Whether the claim still names us: not so in the child of a fork, nor after a second acknowledgement.
+    #[inline]
+    fn is_ours(&self, me: u32, claim: Claim) -> bool {
+        self.tag(claim.block).load(Ordering::Relaxed) == Tag::leased(me, claim.ticket).0
+    }
+
+    /// The message is done with: its memory is free. Wakes nobody; see [`Core::tell_if_drained`].
+    #[inline]
+    pub(crate) fn acknowledge(&self, me: u32, claim: Claim) {
+        if self.is_ours(me, claim) {
+            self.free_block(claim.block);
+        }
+    }
+
+    /// Wakes those who wait for memory, or for the last message in hand.
+    #[inline]
+    pub(crate) fn tell_if_drained(&self) {
+        let memory = self.segment.memory();
+        for side in [Side::at(memory, MEMORY), Side::at(memory, DRAINED)] {
+            if side.is_waited_for() {
+                side.wake(u32::MAX);
+            }
+        }
+    }
+
+    /// Gives a claimed message back for another delivery.
+    pub(crate) fn give_back(&self, me: u32, claim: Claim) -> Result<(), Damage> {
+        let tag = self.tag(claim.block);
+        let requeue = Tag::requeue(me, claim.ticket).0;
+        let leased = Tag::leased(me, claim.ticket).0;
+        if tag.compare_exchange(leased, requeue, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.requeue(me, claim)?;
+        }
+        Ok(())
+    }
+
+    /// Publishes again what is tagged as requeued by `me`.
+    pub(crate) fn requeue(&self, me: u32, claim: Claim) -> Result<(), Damage> {
+        let times = self.raise(claim.block, claim.ticket);
+        let which = if self.settings.max_deliveries.is_some_and(|most| times >= most) {
+            Which::Dead
+        } else {
+            Which::Again
+        };
+        self.publish_again(which, me, claim.block)
+    }
+
+    /// Gives a claimed message back, to be delivered again when `delay_ns` are over.
+    pub(crate) fn give_back_later(&self, me: u32, claim: Claim, delay_ns: u64) -> Result<(), Damage> {
+        if !self.is_ours(me, claim) {
+            return Ok(());
+        }
+        let times = self.raise(claim.block, claim.ticket);
+        if delay_ns == 0 || self.settings.max_deliveries.is_some_and(|most| times >= most) {
+            return self.give_back(me, claim);
+        }
+        let due_ms = (futex::now_ns().saturating_add(delay_ns)).div_ceil(MS).clamp(1, TICKET);
+        let leased = Tag::leased(me, claim.ticket).0;
+        let put_off = self.tag(claim.block).compare_exchange(
+            leased,
+            Tag::delayed(due_ms).0,
+            Ordering::AcqRel,
+            Ordering::Relaxed,
+        );
+        if put_off.is_ok() {
+            // A death before this line is met by recovery, which always has the delayed looked through.
+            self.note_due(due_ms);
+            // Those asleep must learn of the new moment.
+            barrier_after_rmw();
+            let memory = self.segment.memory();
+            for side in [Side::at(memory, CAME), Side::at(memory, DRAINED)] {
+                if side.is_waited_for() {
+                    side.wake(u32::MAX);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the delayed are looked through at that moment: `version:16 | due ms:48`.
+    pub(crate) fn note_due(&self, due_ms: u64) {
+        let word = self.segment.memory().u64(DUE);
+        let mut before = word.load(Ordering::Acquire);
+        loop {
+            let known = before & TICKET;
+            let due = if known == 0 { due_ms } else { known.min(due_ms) };
+            let after = (before & !TICKET).wrapping_add(1 << 48) | due;
+            match word.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return,
+                Err(now) => before = now,
+            }
+        }
+    }
+
+    /// When the next delayed message is due, of [`futex::now_ns`]; `u64::MAX` when there is none.
+    pub(crate) fn next_due_ns(&self) -> u64 {
+        match self.segment.memory().u64(DUE).load(Ordering::Acquire) & TICKET {
+            0 => u64::MAX,
+            due_ms => due_ms.saturating_mul(MS),
+        }
+    }
+
+    /// Publishes the delayed that are due.
+    #[cold]
+    fn publish_due(&self, me: u32) -> Result<(), Damage> {
+        let word = self.segment.memory().u64(DUE);
+        for _ in 0..TURNS {
+            let before = word.load(Ordering::Acquire);
+            let due = before & TICKET;
+            let now_ms = futex::now_ns() / MS;
+            if due == 0 || due > now_ms {
+                return Ok(());
+            }
+            let mut next = 0;
+            for block in 0..self.reach() {
+                let tag = self.tag(block);
+                let found = Tag(tag.load(Ordering::Acquire));
+                if found.state() != State::Delayed {
+                    continue;
+                }
+                if found.ticket() > now_ms {
+                    next = if next == 0 { found.ticket() } else { found.ticket().min(next) };
+                    continue;
+                }
+                let claim = Claim { block, ticket: self.last_raised(block) };
+                let mine = Tag::requeue(me, claim.ticket).0;
+                if tag.compare_exchange(found.0, mine, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                    self.requeue(me, claim)?;
+                }
+            }
+            // A message put off meanwhile has changed the version, and then the look is repeated.
+            let after = (before & !TICKET).wrapping_add(1 << 48) | next;
+            if word.compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+                return Ok(());
+            }
+        }
+        Err(Damage::Ring)
+    }
+
+    /// Whether any message may still come back: leased, given back or put off. Exact once the queue has ended
+    /// and its first ring is empty, because nothing can become any of these then that was none before.
+    pub(crate) fn has_in_flight(&self) -> bool {
+        fence(Ordering::SeqCst);
+        (0..self.reach()).any(|block| Tag(self.tag(block).load(Ordering::Acquire)).is_in_flight())
+    }
+
+    /// Acknowledges what this thread got last, if it has not. Says whether there was anything.
+    #[inline]
+    pub(crate) fn acknowledge_got(&self, me: u32, local: &Local) -> bool {
+        let block = local.got_block.get();
+        if block == 0 {
+            return false;
+        }
+        local.got_block.set(0);
+        if local.batch_length.get() != 0 {
+            for claim in take_batch(local) {
+                self.acknowledge(me, claim);
+            }
+        }
+        self.acknowledge(me, Claim { block: block as u32 - 1, ticket: local.got_ticket.get() });
+        true
+    }
+
+    /// Gives back what this thread got last, if it has not acknowledged it.
+    pub(crate) fn give_back_got(&self, me: u32, local: &Local) -> Result<(), Damage> {
+        let block = local.got_block.get();
+        if block == 0 {
+            return Ok(());
+        }
+        local.got_block.set(0);
+        let last = Claim { block: block as u32 - 1, ticket: local.got_ticket.get() };
+        take_batch(local).into_iter().chain([last]).try_for_each(|claim| self.give_back(me, claim))
+    }
+
+    /// Remembers what this thread got, to acknowledge it later.
+    #[inline]
+    pub(crate) fn remember_got(&self, local: &Local, claim: Claim) {
+        if local.got_block.get() != 0 {
+            let before = Claim { block: local.got_block.get() as u32 - 1, ticket: local.got_ticket.get() };
+            let mut batch = local.batch.lock().unwrap_or_else(PoisonError::into_inner);
+            batch.push(before);
+            local.batch_length.set(batch.len() as u64);
+        }
+        local.got_ticket.set(claim.ticket);
+        local.got_block.set(u64::from(claim.block) + 1);
+    }
+
+    /// Wakes everybody, whatever they wait for.
+    pub(crate) fn wake_everybody(&self) {
+        for side in [CAME, PLACE, MEMORY, DRAINED] {
+            Side::at(self.segment.memory(), side).wake(u32::MAX);
+        }
+    }
+}
+
+fn take_batch(local: &Local) -> Vec<Claim> {
+    local.batch_length.set(0);
+    // At the end of a process another thread may have been stopped with the lock held.
+    local.batch.try_lock().map(|mut batch| std::mem::take(&mut *batch)).unwrap_or_default()
+}

@@ -1,0 +1,94 @@
+//! A message in hand.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::atomic::{Ordering, fence};
+use crate::errors::Damage;
+use crate::get::Claim;
+use crate::queue::Core;
+
+/// A message that is ours until it is acknowledged. Dropped, or left behind by a death, it is delivered again.
+#[derive(Debug)]
+pub struct Lease {
+    core: Arc<Core>,
+    me: u32,
+    claim: Claim,
+    bytes: Vec<u8>,
+    id: u64,
+    deliveries: u32,
+    is_settled: bool,
+}
+
+impl Lease {
+    pub(crate) fn of(core: &Arc<Core>, me: u32, claim: Claim) -> Result<Self, Damage> {
+        let mut bytes = Vec::new();
+        core.read_message(claim.block, &mut bytes)?;
+        core.segment.check()?;
+        let id = core.id(claim.block).load(Ordering::Relaxed);
+        let deliveries = core.times_delivered(claim.block).saturating_add(1);
+        Ok(Self { core: Arc::clone(core), me, claim, bytes, id, deliveries, is_settled: false })
+    }
+
+    /// The message.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Takes the message out; the lease remains and is still to be acknowledged.
+    pub fn take_bytes(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.bytes)
+    }
+
+    /// A number of the message within its queue, the same at every delivery.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// How often it has been delivered, this time included: 1 for the first.
+    pub fn deliveries(&self) -> u32 {
+        self.deliveries
+    }
+
+    /// The message is done with, for good.
+    pub fn ack(mut self) {
+        self.settle();
+    }
+
+    /// The message is done with; answers its bytes.
+    pub fn into_bytes(mut self) -> Vec<u8> {
+        self.settle();
+        std::mem::take(&mut self.bytes)
+    }
+
+    fn settle(&mut self) {
+        self.is_settled = true;
+        self.core.acknowledge(self.me, self.claim);
+        fence(Ordering::SeqCst);
+        self.core.tell_if_drained();
+    }
+
+    /// Gives the message back at once; it is the next to be delivered, to anybody.
+    pub fn nack(self) {
+        drop(self);
+    }
+
+    /// Gives the message back, to be delivered not before so long.
+    pub fn nack_after(mut self, delay: Duration) {
+        self.is_settled = true;
+        let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
+        if let Err(damage) = self.core.give_back_later(self.me, self.claim, delay_ns) {
+            self.core.segment.poison(damage);
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        if !self.is_settled
+            && let Err(damage) = self.core.give_back(self.me, self.claim)
+        {
+            self.core.segment.poison(damage);
+        }
+    }
+}

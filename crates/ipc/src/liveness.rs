@@ -1,0 +1,108 @@
+//! Who a process is, and whether it still lives.
+//!
+//! A pid alone names nobody: numbers are used again. A pid with the moment its process began does, within one
+//! boot; the boot's own id is mixed in, so that what an earlier boot wrote into a file is known to be dead.
+//! Death is what the kernel says through a pidfd (every thread has ended), never a guess: a stopped process
+//! is alive, and so is one whose first thread has ended while others run.
+
+use std::fs;
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::{futex, memory};
+
+/// A process, as it is written into shared memory: 22 bits of pid, 30 bits of when it began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) pid: u32,
+    pub(crate) mark: u32,
+}
+
+/// Bits of [`Identity::mark`].
+pub(crate) const MARK: u32 = (1 << 30) - 1;
+
+impl Identity {
+    /// This process, also in the child of a fork.
+    pub(crate) fn mine() -> Self {
+        static KNOWN: AtomicU64 = AtomicU64::new(0);
+        let pid = memory::this_process();
+        let known = KNOWN.load(Ordering::Relaxed);
+        if (known >> 32) as u32 == pid {
+            return Self { pid, mark: known as u32 };
+        }
+        let mark = mark_of(pid).unwrap_or(0);
+        KNOWN.store(u64::from(pid) << 32 | u64::from(mark), Ordering::Relaxed);
+        Self { pid, mark }
+    }
+
+    /// Whether every thread of the process has ended. In doubt it lives.
+    pub(crate) fn is_dead(self) -> bool {
+        if self.pid == memory::this_process() && self == Self::mine() {
+            return false;
+        }
+        let Ok(fd) = futex::pidfd(self.pid).map_err(|e| e.raw_os_error()) else {
+            // No such process, or (EINVAL) a number that is only a thread's by now. Anything else is doubt.
+            return matches!(
+                futex::pidfd(self.pid).map_err(|e| e.raw_os_error()),
+                Err(Some(libc::ESRCH | libc::EINVAL | libc::ENOENT))
+            );
+        };
+        match futex::poll_readable(&[&fd], 0) {
+            Ok(readable) if readable[0] => true,
+            // The pidfd holds the process that has the number now; it began at another time if it is another.
+            _ => mark_of(self.pid).is_some_and(|mark| mark != self.mark),
+        }
+    }
+}
+
+/// When the process with this pid began, mixed with the boot; none where it cannot be read.
+fn mark_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything, also parentheses and blanks; the numbers follow the last one.
+    let (_, after) = stat.rsplit_once(')')?;
+    let began: u64 = after.split_ascii_whitespace().nth(19)?.parse().ok()?;
+    Some((began as u32 ^ boot() as u32) & MARK)
+}
+
+/// A number for this boot of the machine; zero where the kernel does not tell.
+pub(crate) fn boot() -> u64 {
+    static BOOT: OnceLock<u64> = OnceLock::new();
+    *BOOT.get_or_init(|| {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").map_or(0, |id| {
+            let bytes = id.trim().as_bytes();
+            u64::from(crc32c::crc32c(bytes)) << 32 | u64::from(crc32c::crc32c_append(1, bytes))
+        })
+    })
+}
+
+/// The number of this process's pid namespace; zero where it cannot be read.
+pub(crate) fn pid_namespace() -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::process::{Command, Stdio};
+
+    #[test]
+    fn a_process_lives_until_it_has_ended_and_not_until_it_is_reaped() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        let identity = Identity { pid: child.id(), mark: mark_of(child.id()).unwrap() };
+        assert!(!identity.is_dead());
+        let fd = futex::pidfd(child.id()).unwrap();
+        child.kill().unwrap();
+        futex::poll_readable(&[&fd], 30_000).unwrap();
+        assert!(identity.is_dead(), "a zombie is dead");
+        child.wait().unwrap();
+        assert!(identity.is_dead());
+    }
+
+    #[test]
+    fn another_process_with_the_same_pid_is_not_the_one_meant() {
+        let mine = Identity::mine();
+        assert!(!mine.is_dead());
+        assert!(Identity { mark: mine.mark ^ 1, ..mine }.is_dead());
+    }
+}

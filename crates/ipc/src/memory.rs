@@ -1,0 +1,313 @@
+//! A stretch of memory that other processes map too.
+//!
+//! This is one of the two rooms with `unsafe`. What it hands out is safe: atomic words, and copies of bytes.
+//! It never makes a reference to plain bytes, because another process may write them at any time. Every
+//! access is checked against the length of the mapping, so a wrong offset is a panic here (a bug of this
+//! crate), never a read outside. Offsets that come out of shared memory are checked by the callers first.
+#![allow(unsafe_code)]
+
+use std::ffi::CString;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
+use std::ptr::NonNull;
+use std::sync::OnceLock;
+
+use crate::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::truncation;
+
+/// Bytes of one page of the operating system, as far as this crate cares.
+pub(crate) const OS_PAGE: usize = 4096;
+
+/// A shared mapping of a whole file, and the file.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    base: NonNull<u8>,
+    length: usize,
+    file: File,
+    guard: Option<truncation::Guard>,
+}
+
+// SAFETY: the mapping lives as long as the value and belongs to no thread; all access goes through atomics
+// or copies that tolerate concurrent writers.
+unsafe impl Send for Memory {}
+// SAFETY: as above.
+unsafe impl Sync for Memory {}
+
+impl Memory {
+    /// Maps all `length` bytes of `file`, for reading and writing, shared.
+    ///
+    /// A file that is not sealed against shrinking gets a guard: touching a page that is no longer there
+    /// makes [`Memory::is_cut`] true instead of ending the process.
+    ///
+    /// # Errors
+    /// What `mmap` says, most often that there is not enough address space.
+    pub(crate) fn map(file: File, length: usize) -> io::Result<Self> {
+        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
+        let address = unsafe {
+            libc::mmap(
+                std::ptr::null_mut(),
+                length,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_SHARED | libc::MAP_NORESERVE,
+                file.as_raw_fd(),
+                0,
+            )
+        };
+        if address == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let base = NonNull::new(address.cast::<u8>()).expect("mmap never answers with address zero");
+        let guard =
+            if is_sealed(&file) { None } else { Some(truncation::Guard::over(address as usize, length)) };
+        Ok(Self { base, length, file, guard })
+    }
+
+    /// Bytes mapped.
+    pub(crate) fn length(&self) -> usize {
+        self.length
+    }
+
+    /// The file behind the mapping.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Whether a page of this mapping turned out to be gone: the file was cut short, or its disk is full.
+    #[inline]
+    pub(crate) fn is_cut(&self) -> bool {
+        self.guard.as_ref().is_some_and(truncation::Guard::is_cut)
+    }
+
+    /// The 64-bit word at `offset`, which must be a multiple of 8 inside the mapping.
+    #[inline(always)]
+    pub(crate) fn u64(&self, offset: usize) -> &AtomicU64 {
+        assert!(offset & 7 == 0 && offset < self.length & !7, "a word outside the mapping");
+        // SAFETY: in bounds and aligned by the assertion (the base is page aligned); the mapping outlives the
+        // borrow; every process reaches this word by atomics only.
+        unsafe { AtomicU64::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    /// The 32-bit word at `offset`, which must be a multiple of 4 inside the mapping.
+    #[inline(always)]
+    pub(crate) fn u32(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset & 3 == 0 && offset < self.length & !3, "a word outside the mapping");
+        // SAFETY: as for `u64`.
+        unsafe { AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast()) }
+    }
+
+    /// Copies `bytes` to `offset`. What a reader in another process sees meanwhile may be torn.
+    #[inline]
+    pub(crate) fn write(&self, offset: usize, bytes: &[u8]) {
+        assert!(offset <= self.length && bytes.len() <= self.length - offset, "a copy outside the mapping");
+        // SAFETY: both ranges are valid for the length by the assertion; they cannot overlap, since `bytes`
+        // is a reference and no reference is ever made into the mapping.
+        unsafe { copy(bytes.as_ptr(), self.base.as_ptr().add(offset), bytes.len()) }
+    }
+
+    /// Appends a copy of `length` bytes at `offset` to `out`.
+    #[inline]
+    pub(crate) fn append_to(&self, out: &mut Vec<u8>, offset: usize, length: usize) {
+        assert!(offset <= self.length && length <= self.length - offset, "a copy outside the mapping");
+        out.reserve(length);
+        let old = out.len();
+        // SAFETY: the source is in bounds by the assertion and the destination by `reserve`; they cannot
+        // overlap. All `length` bytes are written before the length says so.
+        unsafe {
+            copy(self.base.as_ptr().add(offset), out.as_mut_ptr().add(old), length);
+            out.set_len(old + length);
+        }
+    }
+
+    /// Gives the memory of a page-aligned range back to the system; it reads as zeros from then on.
+    ///
+    /// # Errors
+    /// Where the file system cannot do it; then nothing has changed.
+    pub(crate) fn punch(&self, offset: usize, length: usize) -> io::Result<()> {
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
+        self.allocate(mode, offset, length)
+    }
+
+    /// Makes the file system promise room for a range, so that writing to it cannot fail later.
+    ///
+    /// # Errors
+    /// When the disk or the quota is full. A file system that cannot promise is taken at its word.
+    pub(crate) fn promise(&self, offset: usize, length: usize) -> io::Result<()> {
+        match self.allocate(0, offset, length) {
+            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
+            other => other,
+        }
+    }
+
+    fn allocate(&self, mode: libc::c_int, offset: usize, length: usize) -> io::Result<()> {
+        let (Ok(offset), Ok(length)) = (libc::off_t::try_from(offset), libc::off_t::try_from(length)) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        // SAFETY: a call on a descriptor we own; it changes no memory but the shared pages themselves, which
+        // are only ever read as atomics or copies.
+        match unsafe { libc::fallocate(self.file.as_raw_fd(), mode, offset, length) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        // The guard goes first, so that it never speaks for addresses that have become somebody else's.
+        self.guard = None;
+        // SAFETY: this is the whole mapping made in `map`, and nothing borrowed from it can outlive `self`.
+        unsafe { libc::munmap(self.base.as_ptr().cast(), self.length) };
+    }
+}
+
+impl AsFd for Memory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+/// Copies bytes of which one side may change under the copy, without the compiler's knowing: what it sees
+/// may be torn, but it is bytes, not undefined behaviour.
+///
+/// # Safety
+/// Both pointers must be valid for `length` bytes and the ranges must not overlap.
+#[inline(always)]
+unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
+    #[cfg(all(target_arch = "x86_64", not(miri)))]
+    // SAFETY: the caller vouches for both ranges; `rep movsb` reads and writes exactly these bytes, and the
+    // direction flag is clear by the calling convention.
+    unsafe {
+        std::arch::asm!(
+            "rep movsb",
+            inout("rcx") length => _,
+            inout("rsi") from => _,
+            inout("rdi") to => _,
+            options(nostack, preserves_flags)
+        );
+    }
+    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+    // SAFETY: the caller vouches for both ranges; volatile accesses of single bytes are never torn or merged.
+    unsafe {
+        for at in 0..length {
+            to.add(at).write_volatile(from.add(at).read_volatile());
+        }
+    }
+}
+
+/// Makes a nameless file in memory that nobody can shrink, grow or unseal.
+///
+/// # Errors
+/// What the kernel says: no memory, no descriptors left.
+pub(crate) fn sealed_file(name: &str, length: usize) -> io::Result<File> {
+    let name = CString::new(name.replace('\0', "_")).expect("no zero is left in it");
+    // SAFETY: the name is a valid C string for the whole call.
+    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us alone.
+    let file = unsafe { File::from_raw_fd(fd) };
+    file.set_len(length as u64)?;
+    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
+    // SAFETY: a call on a descriptor we own, without pointers.
+    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } {
+        0 => Ok(file),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether nobody can shrink this file any more.
+pub(crate) fn is_sealed(file: &File) -> bool {
+    // SAFETY: a call on a descriptor we own, without pointers.
+    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
+    seals >= 0 && seals & libc::F_SEAL_SHRINK != 0
+}
+
+/// The pid of this process, also right after a fork, at the price of one load.
+///
+/// The number lies on a page that the kernel wipes in the child of a fork, so a child never takes itself for
+/// its parent, whoever called fork and however.
+#[inline]
+pub(crate) fn this_process() -> u32 {
+    static WORD: OnceLock<&'static AtomicU32> = OnceLock::new();
+    let word = WORD.get_or_init(wiped_on_fork);
+    match word.load(Ordering::Relaxed) {
+        0 => {
+            let pid = std::process::id();
+            word.store(pid, Ordering::Relaxed);
+            pid
+        }
+        pid => pid,
+    }
+}
+
+fn wiped_on_fork() -> &'static AtomicU32 {
+    // SAFETY: a fresh private mapping; it is never unmapped, so the reference is good for ever, and it is
+    // page aligned and zeroed. Where the kernel cannot wipe it, the word is left zero by pointing nowhere
+    // that is ever stored to: see below.
+    unsafe {
+        let address = libc::mmap(
+            std::ptr::null_mut(),
+            OS_PAGE,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        assert!(address != libc::MAP_FAILED, "no memory for a single page");
+        let wiped = libc::madvise(address, OS_PAGE, libc::MADV_WIPEONFORK);
+        assert!(wiped == 0, "Linux 4.14 or newer is needed");
+        AtomicU32::from_ptr(address.cast())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sealed_file_cannot_be_cut() {
+        let file = sealed_file("seal", 8192).unwrap();
+        assert!(is_sealed(&file));
+        assert!(file.set_len(4096).is_err());
+        assert!(file.set_len(16384).is_err());
+    }
+
+    #[test]
+    fn bytes_of_every_length_come_back_as_they_were_written() {
+        let memory = Memory::map(sealed_file("copy", 8192).unwrap(), 8192).unwrap();
+        for length in (0..300).chain([4000, 4096, 5000]) {
+            let bytes: Vec<u8> = (0..length).map(|i| (i * 7 + length) as u8).collect();
+            memory.write(40, &bytes);
+            let mut out = vec![1, 2, 3];
+            memory.append_to(&mut out, 40, length);
+            assert_eq!(out[..3], [1, 2, 3]);
+            assert_eq!(out[3..], bytes[..]);
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "a word outside the mapping")]
+    fn a_word_past_the_end_is_refused() {
+        let memory = Memory::map(sealed_file("end", 4096).unwrap(), 4096).unwrap();
+        memory.u64(4096);
+    }
+
+    #[test]
+    #[should_panic(expected = "a copy outside the mapping")]
+    fn a_copy_past_the_end_is_refused() {
+        let memory = Memory::map(sealed_file("end", 4096).unwrap(), 4096).unwrap();
+        memory.write(4090, &[0; 7]);
+    }
+
+    #[test]
+    fn a_punched_range_reads_as_zeros() {
+        let memory = Memory::map(sealed_file("punch", 8192).unwrap(), 8192).unwrap();
+        memory.write(4096, b"full");
+        memory.punch(4096, 4096).unwrap();
+        let mut out = Vec::new();
+        memory.append_to(&mut out, 4096, 4);
+        assert_eq!(out, [0; 4]);
+    }
+}

@@ -1,0 +1,187 @@
+//! Publishing a block in a ring, and closing the first ring for good.
+
+use crate::atomic::{Ordering, barrier_after_rmw};
+use crate::errors::Damage;
+use crate::layout::{CAME, PLACE};
+use crate::locals::Local;
+use crate::queue::Core;
+use crate::ring::{END, Ring, Slot};
+use crate::tag::{Tag, Which};
+use crate::waiting::Side;
+
+/// How publishing went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Published {
+    Done,
+    Full,
+    Closed,
+}
+
+/// More turns than any operation can lose to others; only memory that changes by itself brings one here.
+pub(crate) const TURNS: u32 = 1 << 26;
+
+impl Core {
+    #[inline(always)]
+    pub(crate) fn ring(&self, which: Which) -> Ring<'_> {
+        Ring::new(self.segment.memory(), &self.layout, which)
+    }
+
+    /// Publishes a filled block that is private to `me`; it is the message's first publication.
+    #[inline]
+    pub(crate) fn publish_first(&self, me: u32, block: u32, local: &Local) -> Result<Published, Damage> {
+        let ring = self.ring(Which::First);
+        let tag = self.tag(block);
+        for _ in 0..TURNS {
+            let ticket = ring.tail().load(Ordering::Acquire);
+            if self.is_beyond_bound(ticket, local.head.get()) {
+                match self.look_for_place(&ring, ticket, local)? {
+                    Place::Found => {}
+                    Place::Retry => continue,
+                    // Full and closed is closed.
+                    Place::Full if ring.read(ticket)? == Slot::End => return Ok(Published::Closed),
+                    Place::Full => return Ok(Published::Full),
+                }
+            }
+            match ring.read(ticket)? {
+                Slot::Open(open) => {
+                    // Still private: the slot of this ticket does not name this block.
+                    self.id(block).store(ticket, Ordering::Relaxed);
+                    tag.store(Tag::ready(Which::First, me, ring.tagged(ticket)).0, Ordering::Release);
+                    if ring.fill(ticket, open, block) {
+                        ring.help_tail(ticket);
+                        self.tell_it_came();
+                        return Ok(Published::Done);
+                    }
+                }
+                Slot::Filled(_) => ring.help_tail(ticket),
+                Slot::End => return Ok(Published::Closed),
+                Slot::Stale if ring.tail().load(Ordering::Acquire) == ticket => return Err(Damage::Ring),
+                Slot::Stale => {}
+            }
+        }
+        Err(Damage::Ring)
+    }
+
+    /// Signed, because the head may be one ahead of a tail that lags.
+    #[inline(always)]
+    fn is_beyond_bound(&self, ticket: u64, head: u64) -> bool {
+        ticket.wrapping_sub(head) as i64 >= self.layout.counts.bound as i64
+    }
+
+    #[cold]
+    fn look_for_place(&self, ring: &Ring<'_>, ticket: u64, local: &Local) -> Result<Place, Damage> {
+        let head = ring.head().load(Ordering::Acquire);
+        local.head.set(head);
+        if !self.is_beyond_bound(ticket, head) {
+            return Ok(Place::Found);
+        }
+        match ring.read(head)? {
+            // Claimed, but the head has not been moved yet.
+            Slot::Filled(first) if !self.is_ready(first, ring, Which::First, head) => {
+                ring.help_head(head);
+                Ok(Place::Retry)
+            }
+            _ if ring.tail().load(Ordering::Acquire) != ticket => Ok(Place::Retry),
+            _ if ring.head().load(Ordering::Acquire) != head => Ok(Place::Retry),
+            Slot::Filled(_) => Ok(Place::Full),
+            _ => Err(Damage::Ring),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_ready(&self, block: u32, ring: &Ring<'_>, which: Which, ticket: u64) -> bool {
+        Tag(self.tag(block).load(Ordering::SeqCst)).is_ready(which, ring.tagged(ticket))
+    }
+
+    /// Publishes a block that `me` has in hand, for another delivery or as a dead letter. These rings have
+    /// room for every block there is.
+    pub(crate) fn publish_again(&self, which: Which, me: u32, block: u32) -> Result<(), Damage> {
+        let ring = self.ring(which);
+        let tag = self.tag(block);
+        for _ in 0..TURNS {
+            let ticket = ring.tail().load(Ordering::Acquire);
+            match ring.read(ticket)? {
+                Slot::Open(open) => {
+                    tag.store(Tag::ready(which, me, ring.tagged(ticket)).0, Ordering::Release);
+                    if ring.fill(ticket, open, block) {
+                        ring.help_tail(ticket);
+                        self.tell_it_came();
+                        self.tell_if_drained();
+                        return Ok(());
+                    }
+                }
+                Slot::Filled(_) => ring.help_tail(ticket),
+                Slot::Stale if ring.tail().load(Ordering::Acquire) == ticket => return Err(Damage::Ring),
+                Slot::End => return Err(Damage::Ring),
+                Slot::Stale => {}
+            }
+        }
+        Err(Damage::Ring)
+    }
+
+    #[inline(always)]
+    pub(crate) fn tell_it_came(&self) {
+        barrier_after_rmw();
+        let side = Side::at(self.segment.memory(), CAME);
+        if side.is_waited_for() {
+            side.wake(1);
+        }
+    }
+
+    /// Puts the mark of the end behind all that was put. True for the call that did.
+    pub(crate) fn end_first(&self) -> Result<bool, Damage> {
+        let ring = self.ring(Which::First);
+        for _ in 0..TURNS {
+            let ticket = ring.tail().load(Ordering::Acquire);
+            match ring.read(ticket)? {
+                Slot::Open(open) => {
+                    if ring.fill(ticket, open, END) {
+                        self.wake_everybody();
+                        return Ok(true);
+                    }
+                }
+                Slot::Filled(_) => ring.help_tail(ticket),
+                Slot::End => {
+                    // Whoever closed it may have died before telling.
+                    self.wake_everybody();
+                    return Ok(false);
+                }
+                Slot::Stale if ring.tail().load(Ordering::Acquire) == ticket => return Err(Damage::Ring),
+                Slot::Stale => {}
+            }
+        }
+        Err(Damage::Ring)
+    }
+
+    /// Whether the mark of the end has been put.
+    pub(crate) fn is_ended(&self) -> Result<bool, Damage> {
+        let ring = self.ring(Which::First);
+        for _ in 0..TURNS {
+            let ticket = ring.tail().load(Ordering::Acquire);
+            match ring.read(ticket)? {
+                Slot::Open(_) => return Ok(false),
+                Slot::Filled(_) => ring.help_tail(ticket),
+                Slot::End => return Ok(true),
+                Slot::Stale if ring.tail().load(Ordering::Acquire) == ticket => return Err(Damage::Ring),
+                Slot::Stale => {}
+            }
+        }
+        Err(Damage::Ring)
+    }
+
+    /// Wakes whoever waits for a place.
+    #[inline(always)]
+    pub(crate) fn tell_a_place_is_free(&self) {
+        barrier_after_rmw();
+        let side = Side::at(self.segment.memory(), PLACE);
+        if side.is_waited_for() {
+            side.wake(1);
+        }
+    }
+}
+
+enum Place {
+    Found,
+    Retry,
+    Full,
+}

@@ -1,0 +1,207 @@
+//! Waiting for others: spin a little, then sleep in the kernel until woken.
+//!
+//! A [`Side`] is two words: how many wait, and a number that goes up with every wake-up. Who changes
+//! something first changes it, then looks whether anybody waits, and only then wakes; who waits first says
+//! so, then looks once more, and only then sleeps. Between the two steps each has a full barrier, so one of
+//! them sees the other: no wake-up is lost, and nobody pays for one that nobody needs.
+//!
+//! A process may die with its wait counted, or owing a wake-up, or having been woken and not yet acted. Each
+//! is made good by [`Side::reset`], which recovery calls: it starts a new epoch with nobody counted and wakes
+//! everyone, who count themselves anew. Whoever leaves an older epoch has nothing to subtract.
+
+use std::sync::atomic::AtomicBool;
+
+use crate::atomic::{AtomicU32, AtomicU64, Ordering, barrier_after_rmw, fence};
+use crate::futex::{self, Slept};
+use crate::memory::Memory;
+
+/// Bytes of a side.
+pub(crate) const SIDE: usize = 16;
+
+/// One reason to wait.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side<'a> {
+    /// `epoch:32 | count:32`
+    waiters: &'a AtomicU64,
+    sequence: &'a AtomicU32,
+}
+
+impl<'a> Side<'a> {
+    /// The side at `offset`.
+    #[inline]
+    pub(crate) fn at(memory: &'a Memory, offset: usize) -> Self {
+        Self { waiters: memory.u64(offset), sequence: memory.u32(offset + 8) }
+    }
+
+    /// Whether anybody waits. Call only after a read-modify-write and [`barrier_after_rmw`].
+    #[inline]
+    pub(crate) fn is_waited_for(&self) -> bool {
+        self.waiters.load(Ordering::SeqCst) as u32 != 0
+    }
+
+    /// Wakes up to `count` of those who sleep here.
+    #[cold]
+    pub(crate) fn wake(&self, count: u32) {
+        self.sequence.fetch_add(1, Ordering::AcqRel);
+        futex::wake(self.sequence, count);
+    }
+
+    /// Forgets the counts of the dead and wakes everyone, to count themselves anew.
+    pub(crate) fn reset(&self) {
+        let mut before = self.waiters.load(Ordering::Relaxed);
+        loop {
+            let after = (before >> 32).wrapping_add(1) << 32;
+            match self.waiters.compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => before = now,
+            }
+        }
+        self.wake(u32::MAX);
+    }
+
+    fn enter(&self) -> u32 {
+        let before = self.waiters.fetch_add(1, Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+        (before >> 32) as u32
+    }
+
+    fn leave(&self, epoch: u32) {
+        let mut before = self.waiters.load(Ordering::Relaxed);
+        while (before >> 32) as u32 == epoch && before as u32 != 0 {
+            match self.waiters.compare_exchange(before, before - 1, Ordering::AcqRel, Ordering::Relaxed) {
+                Ok(_) => break,
+                Err(now) => before = now,
+            }
+        }
+    }
+}
+
+/// What one try found.
+pub(crate) enum Try<T> {
+    /// It is done.
+    Done(T),
+    /// Not yet. It may become possible at this moment of [`futex::now_ns`] by itself; `u64::MAX` for never.
+    NotBefore(u64),
+}
+
+/// Why waiting ended without success.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Ended {
+    TimedOut,
+    Interrupted,
+}
+
+/// How long and how to wait.
+pub(crate) struct Patience<'a> {
+    /// When to give up, of [`futex::now_ns`]; `u64::MAX` for never.
+    pub(crate) until_ns: u64,
+    /// Looked at before every sleep, and when a signal has ended one.
+    pub(crate) interrupt: Option<&'a AtomicBool>,
+    /// How many times to try before the first sleep.
+    pub(crate) spins: &'a Spins,
+    /// After so long asleep, look whether all is still well.
+    pub(crate) slice_ns: u64,
+}
+
+/// Tries until it is done, asleep on the side at the offset that `side` names after a failed try.
+///
+/// `on_slice` is called after every slice slept through.
+pub(crate) fn wait<T, E: From<Ended>>(
+    memory: &Memory,
+    side: impl Fn() -> usize,
+    patience: &Patience<'_>,
+    mut attempt: impl FnMut() -> Result<Try<T>, E>,
+    mut on_slice: impl FnMut() -> Result<(), E>,
+) -> Result<T, E> {
+    let budget = patience.spins.budget();
+    for _ in 0..budget {
+        if let Try::Done(value) = attempt()? {
+            patience.spins.succeeded();
+            return Ok(value);
+        }
+        std::hint::spin_loop();
+    }
+    patience.spins.failed();
+    let is_interrupted = || patience.interrupt.is_some_and(|flag| flag.load(Ordering::Acquire));
+    loop {
+        if is_interrupted() {
+            return Err(Ended::Interrupted.into());
+        }
+        let offset = side();
+        let here = Side::at(memory, offset);
+        let sequence = here.sequence.load(Ordering::Acquire);
+        let epoch = here.enter();
+        let tried = attempt();
+        let slept = match &tried {
+            Ok(Try::NotBefore(moment)) if side() == offset => {
+                let slice = futex::now_ns().saturating_add(patience.slice_ns);
+                let until = patience.until_ns.min(*moment).min(slice);
+                Some((futex::wait(here.sequence, sequence, until), until == slice))
+            }
+            _ => None,
+        };
+        here.leave(epoch);
+        if let Try::Done(value) = tried? {
+            return Ok(value);
+        }
+        match slept {
+            Some((Slept::Interrupted, _)) if is_interrupted() => {
+                // A wake-up may have been meant for us; whoever else sleeps here can make use of it.
+                barrier_after_rmw();
+                if here.is_waited_for() {
+                    here.wake(1);
+                }
+                return Err(Ended::Interrupted.into());
+            }
+            Some((Slept::TimedOut, true)) => on_slice()?,
+            _ => {}
+        }
+        if futex::now_ns() >= patience.until_ns {
+            return match attempt()? {
+                Try::Done(value) => Ok(value),
+                Try::NotBefore(_) => Err(Ended::TimedOut.into()),
+            };
+        }
+    }
+}
+
+/// How long it pays to spin before sleeping, learned from how it went before.
+///
+/// One sleep and wake-up costs as much as some thousand tries, so spinning up to that long at most doubles
+/// the price of a wait, and saves nearly all of it when the other side is at work. When it keeps failing,
+/// the other side is not about to come, and the budget shrinks; on one processor it is nil.
+#[derive(Debug)]
+pub(crate) struct Spins {
+    budget: AtomicU32,
+}
+
+const MOST_SPINS: u32 = 2000;
+const FEWEST_SPINS: u32 = 60;
+
+impl Spins {
+    pub(crate) fn new() -> Self {
+        Self { budget: AtomicU32::new(MOST_SPINS) }
+    }
+
+    fn budget(&self) -> u32 {
+        if has_one_processor() { 0 } else { self.budget.load(Ordering::Relaxed) }
+    }
+
+    fn succeeded(&self) {
+        let budget = self.budget.load(Ordering::Relaxed);
+        if budget < MOST_SPINS {
+            self.budget.store((budget * 2).min(MOST_SPINS), Ordering::Relaxed);
+        }
+    }
+
+    fn failed(&self) {
+        let budget = self.budget.load(Ordering::Relaxed);
+        self.budget.store((budget - budget / 4).max(FEWEST_SPINS), Ordering::Relaxed);
+    }
+}
+
+fn has_one_processor() -> bool {
+    use std::sync::OnceLock;
+    static ONE: OnceLock<bool> = OnceLock::new();
+    *ONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+}
