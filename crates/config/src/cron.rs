@@ -1,0 +1,123 @@
+//! Schedules of five fields: minute, hour, day of the month, month, day of the week.
+
+use crate::problem::{Complaint, quoted};
+
+/// When a schedule is due, as sets of numbers: bit `n` stands for the number `n`.
+///
+/// As in cron, a day is due when both day fields allow it; or, where neither begins with `*`, when one of them does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cron {
+    /// Minutes, 0 to 59.
+    pub minutes: u64,
+    /// Hours, 0 to 23.
+    pub hours: u64,
+    /// Days of the month, 1 to 31.
+    pub days: u64,
+    /// Months, 1 to 12.
+    pub months: u64,
+    /// Days of the week, 0 (Sunday) to 6; a 7 in the text is a Sunday too.
+    pub weekdays: u64,
+    /// Whether one allowing day field is enough.
+    pub either_day: bool,
+}
+
+/// What each field is called, and the numbers it takes.
+const FIELDS: [(&str, u32, u32); 5] = [
+    ("minute", 0, 59),
+    ("hour", 0, 23),
+    ("day of the month", 1, 31),
+    ("month", 1, 12),
+    ("day of the week", 0, 7),
+];
+
+impl Cron {
+    pub(crate) fn parse(text: &str) -> Result<Cron, Complaint> {
+        let parts: Vec<&str> = text.split_whitespace().collect();
+        if parts.len() != FIELDS.len() {
+            let complaint = Complaint::new(format!(
+                "expected 5 fields: minute, hour, day of the month, month, day of the week; found {}",
+                parts.len()
+            ));
+            return Err(complaint.hint("every five minutes is \"*/5 * * * *\""));
+        }
+        let mut sets = [0; 5];
+        for ((set, part), (name, least, most)) in sets.iter_mut().zip(&parts).zip(FIELDS) {
+            *set = field(part, least, most).ok_or_else(|| {
+                Complaint::new(format!("{} is no {name}", quoted(part)))
+                    .hint(format!("from {least} to {most}: \"*\", \"*/2\", \"{least}\", \"{least}-{most}\" or a list of these with commas"))
+            })?;
+        }
+        let [minutes, hours, days, months, weekdays] = sets;
+        let sunday = weekdays >> 7 & 1;
+        let either_day = !parts[2].starts_with('*') && !parts[4].starts_with('*');
+        Ok(Cron { minutes, hours, days, months, weekdays: (weekdays | sunday) & 0x7f, either_day })
+    }
+}
+
+/// The set that one field names.
+fn field(text: &str, least: u32, most: u32) -> Option<u64> {
+    let number = |text: &str| {
+        let digits = (1..=2).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+        text.parse().ok().filter(|number| digits && (least..=most).contains(number))
+    };
+    let mut set = 0;
+    for item in text.split(',') {
+        let (range, step) = match item.split_once('/') {
+            Some((range, step)) => {
+                (range, Some(step.parse::<usize>().ok().filter(|step| (1..=59).contains(step))?))
+            }
+            None => (item, None),
+        };
+        let (first, last) = match range.split_once('-') {
+            _ if range == "*" => (least, most),
+            Some((first, last)) => (number(first)?, number(last)?),
+            // `5/10` means from 5 on.
+            None => (number(range)?, if step.is_some() { most } else { number(range)? }),
+        };
+        if first > last {
+            return None;
+        }
+        for number in (first..=last).step_by(step.unwrap_or(1)) {
+            set |= 1 << number;
+        }
+    }
+    Some(set)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_stars_numbers_ranges_steps_and_lists_of_them() {
+        let cron = Cron::parse("*/20 0-4/2,23 1,15 6/3 7").unwrap();
+        assert_eq!(cron.minutes, 1 | 1 << 20 | 1 << 40);
+        assert_eq!(cron.hours, 1 | 1 << 2 | 1 << 4 | 1 << 23);
+        assert_eq!(cron.days, 1 << 1 | 1 << 15);
+        assert_eq!(cron.months, 1 << 6 | 1 << 9 | 1 << 12);
+        assert_eq!(cron.weekdays, 1);
+        assert!(cron.either_day);
+    }
+
+    #[test]
+    fn what_no_clock_shows_is_refused() {
+        for text in [
+            "60 * * * *",
+            "* 24 * * *",
+            "* * 0 * *",
+            "* * * 13 *",
+            "* * * * 8",
+            "5-1 * * * *",
+            "*/0 * * * *",
+            "a * * * *",
+            ", * * * *",
+            "- * * * *",
+            "+1 * * * *",
+            "* * * *",
+            "* * * * * *",
+            "",
+        ] {
+            assert!(Cron::parse(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! The config, key by key: what there is, what form it takes, what it is when it is left out.
+//!
+//! The reader, the schema and the defaults are made from these lists; the text over each key is its description in
+//! the schema.
+
+use std::time::Duration;
+
+use crate::choice::{Capacity, Readying, Sink, Source, Timing, Url};
+use crate::collection::{Env, Named, Names, Placed};
+use crate::command::{Args, Invocation, Kwargs};
+use crate::form::document;
+use crate::measure::{Fraction, GIB, Grace, Length, PIB, Rest, Size, Wait, Whole};
+use crate::plan::{LogFormat, StopTo};
+use crate::signal::Signal;
+use crate::text::{Filled, Name, Umask, Word, Words};
+
+/// A whole number that counts something.
+type Count = Whole<0, 1_000_000_000>;
+/// A size in memory or on disk; not nothing.
+type Bytes = Size<1, PIB>;
+
+const fn seconds<const SOME: bool, const MAX: u64>(seconds: u64) -> Length<SOME, MAX> {
+    Length(Duration::from_secs(seconds))
+}
+
+document! {
+    /// The config of a run: its queues, its workers, and how they live together.
+    File requires "workers" {
+        /// The name of the run. Left out: the name of the file, without its ending.
+        name: Option<Name> = None;
+        /// The queues that carry messages between workers, by name.
+        queues: Named<Queue> = Named::default();
+        /// The names of the locks.
+        locks: Names = Names::default();
+        /// The semaphores by name, each with how many may hold it at once.
+        semaphores: Named<Count> = Named::default();
+        /// The names of the events.
+        events: Names = Names::default();
+        /// The shared numbers by name, each with what it is at first.
+        values: Named<Whole<{ i64::MIN }, { i64::MAX }>> = Named::default();
+        /// Who else is restarted when one worker is: nobody, all, or those after it in the file.
+        strategy: Word<supervision::Strategy> = Word::default();
+        /// How many restarts the whole run may spend. Left out: with one_for_one each worker's own
+        /// intensity counts alone; with the other strategies 5 within 10s.
+        intensity: Option<Intensity> = None;
+        /// The workers by name, in the order in which they start.
+        workers: Named<Worker, 1> = Named::default();
+    }
+
+    /// A queue: messages wait here until a worker takes them.
+    Queue {
+        /// At most so many messages; a put waits while the queue is full. Null: no limit but max_bytes.
+        capacity: Capacity = Capacity(None);
+        /// At most so much memory. Left out: half of the machine's.
+        max_bytes: Option<Bytes> = None;
+        /// The largest message.
+        max_message: Size<1, GIB> = Size(16 << 20);
+        /// A message is given up on after so many deliveries without an acknowledgement. Left out: never.
+        max_deliveries: Option<Whole<1, 1_000_000>> = None;
+        /// The queue that takes the messages given up on. Left out: they are dropped.
+        dead_letter: Option<Placed<Name>> = None;
+        /// Whether messages survive the end of the run, on disk.
+        durable: bool = false;
+    }
+
+    /// A limit on restarts: when it is reached, the next failure is for good.
+    Intensity {
+        /// At most so many restarts.
+        restarts: Count = Whole(5);
+        /// Within this time.
+        within: Wait = seconds(10);
+    }
+
+    /// A worker: a command, and how its processes are kept.
+    Worker requires "command" {
+        /// What it runs: a list of a program and its arguments, or one string for /bin/sh -c, which is left
+        /// to the shell as it is written.
+        command: Invocation = Invocation::default();
+        /// A list of any JSON that reaches the worker, also as $SUPERVISOR_ARGS.
+        args: Args = Args("[]".to_owned());
+        /// An object of any JSON that reaches the worker, also as $SUPERVISOR_KWARGS.
+        kwargs: Kwargs = Kwargs("{}".to_owned());
+        /// How many numbered copies run side by side.
+        instances: Whole<0, 10_000> = Whole(1);
+        /// How it and the supervisor part: wait (the run waits for its end), terminate (it is asked to stop
+        /// when the work is done), daemon (it is killed when the work is done or the supervisor dies).
+        policy: Word<supervision::Policy> = Word::default();
+        /// When it is started again after it ended by itself.
+        restart: Word<supervision::Restart> = Word::default();
+        /// The exit codes that count as success.
+        success_codes: Vec<Whole<0, 255>> = vec![Whole(0)];
+        /// How long it rests before it is started again.
+        backoff: Backoff = Backoff::default();
+        /// How many restarts each instance may spend before it has failed for good.
+        intensity: Intensity = Intensity::default();
+        /// What its failing for good means: nothing to the others, or the end of the whole run.
+        on_failed: Word<supervision::OnFailed> = Word::default();
+        /// What must have happened before it starts: other workers by name, and what each must have reached.
+        after: Named<Word<supervision::Milestone>> = Named::default();
+        /// When it counts as ready: as soon as it is started, when it says so, or when a probe finds it so.
+        ready: Readying = Readying::Start;
+        /// How long it may take to be ready, where it is not ready from the start.
+        ready_timeout: Wait = seconds(30);
+        /// How its health is probed.
+        health: Option<Health> = None;
+        /// It must give a sign of life at least this often.
+        watchdog: Option<Wait> = None;
+        /// How it is stopped.
+        stop: Stop = Stop::default();
+        /// Environment variables, over those of env_file and the supervisor's own.
+        env: Env = Env::default();
+        /// A file of environment variables: lines of NAME=value.
+        env_file: Option<Placed<Filled>> = None;
+        /// Whether the supervisor's own environment is kept from it.
+        clear_env: bool = false;
+        /// The folder it runs in.
+        cwd: Filled = Filled(".".to_owned());
+        /// The user it runs as. Empty: the supervisor's.
+        user: Option<crate::text::Text> = None;
+        /// The group it runs as. Empty: the user's.
+        group: Option<crate::text::Text> = None;
+        /// The permission bits its new files do not get, in octal.
+        umask: Umask = Umask(0o022);
+        /// Its niceness: from -20 (most urgent) to 19.
+        nice: Whole<-20, 19> = Whole(0);
+        /// What it may use at most.
+        limits: Limits = Limits::default();
+        /// Where its standard input comes from: null, inherit, or a path.
+        stdin: Source = Source::Null;
+        /// Where its standard output goes: log, inherit, null, or a path.
+        stdout: Sink = Sink::Log;
+        /// Where its standard error goes: log, inherit, null, or a path.
+        stderr: Sink = Sink::Log;
+        /// How its logs are written.
+        log: Log = Log::default();
+        /// The queues it works with.
+        queues: Ends = Ends::default();
+        /// When it starts by the clock.
+        schedule: Option<Timing> = None;
+        /// Whether it starts with the run.
+        autostart: bool = true;
+    }
+
+    /// A rest that grows with every failure in a row.
+    Backoff {
+        /// The first rest.
+        initial: Rest = Length(Duration::from_millis(100));
+        /// Each rest is this many times the one before.
+        factor: Fraction<100, 100_000> = Fraction(2.0);
+        /// The longest rest.
+        max: Rest = seconds(30);
+        /// The part of a rest by which chance may lengthen or shorten it.
+        jitter: Fraction<0, 100> = Fraction(0.1);
+        /// A launch that lived this long makes the next rest the first again.
+        reset_after: Rest = seconds(10);
+    }
+
+    /// A probe that tells whether a running worker is well.
+    Health requires "http" {
+        /// The page that must answer with success.
+        http: Url = Url::default();
+        /// How often it is asked.
+        every: Wait = seconds(10);
+        /// How long an answer may take.
+        timeout: Wait = seconds(1);
+        /// So many failures in a row mean that the worker has failed.
+        failures: Whole<1, 1000> = Whole(3);
+    }
+
+    /// How a worker is stopped: asked by a signal, and killed after its grace.
+    Stop {
+        /// The signal that asks it: a name or a number.
+        signal: Signal = Signal::TERM;
+        /// How long it has before it is killed.
+        grace: Grace = seconds(10);
+        /// Whom the signal reaches: the main process, or the whole tree below it.
+        to: Word<StopTo> = Word::default();
+    }
+
+    /// Limits on what a worker may use.
+    Limits {
+        /// Open files of a process.
+        nofile: Option<Whole<1, 1_000_000_000>> = None;
+        /// The size of core dumps.
+        core: Option<Size<0, PIB>> = None;
+        /// The memory of its whole tree.
+        memory: Option<Bytes> = None;
+        /// Processes and threads of its whole tree.
+        pids: Option<Whole<1, 4_194_304>> = None;
+        /// Processors that its whole tree may keep busy: 0.5 is half of one.
+        cpu: Option<Fraction<1, 1_000_000>> = None;
+    }
+
+    /// How a worker's logs are written.
+    Log {
+        /// The file they also go to. Left out: none.
+        file: Option<Filled> = None;
+        /// A file that has reached this size is put aside and a new one begun.
+        max_size: Bytes = Size(50 << 20);
+        /// So many files put aside are kept.
+        keep: Whole<0, 10_000> = Whole(10);
+        /// The form of a line: text, JSON, or as the worker wrote it.
+        format: Word<LogFormat> = Word::default();
+    }
+
+    /// The queues a worker works with.
+    Ends {
+        /// The queues it takes from.
+        get: Names = Names::default();
+        /// The queues it puts into: each closes when all that put into it have ended for good.
+        put: Names = Names::default();
+    }
+}
+
+/// The words of enumerations, and which of them is meant when nothing is written.
+macro_rules! words {
+    ($( $type:ty, $default:ident { $( $word:literal => $meaning:ident ),+ } )+) => { $(
+        impl Words for $type {
+            const WORDS: &'static [(&'static str, Self)] = &[$( ($word, Self::$meaning) ),+];
+            const DEFAULT: Self = Self::$default;
+        }
+    )+ };
+}
+
+words! {
+    supervision::Strategy, OneForOne {
+        "one_for_one" => OneForOne, "one_for_all" => OneForAll, "rest_for_one" => RestForOne
+    }
+    supervision::Policy, Wait { "wait" => Wait, "terminate" => Terminate, "daemon" => Daemon }
+    supervision::Restart, OnFailure { "never" => Never, "on-failure" => OnFailure, "always" => Always }
+    supervision::OnFailed, Ignore { "ignore" => Ignore, "stop" => Stop }
+    // Nobody leaves a milestone out; its default only stands in for one that could not be read.
+    supervision::Milestone, Ready {
+        "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended
+    }
+    StopTo, Main { "main" => Main, "tree" => Tree }
+    LogFormat, Text { "text" => Text, "json" => Json, "raw" => Raw }
+}

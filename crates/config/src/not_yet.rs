@@ -1,0 +1,60 @@
+//! What the config knows but the program does not do yet: refused by name, never ignored.
+
+use jsonc_parser::ast::Value;
+
+/// An option, or one form of it, that is not offered yet.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct NotYet {
+    /// The keys from the root; `*` stands for any name.
+    pub path: &'static str,
+    /// The one value that is refused; every value where there is none.
+    pub value: Option<bool>,
+    /// What a person is told is not offered.
+    pub what: &'static str,
+}
+
+const fn key(path: &'static str, what: &'static str) -> NotYet {
+    NotYet { path, value: None, what }
+}
+
+/// Take a row out to offer what it names: reader and schema follow.
+pub(crate) const NOT_YET: &[NotYet] = &[
+    NotYet { path: "queues.*.durable", value: Some(true), what: r#""durable": true"# },
+    key("locks", r#""locks""#),
+    key("semaphores", r#""semaphores""#),
+    key("events", r#""events""#),
+    key("values", r#""values""#),
+    key("workers.*.ready.fd", r#"{"fd": …}"#),
+    key("workers.*.ready.log", r#"{"log": …}"#),
+    key("workers.*.ready.tcp", r#"{"tcp": …}"#),
+    key("workers.*.ready.http", r#"{"http": …}"#),
+    key("workers.*.ready.command", r#"{"command": …}"#),
+    key("workers.*.health", r#""health""#),
+    key("workers.*.watchdog", r#""watchdog""#),
+    key("workers.*.user", r#""user""#),
+    key("workers.*.group", r#""group""#),
+    key("workers.*.limits.nofile", r#""nofile""#),
+    key("workers.*.limits.core", r#""core""#),
+    key("workers.*.limits.memory", r#""memory""#),
+    key("workers.*.limits.pids", r#""pids""#),
+    key("workers.*.limits.cpu", r#""cpu""#),
+    key("workers.*.stdin.queue", r#"{"queue": …}"#),
+    key("workers.*.stdout.queue", r#"{"queue": …}"#),
+    key("workers.*.stderr.queue", r#"{"queue": …}"#),
+    key("workers.*.schedule", r#""schedule""#),
+];
+
+impl NotYet {
+    /// Whether this row is about a value that these keys lead to from the root.
+    pub fn refuses(&self, keys: &[&str], value: &Value<'_>) -> bool {
+        let mut pattern = self.path.split('.');
+        let same_path = keys.iter().all(|key| pattern.next().is_some_and(|step| step == "*" || step == *key))
+            && pattern.next().is_none();
+        same_path
+            && match (self.value, value) {
+                (None, _) => true,
+                (Some(refused), Value::BooleanLit(given)) => given.value == refused,
+                (Some(_), _) => false,
+            }
+    }
+}

@@ -1,0 +1,231 @@
+//! What a checked config says, ready to be carried out: nothing in it is missing, unresolved or out of bounds.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+pub use crate::cron::Cron;
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// The name of the run.
+    pub name: String,
+    /// What the deciding core is told: its workers, in the order of the file. The seed is 0; whoever runs the plan
+    /// sets one.
+    pub family: supervision::Family,
+    /// The queues by name, in the order of the file.
+    pub queues: Vec<(String, QueuePlan)>,
+    /// The names of the locks.
+    pub locks: Vec<String>,
+    /// The semaphores by name, each with how many may hold it at once.
+    pub semaphores: Vec<(String, u32)>,
+    /// The names of the events.
+    pub events: Vec<String>,
+    /// The shared numbers by name, each with what it is at first.
+    pub values: Vec<(String, i64)>,
+    /// The workers; each is at the same place as in `family.workers`.
+    pub workers: Vec<WorkerPlan>,
+}
+
+/// A queue.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueuePlan {
+    /// At most so many messages, 1 to 1 000 000 000; `None`: no limit but `max_bytes`.
+    pub capacity: Option<u64>,
+    /// At most so much memory, in bytes; `None`: half of the machine's.
+    pub max_bytes: Option<u64>,
+    /// The largest message, in bytes: 1 to 1 GiB.
+    pub max_message: u64,
+    /// A message is given up on after so many deliveries, at least 1; `None`: never.
+    pub max_deliveries: Option<u32>,
+    /// The queue, another one of the plan, that takes the messages given up on; following it from queue to queue
+    /// never leads in a circle.
+    pub dead_letter: Option<String>,
+    /// Whether messages survive the end of the run.
+    pub durable: bool,
+}
+
+/// How a worker's processes are made and treated; what the core decides by is in the family.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorkerPlan {
+    /// Its name.
+    pub name: String,
+    /// What it runs.
+    pub command: Command,
+    /// Its arguments: a JSON list of one line, at most 120 KiB.
+    pub args: String,
+    /// Its arguments by name: a JSON object of one line, at most 120 KiB.
+    pub kwargs: String,
+    /// The signal that asks it to stop, as a number.
+    pub stop_signal: i32,
+    /// Whom that signal reaches.
+    pub stop_to: StopTo,
+    /// Its environment variables: those of its file first, then those of `env`; each name once.
+    pub env: Vec<(String, String)>,
+    /// Whether the supervisor's own environment is kept from it.
+    pub clear_env: bool,
+    /// The folder it runs in, absolute.
+    pub cwd: PathBuf,
+    /// The user it runs as; `None`: the supervisor's.
+    pub user: Option<String>,
+    /// The group it runs as; `None`: the user's.
+    pub group: Option<String>,
+    /// The permission bits its new files do not get, at most `0o777`.
+    pub umask: u32,
+    /// Its niceness, -20 to 19.
+    pub nice: i32,
+    /// What it may use at most.
+    pub limits: LimitsPlan,
+    /// Where its standard input comes from.
+    pub stdin: Stdin,
+    /// Where its standard output goes.
+    pub stdout: Output,
+    /// Where its standard error goes.
+    pub stderr: Output,
+    /// How its logs are written.
+    pub log: LogPlan,
+    /// The queues it takes from, each once, all of them in the plan.
+    pub gets: Vec<String>,
+    /// The queues it puts into, each once, all of them in the plan.
+    pub puts: Vec<String>,
+    /// When it counts as ready. The family knows whether it must be told, and how long that may take.
+    pub ready: Ready,
+    /// How its health is probed.
+    pub health: Option<HealthPlan>,
+    /// It must give a sign of life at least this often.
+    pub watchdog: Option<Duration>,
+    /// When it starts by the clock.
+    pub schedule: Option<Schedule>,
+}
+
+/// What a worker runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// A program and its arguments, at least the program. It is an absolute path, or a name without `/` to be looked
+    /// up in `PATH`.
+    Argv(Vec<String>),
+    /// A line for `/bin/sh -c`, as it is written.
+    Shell(String),
+}
+
+/// Whom a stop signal reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopTo {
+    /// The process that leads the tree.
+    Main,
+    /// Every process of the tree.
+    Tree,
+}
+
+/// Where standard input comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stdin {
+    /// Nowhere: it is at its end at once.
+    Null,
+    /// The supervisor's own.
+    Inherit,
+    /// A file, by its absolute path.
+    Path(PathBuf),
+    /// A queue of the plan: one message a line.
+    Queue(String),
+}
+
+/// Where standard output or error goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// Into the logs.
+    Log,
+    /// The supervisor's own.
+    Inherit,
+    /// Nowhere.
+    Null,
+    /// A file, by its absolute path.
+    Path(PathBuf),
+    /// A queue of the plan: one message a line.
+    Queue(String),
+}
+
+/// How a worker's logs are written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogPlan {
+    /// The file they also go to, by its absolute path.
+    pub file: Option<PathBuf>,
+    /// A file that has reached so many bytes is put aside; at least 1.
+    pub max_size: u64,
+    /// So many files put aside are kept.
+    pub keep: u32,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a line in a log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object a line.
+    Json,
+    /// As the worker wrote it.
+    Raw,
+}
+
+/// What a worker may use at most; `None`: no limit of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LimitsPlan {
+    /// Open files of a process.
+    pub nofile: Option<u64>,
+    /// The size of core dumps, in bytes.
+    pub core: Option<u64>,
+    /// The memory of its whole tree, in bytes.
+    pub memory: Option<u64>,
+    /// Processes and threads of its whole tree.
+    pub pids: Option<u32>,
+    /// Processors that its whole tree may keep busy; more than 0.
+    pub cpu: Option<f64>,
+}
+
+/// When a launch counts as ready.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// As soon as its command was executed.
+    Start,
+    /// When it says so on `NOTIFY_SOCKET` or through the SDK.
+    Notify,
+    /// When it writes a line to this descriptor, 3 or above.
+    Fd(i32),
+    /// When a line of its log matches this regular expression, which is valid.
+    Log(String),
+    /// When this address takes connections.
+    Tcp {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// Not 0.
+        port: u16,
+    },
+    /// When this page answers with success.
+    Http(String),
+    /// When this program, with its arguments, exits with 0.
+    Command(Vec<String>),
+}
+
+/// How a worker's health is probed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HealthPlan {
+    /// The page that must answer with success.
+    pub http: String,
+    /// How often it is asked; not zero.
+    pub every: Duration,
+    /// How long an answer may take; not zero.
+    pub timeout: Duration,
+    /// So many failures in a row mean that the worker has failed; at least 1.
+    pub failures: u32,
+}
+
+/// When a worker starts by the clock.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Schedule {
+    /// At certain minutes of the calendar.
+    Cron(Cron),
+    /// Again and again with this time between two starts; not zero.
+    Every(Duration),
+}

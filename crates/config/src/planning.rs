@@ -1,0 +1,283 @@
+//! From what the file says to what shall be done: names become places, paths absolute, variables one list.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use supervision::{After, Family, Readiness, WorkerId};
+
+use crate::choice::{Readying, Sink, Source, Timing};
+use crate::collection::{Entry, Env, Named, Placed};
+use crate::command::{Args, Argv, Invocation, Kwargs};
+use crate::document::{Backoff, File, Health, Intensity, Limits, Log, Queue, Worker};
+use crate::env_file::{self, Variables};
+use crate::measure::{Fraction, Length, Size, Whole};
+use crate::node::Path as Way;
+use crate::plan::{
+    Command, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, Schedule, Stdin, WorkerPlan,
+};
+use crate::problem::{Complaint, clipped, quoted};
+use crate::reading::Reading;
+use crate::text::{Filled, Name, Text, Umask, Word};
+
+/// The plan that a file without problems means, but for what its `env_file`s still bring up; `path` is its own.
+pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<'_>) -> Plan {
+    let folder = Folder(path.parent().unwrap_or(Path::new("/")));
+    let places: HashMap<String, WorkerId> =
+        file.workers.0.iter().zip(0..).map(|(entry, place)| (entry.name.clone(), WorkerId(place))).collect();
+    let mut family = Vec::with_capacity(file.workers.0.len());
+    let mut workers = Vec::with_capacity(file.workers.0.len());
+    for Entry { name, value: worker, .. } in file.workers.0 {
+        family.push(decided(&name, &worker, &places));
+        workers.push(carried_out(name, worker, folder, reading));
+    }
+    Plan {
+        name,
+        family: Family {
+            workers: family,
+            strategy: file.strategy.0,
+            intensity: file.intensity.map(|intensity| intensity_of(&intensity)),
+            seed: 0,
+        },
+        queues: pairs(file.queues, queue_of),
+        locks: file.locks.into_strings(),
+        semaphores: pairs(file.semaphores, |count| small(&count)),
+        events: file.events.into_strings(),
+        values: pairs(file.values, |Whole(value)| value),
+        workers,
+    }
+}
+
+/// What the core decides by.
+fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> supervision::Worker {
+    let Backoff { initial, factor, max, jitter, reset_after } = worker.backoff;
+    let after = worker.after.0.iter().filter_map(|entry| {
+        let Word(milestone) = entry.value;
+        Some(After { worker: *places.get(&entry.name)?, milestone })
+    });
+    supervision::Worker {
+        name: name.to_owned(),
+        instances: small(&worker.instances),
+        policy: worker.policy.0,
+        restart: worker.restart.0,
+        success_codes: worker.success_codes.iter().map(|Whole(code)| *code as i32).collect(),
+        backoff: supervision::Backoff {
+            initial: initial.0,
+            factor: factor.0,
+            max: max.0,
+            jitter: jitter.0,
+            reset_after: reset_after.0,
+        },
+        intensity: intensity_of(&worker.intensity),
+        on_failed: worker.on_failed.0,
+        grace: worker.stop.grace.0,
+        after: after.collect(),
+        readiness: match worker.ready {
+            Readying::Start => Readiness::Start,
+            _ => Readiness::Told { timeout: worker.ready_timeout.0 },
+        },
+        autostart: worker.autostart,
+    }
+}
+
+/// What is done when the core says so.
+fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut Reading<'_>) -> WorkerPlan {
+    let Args(args) = worker.args;
+    let Kwargs(kwargs) = worker.kwargs;
+    let filled = |text: Option<Text>| text.map(|Text(text)| text).filter(|text| !text.is_empty());
+    let env = environment(&name, worker.env_file, worker.env, folder, reading);
+    WorkerPlan {
+        name,
+        command: match worker.command {
+            Invocation::Argv(Argv(mut argv)) => {
+                if let Some(program) = argv.first_mut() {
+                    *program = folder.program(program);
+                }
+                Command::Argv(argv)
+            }
+            Invocation::Shell(line) => Command::Shell(line),
+        },
+        args,
+        kwargs,
+        stop_signal: worker.stop.signal.0,
+        stop_to: worker.stop.to.0,
+        env,
+        clear_env: worker.clear_env,
+        cwd: folder.join(&worker.cwd.0),
+        user: filled(worker.user),
+        group: filled(worker.group),
+        umask: {
+            let Umask(mask) = worker.umask;
+            mask
+        },
+        nice: worker.nice.0 as i32,
+        limits: limits_of(&worker.limits),
+        stdin: match worker.stdin {
+            Source::Null => Stdin::Null,
+            Source::Inherit => Stdin::Inherit,
+            Source::Path(path) => Stdin::Path(folder.join(&path)),
+            Source::Queue(Placed { value: Name(queue), .. }) => Stdin::Queue(queue),
+        },
+        stdout: output_of(worker.stdout, folder),
+        stderr: output_of(worker.stderr, folder),
+        log: log_of(worker.log, folder),
+        gets: worker.queues.get.into_strings(),
+        puts: worker.queues.put.into_strings(),
+        ready: match worker.ready {
+            Readying::Start => Ready::Start,
+            Readying::Notify => Ready::Notify,
+            Readying::Fd(fd) => Ready::Fd(fd),
+            Readying::Log(pattern) => Ready::Log(pattern),
+            Readying::Tcp(address) => Ready::Tcp { host: address.host, port: address.port },
+            Readying::Http(url) => Ready::Http(url),
+            Readying::Command(mut argv) => {
+                if let Some(program) = argv.first_mut() {
+                    *program = folder.program(program);
+                }
+                Ready::Command(argv)
+            }
+        },
+        health: worker.health.map(health_of),
+        watchdog: worker.watchdog.map(|Length(length)| length),
+        schedule: worker.schedule.map(|timing| match timing {
+            Timing::Cron(cron) => Schedule::Cron(cron),
+            Timing::Every(Length(length)) => Schedule::Every(length),
+        }),
+    }
+}
+
+/// The folder of the config, from which relative paths lead.
+#[derive(Clone, Copy)]
+struct Folder<'p>(&'p Path);
+
+impl Folder<'_> {
+    fn join(self, path: &str) -> PathBuf {
+        // Through components, which leave out `.` and doubled slashes, but keep `..`: it may cross a link.
+        self.0.join(path).components().collect()
+    }
+
+    /// A program with a slash in it is a path; one without is looked up.
+    fn program(self, program: &str) -> String {
+        if !program.contains('/') {
+            return program.to_owned();
+        }
+        // A folder whose name is not UTF-8 cannot be written into a list of strings; the program stays relative.
+        self.join(program).into_os_string().into_string().unwrap_or_else(|_| program.to_owned())
+    }
+}
+
+/// The variables of the file, then those of the config, which win.
+fn environment(
+    worker: &str,
+    file: Option<Placed<Filled>>,
+    Env(own): Env,
+    folder: Folder<'_>,
+    reading: &mut Reading<'_>,
+) -> Variables {
+    let from_file = file.map_or_else(Vec::new, |file| variables_of_file(worker, &file, folder, reading));
+    let mut variables: Variables = Vec::with_capacity(from_file.len() + own.len());
+    let mut places = HashMap::new();
+    for (name, value) in from_file.into_iter().chain(own) {
+        match places.get(&name) {
+            Some(place) => {
+                let (_, former): &mut (String, String) = &mut variables[*place];
+                *former = value;
+            }
+            None => {
+                places.insert(name.clone(), variables.len());
+                variables.push((name, value));
+            }
+        }
+    }
+    variables
+}
+
+fn variables_of_file(
+    worker: &str,
+    Placed { value: Filled(path), at }: &Placed<Filled>,
+    folder: Folder<'_>,
+    reading: &mut Reading<'_>,
+) -> Variables {
+    let root = Way::Root;
+    let workers = root.key("workers");
+    let way = workers.key(worker);
+    let way = way.key("env_file");
+    let absolute = folder.join(path);
+    match reading.surroundings.read(&absolute) {
+        Err(error) => {
+            let shown = absolute.display().to_string();
+            let complaint = Complaint::new(format!("cannot read {}: {error}", quoted(&shown)));
+            reading.note_at(&way, *at, complaint.hint("a relative path begins at the folder of the config"));
+            Vec::new()
+        }
+        Ok(bytes) => env_file::parse(&bytes).unwrap_or_else(|wrong| {
+            for (line, complaint) in wrong {
+                let message = format!("line {line} of {} {}", clipped(path), complaint.message);
+                reading.note_at(&way, *at, Complaint { message, ..complaint });
+            }
+            Vec::new()
+        }),
+    }
+}
+
+fn queue_of(queue: Queue) -> QueuePlan {
+    QueuePlan {
+        capacity: queue.capacity.0,
+        max_bytes: queue.max_bytes.map(|Size(bytes)| bytes),
+        max_message: queue.max_message.0,
+        max_deliveries: queue.max_deliveries.as_ref().map(small),
+        dead_letter: queue.dead_letter.map(|Placed { value: Name(name), .. }| name),
+        durable: queue.durable,
+    }
+}
+
+fn output_of(sink: Sink, folder: Folder<'_>) -> Output {
+    match sink {
+        Sink::Log => Output::Log,
+        Sink::Inherit => Output::Inherit,
+        Sink::Null => Output::Null,
+        Sink::Path(path) => Output::Path(folder.join(&path)),
+        Sink::Queue(Placed { value: Name(queue), .. }) => Output::Queue(queue),
+    }
+}
+
+fn log_of(log: Log, folder: Folder<'_>) -> LogPlan {
+    LogPlan {
+        file: log.file.map(|Filled(path)| folder.join(&path)),
+        max_size: log.max_size.0,
+        keep: small(&log.keep),
+        format: log.format.0,
+    }
+}
+
+fn limits_of(limits: &Limits) -> LimitsPlan {
+    LimitsPlan {
+        nofile: limits.nofile.map(|Whole(count)| count.unsigned_abs()),
+        core: limits.core.map(|Size(bytes)| bytes),
+        memory: limits.memory.map(|Size(bytes)| bytes),
+        pids: limits.pids.as_ref().map(small),
+        cpu: limits.cpu.map(|Fraction(cpu)| cpu),
+    }
+}
+
+fn health_of(health: Health) -> HealthPlan {
+    HealthPlan {
+        http: health.http.0,
+        every: health.every.0,
+        timeout: health.timeout.0,
+        failures: small(&health.failures),
+    }
+}
+
+fn intensity_of(intensity: &Intensity) -> supervision::Intensity {
+    supervision::Intensity { restarts: small(&intensity.restarts), within: intensity.within.0 }
+}
+
+/// A count whose form bounds it to what 32 bits hold.
+fn small<const MAX: i64, const MIN: i64>(Whole(count): &Whole<MIN, MAX>) -> u32 {
+    const { assert!(MIN >= 0 && MAX <= u32::MAX as i64) };
+    *count as u32
+}
+
+fn pairs<T, U, const MIN: usize>(named: Named<T, MIN>, change: impl Fn(T) -> U) -> Vec<(String, U)> {
+    named.0.into_iter().map(|entry| (entry.name, change(entry.value))).collect()
+}

@@ -1,0 +1,199 @@
+//! What only shows when the whole file is read: names that mean nothing, and circles.
+
+use std::collections::HashMap;
+
+use crate::collection::{Entry, Names, Placed};
+use crate::document::{File, Queue, Worker};
+use crate::node::Path;
+use crate::problem::{Complaint, did_you_mean, quoted};
+use crate::reading::Reading;
+use crate::text::Name;
+
+/// Notes every reference that leads nowhere or in a circle.
+pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
+    let queues = Known::of("queue", &file.queues.0);
+    let workers = Known::of("worker", &file.workers.0);
+    check_dead_letters(&file.queues.0, &queues, reading);
+    check_order(&file.workers.0, &workers, reading);
+    let root = Path::Root;
+    let all = root.key("workers");
+    for Entry { name, value: worker, .. } in &file.workers.0 {
+        check_queues(worker, &all.key(name), &queues, reading);
+    }
+}
+
+/// The names of one kind of thing, and the place of each in the file.
+struct Known<'f> {
+    kind: &'static str,
+    places: HashMap<&'f str, usize>,
+    names: Vec<&'f str>,
+}
+
+impl<'f> Known<'f> {
+    fn of<T>(kind: &'static str, entries: &'f [Entry<T>]) -> Known<'f> {
+        let names: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+        Known { kind, places: names.iter().copied().zip(0..).collect(), names }
+    }
+
+    /// The place of a name; a note where it is nobody's.
+    fn find(&self, name: &str, path: &Path<'_>, at: usize, reading: &mut Reading<'_>) -> Option<usize> {
+        let place = self.places.get(name).copied();
+        if place.is_none() {
+            let complaint = Complaint::new(format!("there is no {} {}", self.kind, quoted(name)));
+            reading.note_at(path, at, complaint.maybe_hint(self.suggest(name)));
+        }
+        place
+    }
+
+    fn suggest(&self, name: &str) -> Option<String> {
+        did_you_mean(name, self.names.iter().copied()).or_else(|| match self.kind {
+            "queue" => Some(format!("add it: \"queues\": {{{}: {{}}}}", quoted(name))),
+            _ => None,
+        })
+    }
+}
+
+fn check_queues(worker: &Worker, path: &Path<'_>, queues: &Known<'_>, reading: &mut Reading<'_>) {
+    let lists = path.key("queues");
+    for (key, Names(names)) in [("get", &worker.queues.get), ("put", &worker.queues.put)] {
+        let list = lists.key(key);
+        for listed in names {
+            queues.find(&listed.name, &Path::Index(&list, listed.index), listed.at, reading);
+        }
+    }
+    let streams = [
+        ("stdin", worker.stdin.queue()),
+        ("stdout", worker.stdout.queue()),
+        ("stderr", worker.stderr.queue()),
+    ];
+    for (key, queue) in streams {
+        if let Some(Placed { value: Name(name), at }) = queue {
+            queues.find(name, &path.key(key).key("queue"), *at, reading);
+        }
+    }
+}
+
+fn check_dead_letters(entries: &[Entry<Queue>], queues: &Known<'_>, reading: &mut Reading<'_>) {
+    let root = Path::Root;
+    let all = root.key("queues");
+    let mut edges = Vec::with_capacity(entries.len());
+    for (place, Entry { name, value: queue, .. }) in entries.iter().enumerate() {
+        let path = all.key(name);
+        let path = path.key("dead_letter");
+        let target = queue.dead_letter.as_ref().and_then(|Placed { value: Name(target), at }| {
+            let target = queues.find(target, &path, *at, reading)?;
+            if target == place {
+                reading.note_at(&path, *at, Complaint::new("a queue cannot take its own dead letters"));
+                return None;
+            }
+            Some((target, *at))
+        });
+        edges.push(target.into_iter().collect());
+    }
+    for circle in circles(&edges) {
+        let path = all.key(queues.names[circle.nodes[0]]);
+        let message = format!("dead letters would go round in a circle: {}", circle.drawn(&queues.names));
+        reading.note_at(&path.key("dead_letter"), circle.at, Complaint::new(message));
+    }
+}
+
+fn check_order(entries: &[Entry<Worker>], workers: &Known<'_>, reading: &mut Reading<'_>) {
+    let root = Path::Root;
+    let all = root.key("workers");
+    let mut edges = Vec::with_capacity(entries.len());
+    for (place, Entry { name, value: worker, .. }) in entries.iter().enumerate() {
+        let path = all.key(name);
+        let path = path.key("after");
+        let mut own = Vec::new();
+        for Entry { name: other, key_at, .. } in &worker.after.0 {
+            // What is no name has been noted already.
+            if Name::check(other).is_err() {
+                continue;
+            }
+            match workers.find(other, &path.key(other), *key_at, reading) {
+                Some(target) if target == place => {
+                    let complaint = Complaint::new("a worker cannot come after itself");
+                    reading.note_at(&path.key(other), *key_at, complaint);
+                }
+                target => own.extend(target.map(|target| (target, *key_at))),
+            }
+        }
+        edges.push(own);
+    }
+    for circle in circles(&edges) {
+        let path = all.key(workers.names[circle.nodes[0]]);
+        let path = path.key("after");
+        let message =
+            format!("workers would wait for one another for ever: {}", circle.drawn(&workers.names));
+        reading.note_at(&path.key(workers.names[circle.second()]), circle.at, Complaint::new(message));
+    }
+}
+
+/// Nodes that lead to one another, the first of the file first; each once.
+struct Circle {
+    nodes: Vec<usize>,
+    /// Where the step from the first to the second stands.
+    at: usize,
+}
+
+impl Circle {
+    fn second(&self) -> usize {
+        self.nodes.get(1).copied().unwrap_or(self.nodes[0])
+    }
+
+    fn drawn(&self, names: &[&str]) -> String {
+        const LONGEST: usize = 10;
+        let mut steps: Vec<&str> = self.nodes.iter().take(LONGEST).map(|node| names[*node]).collect();
+        if self.nodes.len() > LONGEST {
+            steps.push("…");
+        }
+        steps.push(names[self.nodes[0]]);
+        steps.join(" → ")
+    }
+}
+
+/// For every way that leads back, the circle it closes. An edge is where it leads and where it stands.
+fn circles(edges: &[Vec<(usize, usize)>]) -> Vec<Circle> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Seen {
+        Never,
+        OnTheWay(usize),
+        Done,
+    }
+    let mut seen = vec![Seen::Never; edges.len()];
+    let mut found = Vec::new();
+    for start in 0..edges.len() {
+        if seen[start] != Seen::Never {
+            continue;
+        }
+        // A path of nodes, each with the number of its edges that are behind us: recursion would be as deep as the
+        // file is long.
+        let mut way = vec![(start, 0)];
+        seen[start] = Seen::OnTheWay(0);
+        while let Some((node, next)) = way.last_mut() {
+            let Some((target, _)) = edges[*node].get(*next) else {
+                seen[*node] = Seen::Done;
+                way.pop();
+                continue;
+            };
+            *next += 1;
+            match seen[*target] {
+                Seen::Done => {}
+                Seen::Never => {
+                    seen[*target] = Seen::OnTheWay(way.len());
+                    way.push((*target, 0));
+                }
+                Seen::OnTheWay(depth) => found.push(circle_of(&way[depth..], edges)),
+            }
+        }
+    }
+    found
+}
+
+/// The circle along a way whose last step leads back to its first, begun at its first node in the file.
+fn circle_of(way: &[(usize, usize)], edges: &[Vec<(usize, usize)>]) -> Circle {
+    let first = (0..way.len()).min_by_key(|place| way[*place].0).unwrap_or(0);
+    let (node, taken) = way[first];
+    let nodes = way[first..].iter().chain(&way[..first]).map(|(node, _)| *node).collect();
+    Circle { nodes, at: edges[node][taken - 1].1 }
+}
