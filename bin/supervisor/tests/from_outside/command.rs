@@ -1,19 +1,17 @@
 //! The command, seen from outside: what it asks for, what it prints, how it ends.
 
-mod fake;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
+use crate::fake::{Outcome, WATCHDOG, World, outcome};
 use control::Call;
 use control::api::{
     Acted, ApiError, ErrorCode, Exit, InstanceStatus, Killed, ProcessRow, QueueStatus, Request, Status,
     Waited, Who,
 };
-use fake::{Outcome, WATCHDOG, World, outcome};
 
 /// A row of `status`.
 fn instance(worker: &str, instance: u32, state: &str) -> InstanceStatus {
