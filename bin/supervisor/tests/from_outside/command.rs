@@ -35,11 +35,13 @@ fn instance(worker: &str, instance: u32, state: &str) -> InstanceStatus {
 fn status() -> Status {
     let mut resting = instance("counter", 1, "backoff");
     resting.why = Some("exit 1; again in 2s".to_owned());
+    let mut restarted = instance("counter", 0, "running");
+    restarted.exit = Some(Exit::Signal(9));
     Status {
         name: "demo".to_owned(),
         pid: 4700,
         config: Some("/etc/demo.json".to_owned()),
-        workers: vec![instance("reader", 0, "failed"), instance("counter", 0, "running"), resting],
+        workers: vec![instance("reader", 0, "failed"), restarted, resting],
     }
 }
 
