@@ -35,6 +35,7 @@ impl Checks {
                 }
                 self.failed.remove(&id);
                 self.restarts.remove(&id);
+                self.rests.remove(&id);
             }
         }
         let changed = |action: &Action| match action {
@@ -160,6 +161,17 @@ impl Checks {
         if !again {
             let expected = if succeeded { Phase::Done } else { Phase::Failed };
             return assert_eq!(instance.phase, expected, "ended for good: {instance:?}");
+        }
+        if let Some(rest) = instance.next_launch_in {
+            let nth = self.rests.entry(id).or_default();
+            let backoff = spec.backoff;
+            let grown = backoff.initial.as_secs_f64() * backoff.factor.powi(*nth);
+            let grown = grown.min(backoff.max.as_secs_f64());
+            let (shortest, longest) = (grown * (1.0 - backoff.jitter), grown * (1.0 + backoff.jitter));
+            let rest = rest.as_secs_f64();
+            let fits = (shortest - 1e-6..=longest.min(backoff.max.as_secs_f64()) + 1e-6).contains(&rest);
+            assert!(fits, "rests {rest} s, after {nth} rests in a row: {instance:?}");
+            *nth += 1;
         }
         let allowed = spec.intensity;
         let at_one = self.strategy == Strategy::OneForOne;
