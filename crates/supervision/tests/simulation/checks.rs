@@ -33,6 +33,8 @@ pub struct Checks {
     processes: BTreeMap<Process, Record>,
     /// Whose fate the present event decides by policy, and whether it succeeded.
     judged: Option<(Process, bool)>,
+    /// Which worker the present event scales, and to how many.
+    scaled: Option<(WorkerId, u32)>,
     restarts: BTreeMap<InstanceId, Vec<Moment>>,
     /// How many rests in a row an instance has had.
     rests: BTreeMap<InstanceId, i32>,
@@ -74,6 +76,7 @@ impl Checks {
             latest: BTreeMap::new(),
             processes: BTreeMap::new(),
             judged: None,
+            scaled: None,
             restarts: BTreeMap::new(),
             rests: BTreeMap::new(),
             family_restarts: Vec::new(),
@@ -114,7 +117,7 @@ impl Checks {
     /// Notes what is about to be told.
     pub fn before(&mut self, core: &Supervisor, now: Moment, event: &Event) {
         self.events += 1;
-        self.judged = None;
+        (self.judged, self.scaled) = (None, None);
         if self.seen.is_empty() {
             self.seen = core.instances().map(|instance| (instance.id, instance)).collect();
         }
@@ -211,7 +214,8 @@ impl Checks {
                     }
                 }
             }
-            Request::Scale(worker, _) => {
+            Request::Scale(worker, instances) => {
+                self.scaled = Some((*worker, *instances));
                 for id in self.targets(Target::Worker(*worker)) {
                     if self.seen.get(&id).is_some_and(|instance| instance.why == "scaled away") {
                         self.down.remove(&id);

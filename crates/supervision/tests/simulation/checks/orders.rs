@@ -91,6 +91,14 @@ impl Checks {
         {
             assert!(self.stops_alone(&instance, now), "a daemon is asked at the end of the run");
         }
+        if self.strategy == Strategy::RestForOne
+            && let Some(instance) = core.instance(process.instance, now)
+            && let Some(culprit) = instance.why.strip_prefix("is started again together with w")
+        {
+            let culprit = culprit.split(':').next().and_then(|number| number.parse().ok());
+            let culprit = WorkerId(culprit.expect("workers are called w and their number"));
+            assert!(process.instance.worker >= culprit, "{instance:?} comes before the one to blame");
+        }
         self.dependants_are_gone(core, now, process.instance);
     }
 
@@ -168,6 +176,10 @@ impl Checks {
         assert!(self.stopping_since.is_some(), "concluded without a reason");
         for (process, body) in bodies {
             assert!(!body.leader && !body.tree && !body.holds, "concluded while {process:?} is not gone");
+        }
+        for instance in self.seen.values() {
+            let over = matches!(instance.phase, Phase::Stopped | Phase::Done | Phase::Failed);
+            assert!(over, "concluded, and {instance:?}");
         }
         let first = self.failed.values().min();
         match conclusion {

@@ -27,6 +27,18 @@ impl Checks {
             self.look_at(core, now, id, instance, actions);
             self.look_at_waiting(instance, &seen);
         }
+        if let Some((worker, instances)) = self.scaled
+            && let Some(spec) = self.workers.get(worker.0 as usize)
+        {
+            let of_it = || seen.values().filter(|instance| instance.id.worker == worker);
+            let leaves = |instance: &&Instance| instance.why == "scaled away";
+            assert!(
+                of_it().skip(instances as usize).all(|instance| leaves(&instance)),
+                "too many of {}",
+                spec.name
+            );
+            assert_eq!(of_it().take_while(|i| i.id.index < instances).count(), instances as usize, "too few");
+        }
         for (&id, instance) in &self.seen {
             if !seen.contains_key(&id) {
                 assert!(actions.contains(&Action::Changed(id)), "{instance:?} vanished unnoticed");
