@@ -104,7 +104,8 @@ impl Run {
     /// One row of its status.
     #[track_caller]
     pub fn instance(&self, worker: &str, instance: u32) -> InstanceStatus {
-        let row = self.status().workers.into_iter().find(|row| row.worker == worker && row.instance == instance);
+        let row =
+            self.status().workers.into_iter().find(|row| row.worker == worker && row.instance == instance);
         row.unwrap_or_else(|| panic!("there is no {worker}:{instance}"))
     }
 
@@ -118,7 +119,9 @@ impl Run {
     #[track_caller]
     pub fn queue(&self, name: &str) -> QueueStatus {
         let all: Vec<QueueStatus> = self.ask(&Request::Queues).expect("queues are told");
-        all.into_iter().find(|queue| queue.queue == name).unwrap_or_else(|| panic!("there is no queue {name}"))
+        all.into_iter()
+            .find(|queue| queue.queue == name)
+            .unwrap_or_else(|| panic!("there is no queue {name}"))
     }
 
     /// Waits until the first instance of a worker is in a state, and says its row.
@@ -159,7 +162,9 @@ impl Run {
     #[track_caller]
     pub fn exit_code(&mut self) -> i32 {
         let status = self.wait();
-        status.code().unwrap_or_else(|| panic!("the supervisor was killed: {status}; it said: {}", self.err()))
+        status
+            .code()
+            .unwrap_or_else(|| panic!("the supervisor was killed: {status}; it said: {}", self.err()))
     }
 
     /// Tells it to stop, and waits until it has.

@@ -20,7 +20,11 @@ pub fn programs() -> PathBuf {
 /// A program under test.
 pub fn program(name: &str) -> PathBuf {
     let path = programs().join(name);
-    assert!(path.exists(), "{} is missing: build the programs first (cargo build --workspace)", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing: build the programs first (cargo build --workspace)",
+        path.display()
+    );
     path
 }
 
@@ -106,7 +110,8 @@ impl Sandbox {
             socket.starts_with(self.path().as_os_str().as_encoded_bytes()).then_some(pid.as_raw())
         };
         let snapshot = Snapshot::take().expect("/proc can be read");
-        let living: Vec<Pid> = snapshot.iter().filter(|stat| !stat.is_zombie()).map(|stat| stat.pid).collect();
+        let living: Vec<Pid> =
+            snapshot.iter().filter(|stat| !stat.is_zombie()).map(|stat| stat.pid).collect();
         living.into_iter().filter_map(ours).collect()
     }
 

@@ -8,15 +8,16 @@ use control::api::Who;
 
 const EXIT_CODES: &str = "\
 Exit codes:
-  0  done                           5  no supervisor is running
-  1  it failed                      6  it would block: full, empty, held
-  2  wrong usage                    7  it timed out
-  3  the config has problems        8  it is closed
-  4  no such worker, pid, queue     9  refused: not ours, not permitted
+  0  done                                  5  no supervisor is running
+  1  it failed                             6  it would block: full, empty, held
+  2  wrong usage                           7  it timed out
+  3  the config has problems               8  it is closed
+  4  no such worker, pid, queue or lock    9  refused: not ours, not permitted
   run and wait end with the exit code of what they ran or waited for; 128+n for signal n.
 
 Environment:
   SUPERVISOR_NAME         the run that is meant, where --name does not say it
+  SUPERVISOR_SOCKET       the supervisor that is meant, inside a worker
   SUPERVISOR_RUNTIME_DIR  the folder that holds a folder for every run
   NO_COLOR                no colour, also on a terminal";
 

@@ -92,7 +92,8 @@ fn report(descriptor: i32) -> Result<WhenUp, Failure> {
 
 /// Starts this program again, in the background, and waits until all is ready there or it has ended.
 fn detach(arguments: &RunArguments, name: &str) -> Result<ExitCode, Failure> {
-    let failed = |error: io::Error| Failure::new(ErrorCode::Failed, format!("cannot start the background: {error}"));
+    let failed =
+        |error: io::Error| Failure::new(ErrorCode::Failed, format!("cannot start the background: {error}"));
     let (mut heard, told) = io::pipe().map_err(failed)?;
     // Only this descriptor is handed down; all others close by themselves.
     fcntl(&told, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
@@ -126,4 +127,3 @@ fn detach(arguments: &RunArguments, name: &str) -> Result<ExitCode, Failure> {
         }
     }
 }
-

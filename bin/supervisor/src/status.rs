@@ -97,12 +97,12 @@ pub fn instance_name(row: &InstanceStatus) -> String {
     format!("{}:{}", row.worker, row.instance)
 }
 
-/// What the supervisor says; where it says nothing, how the last launch ended.
+/// What the supervisor says; where it says nothing of what is down, how the last launch ended.
 pub fn why(row: &InstanceStatus) -> String {
     match (&row.why, row.exit) {
         (Some(why), _) => why.clone(),
-        (None, Some(exit)) => ending(exit),
-        (None, None) => String::new(),
+        (None, Some(exit)) if row.pid.is_none() => ending(exit),
+        (None, _) => String::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use crate::form::Form;
 use crate::node::Node;
 use crate::problem::{Complaint, quoted};
 use crate::reading::{Reading, first_of_each};
-use crate::text::{Name, Text};
+use crate::text::{Name, PlainName, Text};
 
 /// A value that remembers where it stands, for problems that only show when the whole file is read.
 #[derive(Clone, Debug, Default)]
@@ -144,7 +144,7 @@ impl<T: Form + Default, const MIN: usize> Form for Named<T, MIN> {
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         let mut schema = json_schema!({
             "type": "object",
-            "propertyNames": Name::schema_of_text(),
+            "propertyNames": generator.subschema_for::<PlainName>(),
             "additionalProperties": T::schema(generator),
         });
         if MIN > 0 {

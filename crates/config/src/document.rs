@@ -97,7 +97,7 @@ document! {
         on_failed: Word<supervision::OnFailed> = Word::default();
         /// What must have happened before it starts: other workers by name, and what each must have reached.
         after: Named<Word<supervision::Milestone>> = Named::default();
-        /// When it counts as ready: as soon as it is started, when it says so, or when a probe finds it so.
+        /// When it counts as ready: start (as soon as it is started), notify (when it says so).
         ready: Readying = Readying::Start;
         /// How long it may take to be ready, where it is not ready from the start.
         ready_timeout: Wait = seconds(30);

@@ -17,6 +17,8 @@ use std::path::Path;
 
 use jsonc_parser::ast::Value;
 
+#[cfg(test)]
+mod agreement;
 mod choice;
 mod collection;
 mod command;
@@ -111,7 +113,8 @@ fn read_without(
     surroundings: &dyn Surroundings,
 ) -> Result<Plan, Problems> {
     let mut reading = Reading { surroundings, not_yet: rows, notes: Vec::new() };
-    let lossy = String::from_utf8_lossy(bytes);
+    // Only for places: they lie before the first byte that is not UTF-8, or at the start of what is too long.
+    let lossy = if bytes.len() > source::LONGEST { "".into() } else { String::from_utf8_lossy(bytes) };
     let plan = match source::decode(bytes).and_then(source::parse) {
         Ok(value) => plan_of(&value, &Positions::of(&lossy), file, &mut reading),
         Err((at, complaint)) => {

@@ -10,7 +10,7 @@ use crate::form::Form;
 use crate::node::Node;
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
-use crate::text::text_schema;
+use crate::text::{Expanded, named_schema};
 
 /// A duration of at most `MAX` seconds; more than nothing where `SOME`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -77,15 +77,27 @@ impl<const SOME: bool, const MAX: u64> Form for Length<SOME, MAX> {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let pattern = json_schema!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$" });
         let least = if SOME { "exclusiveMinimum" } else { "minimum" };
         let mut plain = json_schema!({ "type": "number", "maximum": MAX });
         plain.insert(least.into(), 0.into());
-        json_schema!({ "anyOf": [text_schema(generator, pattern), plain] })
+        json_schema!({ "anyOf": [generator.subschema_for::<DurationText>(), plain, generator.subschema_for::<Expanded>()] })
     }
 
     fn written(&self) -> Option<Json> {
         Some(written(self.0.as_millis().try_into().ok()?, DURATIONS).into())
+    }
+}
+
+named_schema! {
+    DurationText: {
+        "description": "A duration: \"250ms\", \"10s\", \"5m\", \"1h\". A plain number means seconds.",
+        "type": "string",
+        "pattern": r"^[0-9]+(\.[0-9]+)?(ms|s|m|h)$",
+    }
+    SizeText: {
+        "description": "A size: \"64KiB\", \"1GiB\". A plain number means bytes.",
+        "type": "string",
+        "pattern": r"^[0-9]+(\.[0-9]+)?(B|KiB|MiB|GiB|TiB)$",
     }
 }
 
@@ -147,10 +159,8 @@ impl<const MIN: u64, const MAX: u64> Form for Size<MIN, MAX> {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let pattern =
-            json_schema!({ "type": "string", "pattern": r"^[0-9]+(\.[0-9]+)?(B|KiB|MiB|GiB|TiB)$" });
         let plain = json_schema!({ "type": "integer", "minimum": MIN, "maximum": MAX });
-        json_schema!({ "anyOf": [text_schema(generator, pattern), plain] })
+        json_schema!({ "anyOf": [generator.subschema_for::<SizeText>(), plain, generator.subschema_for::<Expanded>()] })
     }
 
     fn written(&self) -> Option<Json> {

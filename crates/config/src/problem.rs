@@ -146,19 +146,20 @@ pub(crate) fn did_you_mean<'a>(given: &str, known: impl IntoIterator<Item = &'a 
     nearest(given, known).map(|word| format!("did you mean {}?", quoted(word)))
 }
 
-/// The known word nearest to the given one, if any is within about a third of its length.
+/// The known word nearest to the given one, if any is within about a quarter of its length.
 pub(crate) fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     const LONGEST: usize = 64;
-    // Bytes bound characters, and a distance is at least the difference in length: this keeps long files cheap.
     if given.len() > LONGEST {
         return None;
     }
     let plain = |text: &str| text.to_lowercase().replace(['-', ' '], "_");
     let given = plain(given);
-    let reach = 1 + given.chars().count() / 4;
+    let length = given.chars().count();
+    let reach = 1 + length / 4;
     known
         .into_iter()
-        .filter(|word| word.len() <= given.len() + 4 * reach)
+        // A distance is at least the difference in length: most words need no closer look.
+        .filter(|word| word.chars().count().abs_diff(length) <= reach)
         .map(|word| (strsim::osa_distance(&given, &plain(word)), word))
         .filter(|(distance, word)| *distance <= reach && *distance < word.chars().count())
         .min_by_key(|(distance, _)| *distance)

@@ -24,6 +24,7 @@ pub(crate) fn without(rows: &[NotYet]) -> Json {
     let used = reachable(&schema, &definitions);
     definitions.retain(|name, _| used.contains(name));
     schema["$defs"] = definitions.into();
+    flatten(&mut schema);
     schema
 }
 
@@ -84,4 +85,24 @@ fn reachable(schema: &Json, definitions: &Map<String, Json>) -> HashSet<String> 
         }
     }
     found
+}
+
+/// Puts forms that are themselves a choice of forms beside the others.
+fn flatten(schema: &mut Json) {
+    match schema {
+        Json::Object(object) => {
+            object.values_mut().for_each(flatten);
+            if let Some(Json::Array(forms)) = object.get_mut("anyOf") {
+                let inner = |form: Json| match form {
+                    Json::Object(mut only) if only.len() == 1 && only.contains_key("anyOf") => {
+                        only.remove("anyOf").and_then(|forms| forms.as_array().cloned()).unwrap_or_default()
+                    }
+                    other => vec![other],
+                };
+                *forms = std::mem::take(forms).into_iter().flat_map(inner).collect();
+            }
+        }
+        Json::Array(array) => array.iter_mut().for_each(flatten),
+        _ => {}
+    }
 }

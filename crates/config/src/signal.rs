@@ -111,13 +111,16 @@ impl Form for Signal {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let askers = || SIGNALS.iter().filter(|(_, number)| *number != STOP);
-        let names: Vec<&str> = askers().map(|(name, _)| *name).collect();
-        let numbers: Vec<i32> = askers().map(|(_, number)| *number).chain(RTMIN..=RTMAX).collect();
+        let names: Vec<&str> =
+            SIGNALS.iter().filter(|(_, number)| *number != STOP).map(|(name, _)| *name).collect();
         let steps = "([0-9]|[0-2][0-9]|30)";
         let pattern = format!("^(SIG)?({}|RTMIN(\\+{steps})?|RTMAX(-{steps})?)$", names.join("|"));
         let name = text_schema(generator, json_schema!({ "type": "string", "pattern": pattern }));
-        json_schema!({ "anyOf": [name, { "enum": numbers }] })
+        // Between the last plain signal and the first real-time one lie those that C libraries keep for themselves.
+        let nobodys: Vec<i32> = std::iter::once(STOP).chain(SIGNALS.len() as i32 + 1..RTMIN).collect();
+        let number =
+            json_schema!({ "type": "integer", "minimum": 1, "maximum": RTMAX, "not": { "enum": nobodys } });
+        json_schema!({ "anyOf": [name, number] })
     }
 
     fn written(&self) -> Option<Json> {

@@ -130,7 +130,7 @@ fn explain(text: &str, error: &ParseError) -> (usize, Complaint) {
         Kind::UnexpectedComma => say("expected a value, found \",\""),
         Kind::UnterminatedObject => say("this \"{\" is never closed"),
         Kind::UnterminatedArray => say("this \"[\" is never closed"),
-        Kind::UnexpectedWord => return unexpected_word(text, at),
+        Kind::UnexpectedWord | Kind::UnexpectedToken => unexpected_word(text.get(at..).unwrap_or_default()),
         Kind::HexadecimalNumbersNotAllowed => say("JSON has no hexadecimal numbers"),
         Kind::UnaryPlusNumbersNotAllowed => say("a number must not begin with \"+\""),
         Kind::BareDecimalPointNumbersNotAllowed => say("a number needs digits on both sides of its point"),
@@ -142,7 +142,6 @@ fn explain(text: &str, error: &ParseError) -> (usize, Complaint) {
             Complaint::new(format!("lists and objects lie more than {DEEPEST} deep"))
         }
         Kind::String(kind) => explain_string(kind),
-        _ => say("expected a value").hint("strings stand in double quotes"),
     };
     (at, complaint)
 }
@@ -160,17 +159,16 @@ fn explain_string(kind: &ParseStringErrorKind) -> Complaint {
     }
 }
 
-fn unexpected_word(text: &str, at: usize) -> (usize, Complaint) {
-    let rest = &text[at..];
+/// What stands where a value should: perhaps a word that other languages know.
+fn unexpected_word(rest: &str) -> Complaint {
     let end = rest.find(|c: char| !(c.is_alphanumeric() || c == '_' || c == '-')).unwrap_or(rest.len());
-    let word = &rest[..end];
-    let complaint = Complaint::new(format!("expected a value, found {}", quoted(word)));
-    let hint = match word {
-        "True" | "False" => format!("write {}", word.to_lowercase()),
+    let hint = match &rest[..end] {
+        "" => return Complaint::new("expected a value").hint("strings stand in double quotes"),
+        word @ ("True" | "False") => format!("write {}", word.to_lowercase()),
         "None" | "nil" | "undefined" | "NULL" | "Null" => "write null".to_owned(),
         _ => "strings stand in double quotes".to_owned(),
     };
-    (at, complaint.hint(hint))
+    Complaint::new(format!("expected a value, found {}", quoted(&rest[..end]))).hint(hint)
 }
 
 /// The first byte of a value.
@@ -239,6 +237,12 @@ mod tests {
         assert_eq!(Positions::of(&text).locate(text.len() - 1), (2, 5001));
     }
 
+    #[test]
+    fn the_longest_text_is_taken_and_one_byte_more_is_not() {
+        let text = vec![b' '; LONGEST + 1];
+        assert!(decode(&text[..LONGEST]).is_ok() && decode(&text).is_err());
+    }
+
     /// Pieces that JSON is made of, and pieces that only look so.
     fn nearly_json() -> impl Strategy<Value = String> {
         let pieces = prop::sample::select(vec![
@@ -250,6 +254,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, cases: 5000, ..ProptestConfig::default() })]
+
         #[test]
         fn a_text_is_json_here_exactly_when_it_is_json_elsewhere(text in nearly_json()) {
             let elsewhere = serde_json::from_str::<serde_json::Value>(&text);

@@ -1,7 +1,7 @@
 //! Forms of strings: plain text, names, words out of a list, octal masks.
 
 use jsonc_parser::ast::Value;
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
 use crate::form::Form;
@@ -14,20 +14,36 @@ pub(crate) fn text_schema(generator: &mut SchemaGenerator, constraint: Schema) -
     json_schema!({ "anyOf": [constraint, generator.subschema_for::<Expanded>()] })
 }
 
-/// A string that is complete only with the environment.
-struct Expanded;
+/// Declares a schema that others refer to by name.
+macro_rules! named_schema {
+    ($( $name:ident: $schema:tt )+) => { $(
+        pub(crate) struct $name;
 
-impl JsonSchema for Expanded {
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Expanded".into()
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
+            }
+        }
+    )+ };
+}
+pub(crate) use named_schema;
+
+named_schema! {
+    Expanded: {
+        "description": "A string that takes the environment: ${NAME} or ${NAME:-default}.",
+        "type": "string",
+        "pattern": r"\$\{",
     }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "description": "A string that takes the environment: ${NAME} or ${NAME:-default}.",
-            "type": "string",
-            "pattern": r"\$\{",
-        })
+    PlainName: {
+        "description": "A name: letters, digits, -, _ and .; not digits alone.",
+        "type": "string",
+        "maxLength": LONGEST_NAME,
+        "pattern": r"^[0-9]*[A-Za-z._-][A-Za-z0-9._-]*$",
+        "not": { "enum": [".", ".."] },
     }
 }
 
@@ -115,15 +131,6 @@ impl Name {
             Ok(())
         }
     }
-
-    pub fn schema_of_text() -> Schema {
-        json_schema!({
-            "type": "string",
-            "maxLength": LONGEST_NAME,
-            "pattern": r"^[0-9]*[A-Za-z._-][A-Za-z0-9._-]*$",
-            "not": { "enum": [".", ".."] },
-        })
-    }
 }
 
 impl Form for Name {
@@ -136,7 +143,8 @@ impl Form for Name {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        text_schema(generator, Name::schema_of_text())
+        let plain = generator.subschema_for::<PlainName>();
+        text_schema(generator, plain)
     }
 
     fn written(&self) -> Option<Json> {

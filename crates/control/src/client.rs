@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde::de::DeserializeOwned;
 
-use crate::api::{ApiError, ErrorBody, Request};
+use crate::api::{ApiError, ErrorBody, ErrorCode, Request};
 use crate::locate::with_short_path;
 use crate::route::HttpRequest;
 
@@ -53,6 +53,9 @@ impl std::error::Error for ClientError {}
 /// The longest answer that is read; a thousand workers take a third of a megabyte.
 const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 
+/// How long to leave a supervisor alone that has too many who wait.
+const CROWDED: Duration = Duration::from_secs(1);
+
 /// The longest head of an answer.
 const HEAD_BYTES: usize = 64 * 1024;
 
@@ -83,9 +86,13 @@ impl Client {
 
     /// Returns when the supervisor has gone away, and not before; for a thread of its own.
     pub fn outlast(mut self) {
-        // Whatever comes back, an answer or an error, comes because it goes away.
         self.timeout = None;
-        let _ = self.exchange(&HttpRequest::presence());
+        // Any other answer, and none, comes because it goes away.
+        while let Err(ClientError::Refused(error)) = self.exchange(&HttpRequest::presence())
+            && error.code == ErrorCode::WouldBlock
+        {
+            std::thread::sleep(CROWDED);
+        }
     }
 
     fn exchange(&mut self, http: &HttpRequest) -> Result<Vec<u8>, ClientError> {

@@ -173,14 +173,17 @@ impl Rooms {
     /// # Errors
     /// When the folder exists and cannot be trusted or read.
     pub fn runs(&self) -> Result<Vec<Run>, RoomError> {
-        match check_root(&self.root) {
+        let entries =
+            check_root(&self.root).and_then(|()| fs::read_dir(&self.root).map_err(RoomError::io(&self.root)));
+        let entries = match entries {
+            // The last run of all may take the folder with it.
             Err(RoomError::Io { error, .. }) if error.kind() == io::ErrorKind::NotFound => {
                 return Ok(Vec::new());
             }
-            checked => checked?,
-        }
+            entries => entries?,
+        };
         let mut runs = Vec::new();
-        for entry in fs::read_dir(&self.root).map_err(RoomError::io(&self.root))? {
+        for entry in entries {
             let entry = entry.map_err(RoomError::io(&self.root))?;
             let Some(name) = entry.file_name().to_str().filter(|name| is_name(name)).map(str::to_owned)
             else {

@@ -10,6 +10,9 @@ use crate::locate::{RoomError, Rooms, SOCKET, check_own, check_root, with_short_
 
 const LOCK: &str = "lock";
 
+/// How often a folder that vanishes under our hands is made again.
+const ATTEMPTS: u32 = 100;
+
 /// A run's folder, held by this process: no second run of the same name can have it until this is dropped or the
 /// process dies, however it dies.
 ///
@@ -63,29 +66,35 @@ impl RunFolder {
     /// [`RoomError::Taken`] when its supervisor lives, [`RoomError::NotOurs`] when what is there cannot be trusted,
     /// [`RoomError::BadName`], [`RoomError::Io`].
     pub fn create(rooms: &Rooms, name: &str) -> Result<RunFolder, RoomError> {
-        let path = rooms.folder(name)?;
-        // Whoever held it before may remove it between two of these steps; they are then done again.
-        for _ in 0..100 {
-            let made_root = make(rooms.root(), true)?.then(|| rooms.root().to_owned());
-            check_root(rooms.root())?;
-            match make(&path, false) {
-                Err(error) if vanished(&error) => continue,
-                made => made?,
-            };
-            match check_own(&path) {
-                Err(error) if vanished(&error) => continue,
-                checked => checked?,
-            }
-            let lock = match lock(&path.join(LOCK), name) {
-                Err(error) if vanished(&error) => continue,
-                lock => lock?,
-            };
-            if let Some(lock) = lock {
-                let maker = std::process::id();
-                return Ok(RunFolder { name: name.to_owned(), path, lock, socket: None, made_root, maker });
+        let mut last = RoomError::Taken { name: name.to_owned(), pid: None };
+        // Whoever held it before may remove any part of it between two steps; they are then done again.
+        let mut made_root = false;
+        for _ in 0..ATTEMPTS {
+            match RunFolder::attempt(rooms, name, &mut made_root) {
+                Ok(Some(folder)) => return Ok(folder),
+                Ok(None) => {}
+                Err(error) if vanished(&error) => last = error,
+                Err(error) => return Err(error),
             }
         }
-        Err(RoomError::Taken { name: name.to_owned(), pid: None })
+        Err(last)
+    }
+
+    fn attempt(rooms: &Rooms, name: &str, made_root: &mut bool) -> Result<Option<RunFolder>, RoomError> {
+        let path = rooms.folder(name)?;
+        *made_root |= make(rooms.root(), true)?;
+        check_root(rooms.root())?;
+        make(&path, false)?;
+        check_own(&path)?;
+        let maker = std::process::id();
+        Ok(lock(&path.join(LOCK), name)?.map(|lock| RunFolder {
+            name: name.to_owned(),
+            path,
+            lock,
+            socket: None,
+            made_root: made_root.then(|| rooms.root().to_owned()),
+            maker,
+        }))
     }
 
     /// The run's name.

@@ -4,6 +4,7 @@
 //! the connection waits, and if its client hangs up the reply knows ([`Reply::is_abandoned`]).
 
 mod connection;
+mod patient;
 
 use std::cell::Cell;
 use std::future::Future;
@@ -53,7 +54,8 @@ pub struct Limits {
     pub connections: usize,
     /// How many requests may await their answers at once; the next one is refused.
     pub waiting: usize,
-    /// How long a client may take to send a request's head, and then its body, and how long it may idle.
+    /// How long a client may take to send a request's head, and then its body; how long it may idle; and how long it may
+    /// leave an answer unread.
     pub patience: Duration,
 }
 

@@ -235,6 +235,28 @@ fn a_presence_ends_with_its_supervisor() {
 }
 
 #[test]
+fn a_presence_is_not_over_because_too_many_wait() {
+    let mut world = World::with(Uids::own(), Limits { waiting: 1, ..Limits::default() });
+    let asked = world.asks(1);
+    let held = world.next_call();
+    let (done, ended) = channel();
+    let watcher = thread::spawn({
+        let client = world.client();
+        move || {
+            client.outlast();
+            done.send(()).expect("the test waits");
+        }
+    });
+    // As much as the refusal takes, and more.
+    assert!(ended.recv_timeout(Duration::from_millis(300)).is_err());
+    held.reply.ok(&Waited { exit: None, state: None });
+    asked.join().expect("no panic").expect("an answer");
+    world.stop();
+    ended.recv_timeout(WATCHDOG).expect("it learns of the end");
+    watcher.join().expect("no panic");
+}
+
+#[test]
 fn three_hundred_connections_at_once_are_all_answered() {
     let world = World::with(Uids::own(), Limits { connections: 64, ..Limits::default() });
     let mut streams = Vec::new();
@@ -365,6 +387,19 @@ fn who_sends_too_slowly_or_idles_is_dropped() {
     assert_eq!(until_the_end(&mut world.raw()), "");
     call.reply.ok(&Waited { exit: None, state: None });
     asked.join().expect("no panic").expect("an answer");
+}
+
+#[test]
+fn who_does_not_read_its_answers_is_dropped() {
+    let limits = Limits { patience: Duration::from_millis(500), connections: 1, ..Limits::default() };
+    let world = World::with(Uids::own(), limits);
+    let mut deaf = world.raw();
+    // More than the kernel holds between two ends that neither reads.
+    let request = b"GET /v1/openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(100);
+    while deaf.write_all(&request).is_ok() {}
+    // The only seat is free again, though our end is still open.
+    world.is_well();
+    drop(deaf);
 }
 
 #[test]

@@ -126,11 +126,8 @@ impl Core {
     #[inline]
     pub(crate) fn tell_if_drained(&self) {
         let memory = self.segment.memory();
-        for side in [Side::at(memory, MEMORY), Side::at(memory, DRAINED)] {
-            if side.is_waited_for() {
-                side.wake(u32::MAX);
-            }
-        }
+        Side::at(memory, MEMORY).wake_all_if_waited_for();
+        Side::at(memory, DRAINED).wake_all_if_waited_for();
     }
 
     /// Gives a claimed message back for another delivery.
@@ -178,11 +175,8 @@ impl Core {
             // Those asleep must learn of the new moment.
             barrier_after_rmw();
             let memory = self.segment.memory();
-            for side in [Side::at(memory, CAME), Side::at(memory, DRAINED)] {
-                if side.is_waited_for() {
-                    side.wake(u32::MAX);
-                }
-            }
+            Side::at(memory, CAME).wake_all_if_waited_for();
+            Side::at(memory, DRAINED).wake_all_if_waited_for();
         }
         Ok(())
     }
@@ -298,7 +292,7 @@ impl Core {
     /// Wakes everybody, whatever they wait for.
     pub(crate) fn wake_everybody(&self) {
         for side in [CAME, PLACE, MEMORY, DRAINED] {
-            Side::at(self.segment.memory(), side).wake(u32::MAX);
+            Side::at(self.segment.memory(), side).wake_all();
         }
     }
 }

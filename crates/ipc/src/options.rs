@@ -30,7 +30,8 @@ pub enum Acknowledge {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct QueueOptions {
-    /// Messages that may wait at once. None: as many as there is memory for, below 16 million.
+    /// Messages that may wait at once, those given back not counted. None: as many as there is memory for,
+    /// below 16 million. As many again may be in hand, and 32 more for each participant, at most 1024 more.
     pub capacity: Option<u64>,
     /// Bytes of memory that messages may take. None: half of the machine's, or less where `capacity` and
     /// `max_message` make sure that less is enough. A message of up to 88 bytes takes 128 bytes, a longer one
@@ -63,7 +64,8 @@ impl Default for QueueOptions {
     }
 }
 
-/// Messages that may be in hand beside those that wait.
+/// Messages that may be in hand beside those that wait, for each participant and in all.
+const SPARE_EACH: u64 = 32;
 const SPARE: u64 = 1024;
 
 impl QueueOptions {
@@ -83,7 +85,8 @@ impl QueueOptions {
         let (bound, blocks, pages) = match self.capacity {
             Some(0) => return Err(OpenError::Options("capacity must be at least 1")),
             Some(bound) => {
-                let blocks = bound.saturating_mul(2).saturating_add(SPARE).min(MOST_BLOCKS);
+                let spare = SPARE.min(SPARE_EACH * u64::from(self.participants));
+                let blocks = bound.saturating_mul(2).saturating_add(spare).min(MOST_BLOCKS);
                 if bound > blocks / 2 {
                     return Err(OpenError::Options("capacity is at most 8388607"));
                 }

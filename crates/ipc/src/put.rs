@@ -122,10 +122,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn tell_it_came(&self) {
         barrier_after_rmw();
-        let side = Side::at(self.segment.memory(), CAME);
-        if side.is_waited_for() {
-            side.wake(1);
-        }
+        Side::at(self.segment.memory(), CAME).wake_one_if_waited_for();
     }
 
     /// Puts the mark of the end behind all that was put. True for the call that did.
@@ -173,10 +170,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn tell_a_place_is_free(&self) {
         barrier_after_rmw();
-        let side = Side::at(self.segment.memory(), PLACE);
-        if side.is_waited_for() {
-            side.wake(1);
-        }
+        Side::at(self.segment.memory(), PLACE).wake_one_if_waited_for();
     }
 }
 

@@ -9,14 +9,15 @@
 //! grown, and says what failed through that memory. What it does meanwhile is in [`child`].
 
 mod child;
+mod ground;
 mod path;
 mod stack;
 
 use std::ffi::{CString, OsString, c_char};
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
@@ -27,7 +28,10 @@ use nix::unistd::Pid;
 use crate::descriptors::{has_close_range, has_pidfd, pidfd_open};
 use crate::setup::original_nofile_limit;
 use child::{Close, Orders, Report};
+use ground::null_device;
 use stack::Stack;
+
+pub(crate) use ground::Ground;
 
 /// A program to start and all that it shall get; nothing else of this process reaches it.
 ///
@@ -280,7 +284,7 @@ impl Spawn {
             return Err(SpawnError::new(Stage::Exec, Errno::EINVAL, "an empty command"));
         };
         let candidates = path::candidates(program, &self.env);
-        let null = self.null_device()?;
+        let sources = self.sources()?;
         let lifeline = lifeline(self.parent_death.is_some())
             .map_err(|error| clone_failed(errno_of(&error), "with a pidfd of its parent"))?;
 
@@ -295,17 +299,13 @@ impl Spawn {
         let paths: Vec<_> = candidates.iter().map(|path| path.as_ptr()).collect();
         let limits: Vec<Limit> =
             original_nofile_limit().into_iter().chain(self.limits.iter().copied()).collect();
-        let orders = Orders {
+        let mut orders = Orders {
             candidates: &paths,
             argv: &argv,
             envp: &envp,
             pid_digits,
             cwd: &self.cwd,
-            sources: [&self.stdin, &self.stdout, &self.stderr].map(|stdio| match stdio {
-                Stdio::Null => null.map(|fd| fd.as_raw_fd()),
-                Stdio::Inherit => None,
-                Stdio::Fd(fd) => Some(fd.as_raw_fd()),
-            }),
+            sources,
             close: if has_close_range() { Close::Range } else { Close::Each { last: last_descriptor() } },
             session: self.session,
             limits: &limits,
@@ -317,8 +317,12 @@ impl Spawn {
             lifeline: lifeline.as_ref().map(AsRawFd::as_raw_fd),
             report: Report::default(),
         };
-        let spawned =
-            Stack::with(|stack| clone_into(&orders, stack)).map_err(|errno| clone_failed(errno, ""))?;
+        let spawned = Ground::with(|ground| {
+            let low = ground.bring_down(sources);
+            orders.sources = low.sources;
+            clone_into(&orders, &ground.stack)
+        })
+        .map_err(|errno| clone_failed(errno, ""))?;
         match orders.report.read() {
             None => Ok(spawned),
             Some((stage, errno, index)) => {
@@ -328,18 +332,22 @@ impl Spawn {
         }
     }
 
-    /// `/dev/null`, opened once for the whole process, if anything is to go there.
-    fn null_device(&self) -> Result<Option<BorrowedFd<'static>>, SpawnError> {
-        static NULL: OnceLock<File> = OnceLock::new();
-        if ![&self.stdin, &self.stdout, &self.stderr].iter().any(|stdio| matches!(stdio, Stdio::Null)) {
-            return Ok(None);
+    /// The descriptors behind the three, `None` for those that stay.
+    fn sources(&self) -> Result<[Option<RawFd>; 3], SpawnError> {
+        let mut sources = [None; 3];
+        for (source, stdio) in sources.iter_mut().zip([&self.stdin, &self.stdout, &self.stderr]) {
+            *source = match stdio {
+                Stdio::Inherit => None,
+                Stdio::Fd(fd) => Some(fd.as_raw_fd()),
+                Stdio::Null => {
+                    let null = null_device();
+                    let null =
+                        null.map_err(|error| SpawnError::new(Stage::Stdio, errno_of(&error), "/dev/null"))?;
+                    Some(null.as_raw_fd())
+                }
+            };
         }
-        if let Some(file) = NULL.get() {
-            return Ok(Some(file.as_fd()));
-        }
-        let file = File::options().read(true).write(true).open("/dev/null");
-        let file = file.map_err(|error| SpawnError::new(Stage::Stdio, errno_of(&error), "/dev/null"))?;
-        Ok(Some(NULL.get_or_init(|| file).as_fd()))
+        Ok(sources)
     }
 
     /// What the step that failed was done with; `index` says which one of several.
@@ -423,7 +431,7 @@ fn clone_into(orders: &Orders, stack: &Stack) -> Result<Spawned, Errno> {
     let mut pidfd: RawFd = -1;
     let argument = ptr::from_ref(orders).cast_mut().cast();
     let signals = BlockedSignals::all();
-    // SAFETY: the stack is ours alone (`Stack::with`) and VFORK keeps this thread, with everything `orders` borrows,
+    // SAFETY: the stack is ours alone (`Ground::with`) and VFORK keeps this thread, with everything `orders` borrows,
     // where it is until the child has left our memory by exec or exit. `child::run` keeps to what is allowed in
     // between. The kernel writes one descriptor to `pidfd`. Signals are blocked, so no handler runs in the child.
     let pid = unsafe { libc::clone(child::run, stack.top(), flags, argument, &raw mut pidfd) };

@@ -16,7 +16,7 @@ use std::thread;
 
 use nix::sys::eventfd::{EfdFlags, EventFd};
 
-use crate::spawn::{BlockedSignals, Spawn, SpawnError, Spawned};
+use crate::spawn::{BlockedSignals, Ground, Spawn, SpawnError, Spawned};
 
 /// Formatting an error is the deepest that a spawner thread goes.
 const STACK_BYTES: usize = 128 * 1024;
@@ -25,6 +25,9 @@ const STACK_BYTES: usize = 128 * 1024;
 ///
 /// Readable (see [`AsFd`]) exactly while a result waits. What is submitted waits without a bound of its own: the caller
 /// decides how many programs it wants.
+///
+/// The end of each child also raises `SIGCHLD`, which spawner threads leave to the main thread, so that a sleep there
+/// may be interrupted (`EINTR`); what is to be believed is the pidfd.
 ///
 /// Dropping it ends no thread: programs may be bound to die with theirs. What was submitted is still started, and its
 /// pidfd then closed.
@@ -86,10 +89,14 @@ impl Spawner {
         let _blocked = BlockedSignals::all();
         for number in 0..threads.max(1) {
             let shared = Arc::clone(&shared);
-            thread::Builder::new()
-                .name(format!("spawner-{number}"))
-                .stack_size(STACK_BYTES)
-                .spawn(move || shared.serve())?;
+            // Here and not over there, while low descriptors are sure to be free.
+            let ground = Ground::prepare()?;
+            thread::Builder::new().name(format!("spawner-{number}")).stack_size(STACK_BYTES).spawn(
+                move || {
+                    ground.settle();
+                    shared.serve()
+                },
+            )?;
         }
         Ok(Self { shared })
     }

@@ -1,6 +1,7 @@
 //! Families of processes: who is below whom, and ending all of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
@@ -168,11 +169,9 @@ fn freeze(
             }
             moving |= !matches!(stat.state, 'T' | 't');
             let identity = Identity::from(stat);
-            if !held.contains_key(&identity) {
+            if let Entry::Vacant(place) = held.entry(identity) {
                 news = true;
-                let grip = Grip::of(identity);
-                grip.send(libc::SIGSTOP);
-                held.insert(identity, grip);
+                place.insert(Grip::of(identity)).send(libc::SIGSTOP);
                 // Its family stays its family if it dies before the next look.
                 roots.push(identity);
             }

@@ -8,7 +8,9 @@ use control::api::{Acted, ApiError, ErrorCode, InstanceStatus, Request, Status, 
 use process::{Identity, Pid};
 use serde::Serialize;
 use serde_json::Value;
-use supervision::{Ending, Event, Instance, InstanceId, Moment, Phase, Process, Request as Wish, Target, WorkerId};
+use supervision::{
+    Ending, Event, Instance, InstanceId, Moment, Phase, Process, Request as Wish, Target, WorkerId,
+};
 
 use crate::meeting::Introduction;
 use crate::roster::{UnknownName, nearest};
@@ -179,7 +181,10 @@ impl Loop {
 
     fn refuse_while_stopping(&self) -> Result<(), ApiError> {
         if self.is_stopping() {
-            return Err(ApiError::new(ErrorCode::Refused, "the run is stopping; nothing is started any more"));
+            return Err(ApiError::new(
+                ErrorCode::Refused,
+                "the run is stopping; nothing is started any more",
+            ));
         }
         Ok(())
     }
@@ -213,7 +218,8 @@ impl Loop {
                 if let Some(process) = self.processes.led_by(*pid) {
                     return Ok(Outcome::When(Until::LeaderEnded { process, ending: None }, deadline));
                 }
-                let unknown = || ApiError::new(ErrorCode::NotFound, format!("there is no process {pid} in this run"));
+                let unknown =
+                    || ApiError::new(ErrorCode::NotFound, format!("there is no process {pid} in this run"));
                 self.owner_of(*pid).ok_or_else(unknown)?;
                 let pidfd = hold(*pid).ok_or_else(unknown)?;
                 self.watch_other(*pid).ok_or_else(unknown)?;
@@ -253,7 +259,9 @@ impl Loop {
         for mut waiter in waiters.drain(..) {
             waiter.until.kill_if_due(now);
             let standing = |id: InstanceId| {
-                self.core.instance(id, self.clock.now()).map(|now| Standing { phase: now.phase, launch: now.launch })
+                self.core
+                    .instance(id, self.clock.now())
+                    .map(|now| Standing { phase: now.phase, launch: now.launch })
             };
             if waiter.until.has_come(standing) {
                 waiter.reply.ok(&self.came_about(&waiter.until));
@@ -284,7 +292,8 @@ impl Loop {
 
     /// How the instances of a worker ended: the first that did not succeed speaks for all.
     fn waited(&self, ids: &[InstanceId]) -> Waited {
-        let all: Vec<Instance> = ids.iter().filter_map(|id| self.core.instance(*id, self.clock.now())).collect();
+        let all: Vec<Instance> =
+            ids.iter().filter_map(|id| self.core.instance(*id, self.clock.now())).collect();
         let worst = all.iter().find(|now| now.phase == Phase::Failed).or_else(|| all.first());
         Waited {
             exit: worst.and_then(|now| now.last).and_then(words::exit),

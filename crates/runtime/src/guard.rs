@@ -101,8 +101,7 @@ pub fn guard(supervisor: i32, socket: &Path) -> io::Result<()> {
             return Ok(());
         }
         process::freeze_and_kill(&victims, |_| false)?;
-        let held: Vec<OwnedFd> =
-            victims.iter().filter_map(|victim| victim.hold().ok().flatten()).collect();
+        let held: Vec<OwnedFd> = victims.iter().filter_map(|victim| victim.hold().ok().flatten()).collect();
         for pidfd in &held {
             let mut wait = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
             let _ = poll(&mut wait, PollTimeout::from(LOOK_MS));

@@ -30,7 +30,8 @@ impl Loop {
         self.watch_participant(pid)?;
         let (run, name) = (self.setup.name.clone(), self.roster.name(process.instance.worker).to_owned());
         let setup = self.setup.workers.get(process.instance.worker.0 as usize);
-        let (args, kwargs) = setup.map(|setup| (setup.args.clone(), setup.kwargs.clone())).unwrap_or_default();
+        let (args, kwargs) =
+            setup.map(|setup| (setup.args.clone(), setup.kwargs.clone())).unwrap_or_default();
         let queues = self.queues.grants();
         let Some(tree) = self.processes.get_mut(process) else {
             return Err(ApiError::new(ErrorCode::NotFound, "the worker has ended"));

@@ -229,5 +229,6 @@ impl Loop {
 
 /// A look at all processes.
 fn look() -> Result<Snapshot, ApiError> {
-    Snapshot::take().map_err(|error| ApiError::new(ErrorCode::Failed, format!("/proc cannot be read: {error}")))
+    Snapshot::take()
+        .map_err(|error| ApiError::new(ErrorCode::Failed, format!("/proc cannot be read: {error}")))
 }

@@ -99,7 +99,8 @@ impl Launch<'_> {
             }
             Output::Log => {
                 // Who outlives the supervisor must not die of a pipe that nobody reads.
-                let failed = |error: io::Error| LaunchFailure(format!("{what}: pipe: {}", words::reason(&error)));
+                let failed =
+                    |error: io::Error| LaunchFailure(format!("{what}: pipe: {}", words::reason(&error)));
                 let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
                 let file = self.worker.log.clone().map(|settings| pump.file(settings));
                 streams.push(pump.attach(read, self.label(stream), file).map_err(failed)?);

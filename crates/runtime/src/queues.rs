@@ -130,7 +130,10 @@ impl Queues {
                 if let Err(fault) = held.queue.forward_dead(&to.queue) {
                     talk::say(format_args!("queue {name}: {fault}"));
                 }
-                talk::say(format_args!("queue {name}: {} given up on after too many deliveries", reclaimed.dead));
+                talk::say(format_args!(
+                    "queue {name}: {} given up on after too many deliveries",
+                    reclaimed.dead
+                ));
             }
         }
     }

@@ -6,8 +6,8 @@ use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
 use supervision::{Conclusion, Ending};
 
-use crate::logs::{self, Console, Pump, Stream};
 use crate::launching::Launch;
+use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
 use crate::notify::NotifySocket;
 use crate::processes::{Kinship, Tree};
@@ -92,11 +92,7 @@ pub struct Front {
 /// # Errors
 ///
 /// Says what could not be set up. Nothing has been launched then.
-pub fn run(
-    setup: Setup,
-    mut folder: RunFolder,
-    front: Front,
-) -> Result<Outcome, RunError> {
+pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
     let Front { console, background, when_up } = front;
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
@@ -128,7 +124,10 @@ pub fn run(
     queues.reclaim_dead();
 
     let notify = if setup.workers.iter().any(|worker| worker.notify) {
-        Some(NotifySocket::bind(&folder.path().join("notify")).map_err(cannot("cannot bind the notification socket"))?)
+        Some(
+            NotifySocket::bind(&folder.path().join("notify"))
+                .map_err(cannot("cannot bind the notification socket"))?,
+        )
     } else {
         None
     };
@@ -138,13 +137,26 @@ pub fn run(
     let server = Server::start(listener, Uids::own(), move |call| calls.send(Mail::Call(Box::new(call))))
         .map_err(cannot("cannot start the control server"))?;
 
-    let parts = Parts { setup, roster, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up, background };
+    let parts = Parts {
+        setup,
+        roster,
+        folder,
+        pump,
+        queues,
+        spawner,
+        signals,
+        notify,
+        mail,
+        mailbox,
+        when_up,
+        background,
+    };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for survivor in survivors {
         take_back(&mut running, survivor);
     }
     let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
-    running.finish(&conclusion, server);
+    running.finish(server);
     Ok(match conclusion {
         Conclusion::Succeeded => Outcome::Succeeded,
         Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
@@ -153,6 +165,10 @@ pub fn run(
 
 fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
     let process = survivor.process;
+    if running.core.instance(process.instance, supervision::Moment::START).is_none() {
+        takeover::say_left_alone(survivor.pid);
+        return;
+    }
     let show = running.roster.show(process.instance);
     talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
     let mut streams = Vec::new();

@@ -144,7 +144,8 @@ fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>) {
 }
 
 fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Option<Process> {
-    let led_by = |pid: i32| processes.iter().find(|(_, tree)| tree.pid.as_raw() == pid).map(|(process, _)| process);
+    let led_by =
+        |pid: i32| processes.iter().find(|(_, tree)| tree.pid.as_raw() == pid).map(|(process, _)| process);
     if let Some(mark) = mark_of(stat.pid, marks)
         && processes.get(mark.process).is_some()
     {
@@ -153,6 +154,12 @@ fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Optio
     // A supervisor inside this run marks its workers with its own pid.
     let marked_by = || led_by(process::origin(stat.pid).ok()??.mark("PID")?.parse().ok()?);
     led_by(stat.session.as_raw()).or_else(marked_by)
+}
+
+/// Whether a process's environment says that it is of the run with this control socket, whatever worker it names.
+pub fn bears_mark_of(pid: Pid, socket: &Path) -> bool {
+    let origin = process::origin(pid).ok().flatten();
+    origin.is_some_and(|origin| origin.mark("SOCKET").map(Path::new) == Some(socket))
 }
 
 /// What a process's environment tells, if it is of this run.

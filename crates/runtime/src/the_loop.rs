@@ -13,8 +13,11 @@ use control::{Call, RunFolder, Server, api};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, Signals, SpawnError, Spawned, Spawner};
-use supervision::{Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor};
+use supervision::{
+    Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor,
+};
 
+use crate::asking::hold;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::{self, Guard};
@@ -31,7 +34,6 @@ use crate::setup::{Setup, StopTo};
 use crate::sweeping::{self, Marks, Swept};
 use crate::talk;
 use crate::waiting::{Held, Waiter};
-use crate::asking::hold;
 use crate::words;
 
 /// What a descriptor in the epoll set stands for.
@@ -68,7 +70,7 @@ const GUARDS_AT_MOST: u32 = 10;
 /// How much may be kept of what came early.
 const EARLY_AT_MOST: usize = 1024;
 
-/// Where a run in the background keeps what it says; it stays there when the run has failed.
+/// Where a run in the background keeps what it says; it goes with the run.
 const BACKGROUND_LOG: &str = "log";
 
 /// How long somebody else may take to reap its child before the exit counts as unknown.
@@ -165,8 +167,20 @@ pub struct Parts {
 impl Loop {
     /// Puts the loop together.
     pub fn new(parts: Parts) -> io::Result<Loop> {
-        let Parts { setup, roster, folder, pump, queues, spawner, signals, notify, mail, mailbox, when_up, background } =
-            parts;
+        let Parts {
+            setup,
+            roster,
+            folder,
+            pump,
+            queues,
+            spawner,
+            signals,
+            notify,
+            mail,
+            mailbox,
+            when_up,
+            background,
+        } = parts;
         let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
         let mut all = Loop {
             when_up,
@@ -344,11 +358,14 @@ impl Loop {
 
     fn start_guard(&mut self) {
         if self.guards_left == 0 {
-            talk::say("the guard was killed too often; what daemons start may survive a kill -9 of this supervisor");
+            talk::say(
+                "the guard was killed too often; what daemons start may survive a kill -9 of this supervisor",
+            );
             return;
         }
         self.guards_left -= 1;
-        let prepared = guard::own_program().and_then(|program| Guard::prepare(&program, &self.folder.socket()));
+        let prepared =
+            guard::own_program().and_then(|program| Guard::prepare(&program, &self.folder.socket()));
         match prepared {
             Ok((guard, spawn)) => {
                 self.guard = Some(guard);
@@ -430,14 +447,15 @@ impl Loop {
 
     fn launch(&mut self, process: Process) {
         let instance = process.instance;
-        let prepared = match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
-            (Some(decided), Some(worker)) => {
-                let show = self.roster.show(instance);
-                Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
-                    .prepare(&self.environment, &self.pump)
-            }
-            _ => Err(LaunchFailure("no such worker".to_owned())),
-        };
+        let prepared =
+            match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
+                (Some(decided), Some(worker)) => {
+                    let show = self.roster.show(instance);
+                    Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
+                        .prepare(&self.environment, &self.pump)
+                }
+                _ => Err(LaunchFailure("no such worker".to_owned())),
+            };
         match prepared {
             Ok((spawn, streams)) => {
                 self.tickets += 1;
@@ -711,8 +729,12 @@ impl Loop {
                 crate::joining::clear_meeting_place(&place);
             }
         }
-        let dead: Vec<i32> =
-            self.others.values().filter(|held| process::is_dead(held.pidfd.as_fd())).map(|held| held.pid).collect();
+        let dead: Vec<i32> = self
+            .others
+            .values()
+            .filter(|held| process::is_dead(held.pidfd.as_fd()))
+            .map(|held| held.pid)
+            .collect();
         for pid in dead {
             self.queues.reclaim(pid);
         }
@@ -806,7 +828,7 @@ impl Loop {
 
     /// Ends what is left when the run is over: orphans that belong to nobody are killed, all output is written, and
     /// those who wait are told.
-    pub fn finish(mut self, conclusion: &Conclusion, server: Server) {
+    pub fn finish(mut self, server: Server) {
         self.kill_strays();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
@@ -816,7 +838,7 @@ impl Loop {
             talk::say(trouble);
         }
         server.stop();
-        if self.background && *conclusion == Conclusion::Succeeded {
+        if self.background {
             for log in [BACKGROUND_LOG.to_owned(), format!("{BACKGROUND_LOG}.1")] {
                 // Mostly there is none.
                 let _ = std::fs::remove_file(self.folder.path().join(log));

@@ -30,7 +30,7 @@ impl Family {
 pub struct Worker {
     /// Its name, unique in the family.
     pub name: String,
-    /// How many numbered copies run side by side.
+    /// How many numbered copies run side by side; at most [`crate::MAX_INSTANCES`].
     pub instances: u32,
     /// How it and its supervisor part.
     pub policy: Policy,

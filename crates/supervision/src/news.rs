@@ -59,15 +59,17 @@ pub enum Target {
 /// What a person or a program asks for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
-    /// Start what is not up; clears the record of restarts. No effect on what is up.
+    /// Start what is not up; clears the record of restarts. No other effect on what is up. What is on its way down is
+    /// started once it is gone. What comes after others still does.
     Start(Target),
-    /// Stop and stay stopped.
+    /// Stop and stay stopped. No effect on what has ended for good.
     Stop(Target),
     /// Stop, then start anew; what is not up is started.
     Restart(Target),
     /// Add a worker while running; it becomes the next [`WorkerId`] and starts if it is `autostart`.
     Add(Box<Worker>),
-    /// Make a worker have so many instances; touches only the difference (the highest numbers go first).
+    /// Make a worker have so many instances, at most [`crate::MAX_INSTANCES`]; touches only the difference (the highest
+    /// numbers go first).
     Scale(WorkerId, u32),
 }
 
@@ -77,7 +79,9 @@ pub enum Request {
 pub enum Event {
     /// The run begins: `autostart` instances are started, but for those taken back before.
     Begin,
-    /// Before `Begin`: a process of a former run of the same name still lives, and is this run's again.
+    /// Before `Begin`: a process of a former run of the same name still lives, and is this run's again; it is taken as
+    /// ready. No effect where there is no such instance any more: then [`crate::Supervisor::is_present`] says no, and
+    /// the process is for the caller to end.
     TakenBack(Process),
     /// The command was executed.
     Launched(Process),
@@ -109,13 +113,18 @@ pub enum Action {
     /// Send the stop signal of its worker to it.
     Ask(Process),
     /// KILL everything of its tree, the leader included, until it is empty. Answered by `Ended` (if the leader still
-    /// lived) and then `Emptied`. Also ordered when the leader has ended by itself, to clear what it left behind.
+    /// lived) and then `Emptied`. Ordered once whenever a leader has ended, to clear what it left behind: so a process
+    /// that was killed is killed again after its end. That, too, is to be answered, by `Emptied` at once if nothing is
+    /// left: an `Emptied` that came before `Ended` does not count.
     Kill(Process),
     /// Give back what the dead process held. Answered by `Reclaimed`.
     Reclaim(Process),
-    /// An instance changed its phase: for logs, events, and those who wait for it.
+    /// An instance changed its phase, or the reason why it stands there, or it was launched anew: for logs, events, and
+    /// those who wait for it. At most once for each event, ahead of all orders. [`crate::Supervisor::instance`] knows
+    /// the rest; it finds nothing if the instance was scaled away and is gone.
     Changed(InstanceId),
-    /// Every instance of the worker has ended for good: what only it puts into is complete.
+    /// Every instance of the worker has ended for good, and what they held was given back: what only it puts into is
+    /// complete. A worker that is scaled down to no instances at all stays what it was.
     Retired(WorkerId),
     /// A worker that had retired may run again (it was started by request).
     Unretired(WorkerId),
@@ -132,7 +141,8 @@ pub enum Conclusion {
     Failed {
         /// The first that failed.
         instance: InstanceId,
-        /// How; `None` when it never got to run, for example.
+        /// How its last launch ended. `None` when that was none to name: it never got to run; or it exited with 0, which
+        /// says nothing of a failure (that it was not ready in time, for example).
         ending: Option<Ending>,
     },
 }
@@ -186,7 +196,7 @@ pub struct Instance {
     pub launch: Option<Launch>,
     /// When the present launch was executed; `None` when none is up.
     pub launched_at: Option<Moment>,
-    /// How many times it was started again.
+    /// How many times it was started again, for whatever reason.
     pub restarts: u64,
     /// How its last launch ended.
     pub last: Option<Ending>,

@@ -30,8 +30,15 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn insert(&mut self, level: u32, id: InstanceId) {
-        self.levels.entry(level).or_default().insert(id);
+    /// A plan for those of `members` that are up.
+    pub(crate) fn of(supervisor: &Supervisor, members: &[InstanceId]) -> Plan {
+        let mut plan = Plan::default();
+        for &id in members {
+            if supervisor.member(id).state.is_up() {
+                plan.levels.entry(supervisor.crew(id.worker).place.level).or_default().insert(id);
+            }
+        }
+        plan
     }
 
     /// Notes that `id` is gone.
@@ -90,6 +97,12 @@ impl Supervisor {
                 self.begin(id);
             }
         }
+    }
+
+    /// Whether the run is being stopped, or is over, for whatever reason: requests to start, stop, restart or scale have
+    /// no effect any more.
+    pub fn is_stopping(&self) -> bool {
+        !self.is_open()
     }
 
     /// Whether anything may still be started.

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::instance::{Kind, Member, State};
+use crate::instance::{Kind, Member, State, Tally};
 use crate::order::{Place, places};
 use crate::restart::Window;
-use crate::stopping::{Plan, Run};
+use crate::stopping::Run;
 use crate::strategy::Regroup;
 use crate::waiting::Waits;
 use crate::{
@@ -92,7 +92,7 @@ pub(crate) struct Crew {
     pub(crate) place: Place,
     /// By their numbers. Never shrinks: those scaled away keep their place, and the count of their launches.
     pub(crate) members: Vec<Member>,
-    pub(crate) tally: crate::instance::Tally,
+    pub(crate) tally: Tally,
     /// The instances of others that now wait for this worker.
     pub(crate) waiters: BTreeSet<InstanceId>,
     retired: bool,
@@ -121,13 +121,19 @@ impl Crew {
     pub(crate) fn new(mut spec: Worker, place: Place, now: Moment) -> Crew {
         spec.instances = spec.instances.min(MAX_INSTANCES);
         let members: Vec<Member> = (0..spec.instances).map(|_| Member::idle(now)).collect();
-        let tally = crate::instance::Tally { present: spec.instances, ..Default::default() };
+        let tally = Tally { present: spec.instances, ..Default::default() };
         Crew { spec, place, members, tally, waiters: BTreeSet::new(), retired: false }
+    }
+
+    /// Whether it has retired, or may run again, and nobody was told. One that is scaled down to nothing stays what it
+    /// was: it neither ended nor will it run.
+    fn turns(&self) -> bool {
+        self.tally.present > 0 && (self.tally.ended() == self.tally.present) != self.retired
     }
 }
 
 impl Supervisor {
-    /// One that will lead this family. Nothing is ordered before [`Event::Begin`].
+    /// One that will lead this family. Nothing starts by itself before [`Event::Begin`].
     pub fn new(family: Family) -> Supervisor {
         let places = places(&family.workers);
         let names = (0..).map(WorkerId);
@@ -259,7 +265,7 @@ impl Supervisor {
             self.work.begun = self.work.begun + u64::from(new.tally.begun) - u64::from(old.tally.begun);
             self.work.ended = self.work.ended + u64::from(new.tally.ended()) - u64::from(old.tally.ended());
         }
-        if crew.tally.all_ended() != crew.retired {
+        if crew.turns() {
             self.outbox.turned.insert(id.worker);
         }
         if crew.standings() != standings {
@@ -305,6 +311,8 @@ impl Supervisor {
         while let Some(&(at, id)) = self.deadlines.first()
             && at <= self.now
         {
+            // Else it would be met again and again.
+            assert_eq!(self.member(id).state.deadline(), Some(at), "a deadline stands where its state says");
             self.deadline(id);
         }
     }
@@ -325,7 +333,7 @@ impl Supervisor {
         }
         for id in std::mem::take(&mut self.outbox.turned) {
             let crew = &mut self.crews[id.0 as usize];
-            if crew.retired != crew.tally.all_ended() {
+            if crew.turns() {
                 crew.retired = !crew.retired;
                 let turn = if crew.retired { Action::Retired(id) } else { Action::Unretired(id) };
                 self.outbox.actions.push_back(turn);
@@ -347,23 +355,5 @@ impl Supervisor {
             _ => None,
         };
         Conclusion::Failed { instance, ending }
-    }
-}
-
-impl Plan {
-    /// A plan for those of `members` that are up.
-    pub(crate) fn of(supervisor: &Supervisor, members: &[InstanceId]) -> Plan {
-        let mut plan = Plan::default();
-        plan.extend(supervisor, members);
-        plan
-    }
-
-    /// Takes in those of `members` that are up.
-    pub(crate) fn extend(&mut self, supervisor: &Supervisor, members: &[InstanceId]) {
-        for &id in members {
-            if supervisor.member(id).state.is_up() {
-                self.insert(supervisor.crew(id.worker).place.level, id);
-            }
-        }
     }
 }

@@ -68,7 +68,8 @@ pub fn join() -> Result<Me, JoinError> {
     // Answered only when the `Hello` lies in the socket: the accept below finds it there, and cannot wait for the dead.
     let join = api::Join { server: name, nonce: nonce.clone(), abi: ABI };
     let _: serde_json::Value = client.call(&Request::Join(join)).map_err(JoinError::Supervisor)?;
-    let (_, hello) = server.accept().map_err(|error| JoinError::Meeting(io::Error::other(error.to_string())))?;
+    let (_, hello) =
+        server.accept().map_err(|error| JoinError::Meeting(io::Error::other(error.to_string())))?;
     if hello.nonce != nonce {
         return Err(JoinError::Stranger);
     }

@@ -26,7 +26,7 @@ mod queue;
 mod stopping;
 pub mod wire;
 
+pub use errors::{GetError, PutError, QueueError};
 pub use joining::{JoinError, join};
 pub use me::{Me, ReportError};
-pub use errors::{GetError, PutError, QueueError};
 pub use queue::{BytesQueue, Lease, Open, Queue};

@@ -61,7 +61,8 @@ fn write_whole(path: &Path, ranking: &[(String, u64)]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}", std::process::id()));
     let beside = path.with_file_name(name);
-    let written = File::create(&beside).and_then(|file| write(file, ranking)).and_then(|()| fs::rename(&beside, path));
+    let written =
+        File::create(&beside).and_then(|file| write(file, ranking)).and_then(|()| fs::rename(&beside, path));
     if written.is_err() {
         // What is there is of no use; that it cannot be removed changes nothing.
         let _ = fs::remove_file(&beside);

@@ -1,11 +1,11 @@
 //! Does wrong what it is told: for tests, and to see what a supervisor makes of it.
 #![forbid(unsafe_code)]
 
+use std::collections::hash_map::RandomState;
 use std::error::Error;
+use std::hash::{BuildHasher, Hasher};
 use std::io::Write;
 use std::process::{Command, ExitCode, Stdio};
-use std::collections::hash_map::RandomState;
-use std::hash::{BuildHasher, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::thread;
@@ -126,7 +126,13 @@ fn misbehave(wrong: Wrong) -> Result<u8, Box<dyn Error>> {
         }
         Wrong::JoinTwice => {
             let (first, second) = (worker::join()?, worker::join()?);
-            println!("joined as {}:{} and {}:{}", first.name(), first.instance(), second.name(), second.instance());
+            println!(
+                "joined as {}:{} and {}:{}",
+                first.name(),
+                first.instance(),
+                second.name(),
+                second.instance()
+            );
         }
         Wrong::Garbage => {
             let socket = std::env::var_os("SUPERVISOR_SOCKET").ok_or("SUPERVISOR_SOCKET is not set")?;

@@ -80,7 +80,8 @@ fn read_file(path: &Path, size: usize, to: &BytesQueue) -> Result<(), Box<dyn Er
         }
         let whole_lines = chunk[before..].iter().rposition(|byte| *byte == b'\n').map(|at| before + at + 1);
         let too_long = || {
-            let between_words = || chunk.iter().rposition(|byte| !byte.is_ascii_alphabetic()).map(|at| at + 1);
+            let between_words =
+                || chunk.iter().rposition(|byte| !byte.is_ascii_alphabetic()).map(|at| at + 1);
             (chunk.len() >= LONGEST_LINE).then(|| between_words().unwrap_or(chunk.len()))
         };
         if let Some(end) = whole_lines.or_else(too_long) {

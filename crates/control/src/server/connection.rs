@@ -17,6 +17,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::patient::Patient;
 use super::{Call, Hall, Peer, Reply, unless};
 use crate::api::{ApiError, ErrorBody, ErrorCode, Request};
 use crate::route::{Asked, Misrouted};
@@ -37,7 +38,7 @@ pub(super) async fn attend(stream: UnixStream, seat: Cell<Option<OwnedSemaphoreP
             .timer(TokioTimer::new())
             .header_read_timeout(hall.limits.patience)
             .max_buf_size(hall.limits.head_bytes)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, hall.limits.patience)), service)
     );
     // How it ended is the client's affair: garbage was answered, a hang-up has nobody to tell.
     if unless(&hall.stopping, connection.as_mut()).await.is_none() {

@@ -306,6 +306,10 @@ fn execute(orders: &Orders) -> Result<std::convert::Infallible, Failure> {
             libc::ENOENT => {}
             // Another entry of PATH may be a folder.
             libc::ENOTDIR if orders.candidates.len() > 1 => {}
+            // A folder of PATH that this user may not look into tells nothing about the program.
+            // SAFETY: the same C string.
+            libc::EACCES if orders.candidates.len() > 1 && unsafe { libc::access(path, libc::F_OK) } != 0 => {
+            }
             // Another folder may have one that may be executed; if none has, this is what to tell.
             libc::EACCES => worst = failure,
             _ => return Err(failure),

@@ -1,6 +1,5 @@
 //! The stack a child stands on between clone and exec.
 
-use std::cell::RefCell;
 use std::ffi::c_void;
 use std::ptr::{self, NonNull};
 
@@ -9,31 +8,22 @@ use nix::errno::Errno;
 /// Enough for the child's few frames, also in a build without optimisation.
 const BYTES: usize = 64 * 1024;
 
-/// One mapping with a page below it that nobody may touch. Each thread that spawns keeps one.
+/// One mapping with a page below it that nobody may touch.
 pub(super) struct Stack {
     base: NonNull<c_void>,
 }
 
-impl Stack {
-    /// Lends this thread's stack, which nothing else can be using: a child that did has left it before its clone
-    /// returned.
-    pub(super) fn with<T>(use_it: impl FnOnce(&Self) -> Result<T, Errno>) -> Result<T, Errno> {
-        thread_local! {
-            static MINE: RefCell<Option<Stack>> = const { RefCell::new(None) };
-        }
-        MINE.with_borrow_mut(|mine| match mine {
-            Some(stack) => use_it(stack),
-            None => use_it(mine.insert(Self::map()?)),
-        })
-    }
+// SAFETY: the mapping belongs to this value alone and is bound to no thread.
+unsafe impl Send for Stack {}
 
+impl Stack {
     /// Where it begins; it grows down from here. Aligned to a page.
     pub(super) fn top(&self) -> *mut c_void {
         // SAFETY: one past the end of our mapping of this many bytes.
         unsafe { self.base.as_ptr().byte_add(BYTES) }
     }
 
-    fn map() -> Result<Self, Errno> {
+    pub(super) fn map() -> Result<Self, Errno> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.
         let base =
@@ -55,7 +45,8 @@ impl Stack {
 
 impl Drop for Stack {
     fn drop(&mut self) {
-        // SAFETY: our own mapping of this size; no child stands on it (see `with`).
+        // SAFETY: our own mapping of this size; a child that stood on it has left before its clone
+        // returned.
         unsafe { libc::munmap(self.base.as_ptr(), BYTES) };
     }
 }

@@ -3,10 +3,10 @@
 use std::fs;
 use std::mem::forget;
 use std::os::fd::{FromRawFd, OwnedFd};
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
-use process::{Errno, Exit, Limit, Spawn, SpawnError, Stage, Stdio};
+use process::{Credentials, Errno, Exit, Limit, Spawn, SpawnError, Stage, Stdio};
 
 use crate::kit::{c, has_children, is_root, open_descriptors, output, program, script};
 use crate::{Promise, promises};
@@ -15,6 +15,7 @@ pub const PROMISES: &[Promise] = promises![
     every_way_an_exec_fails_is_told_in_words_and_leaves_nothing,
     every_step_before_the_exec_that_fails_is_named,
     a_file_that_may_not_be_executed_is_told_only_if_no_other_folder_has_one,
+    a_folder_of_path_that_may_not_be_entered_tells_nothing,
     a_missing_interpreter_is_told_apart_from_a_missing_program,
     a_lack_of_processes_or_descriptors_is_a_shortage,
 ];
@@ -103,6 +104,20 @@ fn a_file_that_may_not_be_executed_is_told_only_if_no_other_folder_has_one() {
     assert_eq!(error.to_string(), format!("exec {forbidden}/tool: Permission denied"));
     script(&place("good/tool"), "#!/bin/sh\necho good\n", 0o755);
     assert_eq!(output(run(format!("{forbidden}:{good}"))), ("good\n".to_owned(), Exit::Code(0)));
+}
+
+fn a_folder_of_path_that_may_not_be_entered_tells_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let locked = folder.path().join("locked");
+    fs::create_dir(&locked).expect("a folder of ours");
+    fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("our folder");
+    let mut spec = program(&["nothere"]);
+    spec.env = vec![c(&format!("PATH={}:/bin", locked.display()))];
+    if is_root() {
+        // Root may enter anywhere.
+        spec.credentials = Some(Credentials { uid: 65534, gid: 65534, groups: None });
+    }
+    assert_eq!(failure(spec).to_string(), "exec nothere: not found in PATH");
 }
 
 fn a_missing_interpreter_is_told_apart_from_a_missing_program() {

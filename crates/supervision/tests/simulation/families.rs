@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker, WorkerId,
+    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
+    WorkerId,
 };
 
 use crate::random::Random;
@@ -64,13 +65,16 @@ fn any_intensity(random: &mut Random) -> Intensity {
 }
 
 fn any_after(random: &mut Random, id: u32, workers: u32) -> Vec<After> {
-    let milestones = [Milestone::Started, Milestone::Ready, Milestone::Ready, Milestone::Succeeded, Milestone::Ended];
+    let milestones =
+        [Milestone::Started, Milestone::Ready, Milestone::Ready, Milestone::Succeeded, Milestone::Ended];
     // Mostly on those before it in the file; a circle is what config refuses, but must not hang us.
     let reach = if random.percent(4) { workers + 1 } else { id };
     let mut after: Vec<After> = Vec::new();
     for _ in 0..random.pick(&[0, 0, 1, 1, 2]) {
         if reach > 0 {
-            let worker = WorkerId(random.below(u64::from(reach)) as u32);
+            let on = random.below(u64::from(reach)) as u32;
+            // An added worker comes last, and may be told to wait for itself.
+            let worker = WorkerId(if on == workers && id < workers { 1000 } else { on });
             after.push(After { worker, milestone: random.pick(&milestones) });
         }
     }

@@ -32,13 +32,11 @@ fn seeds() -> std::ops::Range<u64> {
 /// Lives through `world`; when something is wrong, tells the story that led to it.
 fn live(seed: u64, test: &str, mut world: World, life: impl FnOnce(&mut World)) -> World {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(|| life(&mut world))) {
-        let long = world.story.len().saturating_sub(200);
-        let config = world.story.iter().take(if long > 0 { 12 } else { 0 });
-        for line in config.chain(&world.story[long..]) {
-            eprintln!("{line}");
-        }
+        world.tell_story();
         eprintln!("seed {seed} failed; to see it again:");
-        eprintln!("  SIMULATION_SEED={seed} SIMULATION_SEEDS=1 cargo test -p supervision --test simulation {test}");
+        eprintln!(
+            "  SIMULATION_SEED={seed} SIMULATION_SEEDS=1 cargo test -p supervision --test simulation {test}"
+        );
         resume_unwind(panic);
     }
     world
@@ -47,7 +45,7 @@ fn live(seed: u64, test: &str, mut world: World, life: impl FnOnce(&mut World)) 
 fn hurt(seed: u64, test: &str) -> World {
     let mut random = Random::new(seed);
     let family = families::any(&mut random);
-    let mood = if seed % 4 == 0 { Mood::Kind } else { Mood::Unkind };
+    let mood = if seed.is_multiple_of(4) { Mood::Kind } else { Mood::Unkind };
     let world = World::new(random.below(u64::MAX), mood, family, Nature::Any);
     live(seed, test, world, World::live_and_be_hurt)
 }
@@ -65,7 +63,7 @@ fn whatever_happens_the_core_keeps_its_word() {
 fn the_same_seed_gives_the_same_story() {
     for seed in seeds().take(100) {
         let [one, other] = [(); 2].map(|()| hurt(seed, "the_same_seed_gives_the_same_story"));
-        assert_eq!(one.story, other.story, "seed {seed}");
+        assert!(one.story == other.story, "seed {seed}");
         assert!(one.actions > 0, "seed {seed} shows nothing");
     }
 }
@@ -76,7 +74,7 @@ fn a_quiet_run_ends_as_a_plain_reading_of_its_config_says() {
         let mut random = Random::new(seed);
         let (family, scripts) = quiet_family(&mut random);
         let expected = outcomes(&family, &scripts);
-        let mood = if seed % 2 == 0 { Mood::Kind } else { Mood::Unkind };
+        let mood = if seed.is_multiple_of(2) { Mood::Kind } else { Mood::Unkind };
         let world = World::new(random.below(u64::MAX), mood, family, Nature::Scripted(scripts));
         let test = "a_quiet_run_ends_as_a_plain_reading_of_its_config_says";
         live(seed, test, world, |world| {
@@ -86,7 +84,9 @@ fn a_quiet_run_ends_as_a_plain_reading_of_its_config_says() {
                 .instances()
                 .map(|instance| (instance.id, (instance.phase, instance.launch.map_or(0, |launch| launch.0))))
                 // A service may come too late to be launched at all.
-                .map(|(id, (phase, launches))| (id, (phase, launches.max(u64::from(phase == Phase::Stopped)))))
+                .map(|(id, (phase, launches))| {
+                    (id, (phase, launches.max(u64::from(phase == Phase::Stopped))))
+                })
                 .collect();
             assert_eq!(seen, expected);
             let failed = expected.iter().any(|(_, (phase, _))| *phase == Phase::Failed);
@@ -96,7 +96,9 @@ fn a_quiet_run_ends_as_a_plain_reading_of_its_config_says() {
                     assert_eq!(phase, Phase::Failed);
                     assert!(launches > 0 && ending.is_some(), "the first to fail failed by itself");
                 }
-                conclusion => assert!(!failed && *conclusion == Some(Conclusion::Succeeded), "{conclusion:?}"),
+                conclusion => {
+                    assert!(!failed && *conclusion == Some(Conclusion::Succeeded), "{conclusion:?}")
+                }
             }
         });
     }

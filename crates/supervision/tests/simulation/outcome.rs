@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, Ending, Family, InstanceId, Intensity, Milestone, Phase, Policy, Restart, Worker, WorkerId,
+    After, Backoff, Ending, Family, InstanceId, Intensity, Milestone, Phase, Policy, Restart, Worker,
+    WorkerId,
 };
 
 use crate::random::Random;
@@ -81,7 +82,8 @@ fn follow(worker: &Worker, script: &[Ending]) -> (Phase, u64) {
         Restart::Never => 1,
         _ => 1 + worker.intensity.restarts as usize,
     };
-    let succeeds = |ending: &Ending| matches!(ending, Ending::Code(code) if worker.success_codes.contains(code));
+    let succeeds =
+        |ending: &Ending| matches!(ending, Ending::Code(code) if worker.success_codes.contains(code));
     match script.iter().take(most).position(succeeds) {
         Some(before) => (Phase::Done, before as u64 + 1),
         None => (Phase::Failed, most as u64),

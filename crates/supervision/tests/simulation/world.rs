@@ -1,16 +1,16 @@
 //! A world of processes that exist only as numbers: it carries out orders, late and unwillingly, and tells news, late,
 //! doubled and out of order.
 
+mod deeds;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use supervision::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, Launch, LaunchFailure, Moment, Phase, Process, Request,
-    Supervisor, Target, WorkerId,
+    Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Moment, Process, Supervisor,
 };
 
 use crate::checks::Checks;
-use crate::families::any_worker;
 use crate::random::Random;
 
 /// How unkind the world is.
@@ -50,6 +50,15 @@ struct Conduct {
     leaves_behind: bool,
 }
 
+/// A line of the story, put into words only when it is told.
+#[derive(Clone, PartialEq)]
+pub enum Line {
+    Told(Event),
+    Ordered(Action),
+    Dies(Process),
+    Nonsense,
+}
+
 enum Happening {
     News(Event),
     Dies(Process, Ending),
@@ -62,7 +71,10 @@ pub struct World {
     pub core: Supervisor,
     pub now: Moment,
     pub bodies: BTreeMap<Process, Body>,
-    pub story: Vec<String>,
+    /// Who takes part.
+    pub cast: Vec<String>,
+    /// What happened, and when.
+    pub story: Vec<(Moment, Line)>,
     pub actions: u64,
     pub conclusion: Option<Conclusion>,
     pub checks: Checks,
@@ -79,16 +91,18 @@ pub const LATEST_NEWS: u64 = 400;
 
 impl World {
     pub fn new(seed: u64, mood: Mood, family: Family, nature: Nature) -> World {
-        let mut story = vec![format!("{mood:?}, {:?}, family intensity {:?}", family.strategy, family.intensity)];
+        let mut cast =
+            vec![format!("{mood:?}, {:?}, family intensity {:?}", family.strategy, family.intensity)];
         for (id, worker) in family.workers.iter().enumerate() {
-            story.push(format!("worker {id}: {worker:?}"));
+            cast.push(format!("worker {id}: {worker:?}"));
         }
         World {
             checks: Checks::new(&family),
             core: Supervisor::new(family),
             now: Moment::START,
             bodies: BTreeMap::new(),
-            story,
+            cast,
+            story: Vec::new(),
             actions: 0,
             conclusion: None,
             random: Random::new(seed),
@@ -133,7 +147,7 @@ impl World {
             let deadline = self.core.next_deadline();
             match (next, deadline) {
                 (None, None) => {
-                    self.checks.nothing_hangs(&self.core, self.now);
+                    self.checks.nothing_hangs();
                     self.tell(Event::Shutdown);
                 }
                 (next, Some(deadline)) if next.is_none_or(|next| deadline < next) => {
@@ -165,11 +179,24 @@ impl World {
         }
     }
 
-    /// Adds a line to the story, with the milliseconds it happened at and `w0:1#3` for a process.
-    fn note(&mut self, line: String) {
-        let line = line.replace("Process { instance: ", "").replace("InstanceId { worker: WorkerId(", "w");
-        let line = line.replace("), index: ", ":").replace(" }, launch: Launch(", "#").replace(") }", "").replace(" })", ")");
-        self.story.push(format!("{:>9.3} {line}", self.now.as_nanos() as f64 / 1e6));
+    fn note(&mut self, line: Line) {
+        self.story.push((self.now, line));
+    }
+
+    /// Tells how it came to this: the cast, and the last of what happened.
+    pub fn tell_story(&self) {
+        for line in &self.cast {
+            eprintln!("{line}");
+        }
+        for (at, line) in &self.story[self.story.len().saturating_sub(200)..] {
+            let words = match line {
+                Line::Told(event) => format!("told {event:?}"),
+                Line::Ordered(action) => format!("  -> {action:?}"),
+                Line::Dies(process) => format!("{process:?} dies"),
+                Line::Nonsense => "nonsense:".into(),
+            };
+            eprintln!("{:>9.3} {}", at.as_nanos() as f64 / 1e6, short(&words));
+        }
     }
 
     fn plan(&mut self, after: Duration, happening: Happening) {
@@ -187,12 +214,12 @@ impl World {
 
     /// Hands in an event and carries out what comes of it.
     fn hand_in(&mut self, event: Event) {
-        self.note(format!("told {event:?}"));
+        self.note(Line::Told(event.clone()));
         self.checks.before(&self.core, self.now, &event);
         self.core.handle(self.now, event);
         let mut actions = Vec::new();
         while let Some(action) = self.core.poll_action() {
-            self.note(format!("  -> {action:?}"));
+            self.note(Line::Ordered(action.clone()));
             actions.push(action);
         }
         self.checks.settled(&self.core, self.now, &actions);
@@ -252,7 +279,7 @@ impl World {
         {
             body.leader = false;
             body.tree &= body.conduct.leaves_behind;
-            self.note(format!("{process:?} dies"));
+            self.note(Line::Dies(process));
             self.report(Event::Ended(process, ending));
         }
     }
@@ -321,93 +348,24 @@ impl World {
             }),
             obeys: random.percent(70).then(|| {
                 let longest = random.pick(&[1, 100, 6000]);
-                (random.millis(0, longest), random.pick(&[Ending::Signal(15), Ending::Code(0), Ending::Code(1)]))
+                (
+                    random.millis(0, longest),
+                    random.pick(&[Ending::Signal(15), Ending::Code(0), Ending::Code(1)]),
+                )
             }),
             leaves_behind: random.percent(50),
         }
     }
+}
 
-    /// Some processes of a former run still live.
-    fn take_back(&mut self) {
-        for instance in self.core.instances().collect::<Vec<_>>() {
-            if self.random.percent(5) {
-                let process = Process { instance: instance.id, launch: Launch(1 + self.random.below(5)) };
-                let conduct = self.conduct(process);
-                self.come_alive(process, conduct);
-                self.checks.taken_back(process);
-                self.tell(Event::TakenBack(process));
-            }
-        }
-    }
-
-    fn deed(&mut self) {
-        match self.random.below(24) {
-            0 => self.tell(Event::Shutdown),
-            1 => self.tell(Event::ShutdownNow),
-            2 => self.tell(Event::Begin),
-            3..7 => {
-                // Somebody else kills a process.
-                let alive: Vec<Process> =
-                    self.bodies.iter().filter(|(_, body)| body.leader).map(|(&process, _)| process).collect();
-                if !alive.is_empty() {
-                    let victim = self.random.pick(&alive);
-                    self.die(victim, Ending::Signal(9));
-                }
-            }
-            _ => {
-                let request = self.any_request();
-                self.tell(Event::Asked(request));
-            }
-        }
-    }
-
-    fn any_request(&mut self) -> Request {
-        let workers = self.checks.workers() as u64;
-        // One too many, at times.
-        let worker = WorkerId(self.random.below(workers + 1) as u32);
-        let target = match self.random.below(2) {
-            0 => Target::Worker(worker),
-            _ => Target::Instance(InstanceId { worker, index: self.random.below(3) as u32 }),
-        };
-        match self.random.below(14) {
-            0..4 => Request::Start(target),
-            4..8 => Request::Stop(target),
-            8..11 => Request::Restart(target),
-            11..13 => Request::Scale(worker, self.random.below(5) as u32),
-            _ => Request::Add(Box::new(any_worker(&mut self.random, workers as u32, workers as u32))),
-        }
-    }
-
-    /// Old news told again, and news that cannot be true.
-    fn tell_nonsense(&mut self) {
-        let old = self.random.pick(&self.told);
-        if self.random.percent(60) {
-            return self.hand_in(old);
-        }
-        let processes: Vec<Process> = self.bodies.keys().copied().collect();
-        if processes.is_empty() {
-            return;
-        }
-        let process = self.random.pick(&processes);
-        let phase = self.core.instance(process.instance, self.now).map(|instance| instance.phase);
-        let present = self.core.is_present(process);
-        let alive = self.bodies.get(&process).is_some_and(|body| body.leader);
-        let unborn = Process { launch: Launch(process.launch.0 + 1), ..process };
-        let nobody = InstanceId { worker: WorkerId(99), index: 7 };
-        let nonsense = match self.random.below(6) {
-            0 if alive => Event::Emptied(process),
-            1 if phase == Some(Phase::Running) && present => Event::Reclaimed(process),
-            2 if phase == Some(Phase::Running) && present => Event::LaunchFailed(process, LaunchFailure("no".into())),
-            3 if !self.bodies.contains_key(&unborn) => Event::Ended(unborn, Ending::Code(0)),
-            4 => Event::Ready(Process { instance: nobody, launch: Launch(1) }),
-            _ => Event::TakenBack(unborn),
-        };
-        self.note("nonsense:".into());
-        // Nonsense before the beginning may be taken for sense.
-        if self.checks.has_begun() || !matches!(nonsense, Event::TakenBack(_)) {
-            self.hand_in(nonsense);
-        }
-    }
+/// `w0:1#3` for a process.
+fn short(words: &str) -> String {
+    let words = words.replace("Process { instance: ", "").replace("InstanceId { worker: WorkerId(", "w");
+    words
+        .replace("), index: ", ":")
+        .replace(" }, launch: Launch(", "#")
+        .replace(") }", "")
+        .replace(" })", ")")
 }
 
 fn is_news(event: &Event) -> bool {

@@ -1,18 +1,49 @@
 //! The command, seen from outside: what it asks for, what it prints, how it ends.
 
-mod fake;
-
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::mpsc::channel;
 
+use crate::fake::{Outcome, WATCHDOG, World, outcome};
 use control::Call;
 use control::api::{
-    Acted, ApiError, ErrorCode, Exit, Killed, ProcessRow, QueueStatus, Request, Status, Waited, Who,
+    Acted, ApiError, ErrorCode, Exit, InstanceStatus, Killed, ProcessRow, QueueStatus, Request, Status,
+    Waited, Who,
 };
-use fake::{Outcome, WATCHDOG, World, instance, outcome, status};
+
+/// A row of `status`.
+fn instance(worker: &str, instance: u32, state: &str) -> InstanceStatus {
+    let up = state == "running";
+    InstanceStatus {
+        worker: worker.to_owned(),
+        instance,
+        launch: Some(1),
+        state: state.to_owned(),
+        pid: up.then_some(4711),
+        ppid: up.then_some(4700),
+        uptime_s: up.then_some(125.5),
+        restarts: 2,
+        exit: (state == "failed").then_some(Exit::Code(3)),
+        policy: "wait".to_owned(),
+        why: None,
+    }
+}
+
+/// The answer to `status` of a run with a worker `reader` and two instances of `counter`.
+fn status() -> Status {
+    let mut resting = instance("counter", 1, "backoff");
+    resting.why = Some("exit 1; again in 2s".to_owned());
+    let mut restarted = instance("counter", 0, "running");
+    restarted.exit = Some(Exit::Signal(9));
+    Status {
+        name: "demo".to_owned(),
+        pid: 4700,
+        config: Some("/etc/demo.json".to_owned()),
+        workers: vec![instance("reader", 0, "failed"), restarted, resting],
+    }
+}
 
 fn nothing(call: Call) {
     panic!("nobody should ask {:?}", call.request);

@@ -1,7 +1,5 @@
 //! Messages through real queues in shared memory, moved by the command.
 
-mod fake;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::PathBuf;
 use std::process::{Child, Stdio};
@@ -9,9 +7,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::fake::{Outcome, WATCHDOG, World, outcome};
 use control::Call;
 use control::api::{ApiError, ErrorCode, QueueHandle, Request};
-use fake::{Outcome, WATCHDOG, World, outcome};
 use ipc::{Queue, QueueOptions};
 use tempfile::TempDir;
 

@@ -6,7 +6,6 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use control::api::{Exit, InstanceStatus, Status};
 use control::{Call, Rooms, RunFolder, Server, Uids};
 use tempfile::TempDir;
 
@@ -101,34 +100,4 @@ fn text(mut pipe: impl Read) -> String {
     let mut text = String::new();
     pipe.read_to_string(&mut text).expect("output is text");
     text
-}
-
-/// A row of `status`.
-pub fn instance(worker: &str, instance: u32, state: &str) -> InstanceStatus {
-    let up = state == "running";
-    InstanceStatus {
-        worker: worker.to_owned(),
-        instance,
-        launch: Some(1),
-        state: state.to_owned(),
-        pid: up.then_some(4711),
-        ppid: up.then_some(4700),
-        uptime_s: up.then_some(125.5),
-        restarts: 2,
-        exit: (state == "failed").then_some(Exit::Code(3)),
-        policy: "wait".to_owned(),
-        why: None,
-    }
-}
-
-/// The answer to `status` of a run with a worker `reader` and two instances of `counter`.
-pub fn status() -> Status {
-    let mut resting = instance("counter", 1, "backoff");
-    resting.why = Some("exit 1; again in 2s".to_owned());
-    Status {
-        name: "demo".to_owned(),
-        pid: 4700,
-        config: Some("/etc/demo.json".to_owned()),
-        workers: vec![instance("reader", 0, "failed"), instance("counter", 0, "running"), resting],
-    }
 }

@@ -1,0 +1,6 @@
+//! The command, seen from outside, as people and scripts meet it.
+
+mod check;
+mod command;
+mod fake;
+mod messages;

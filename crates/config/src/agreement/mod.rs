@@ -1,0 +1,439 @@
+//! The reader and the schema are one promise: tests that hold them together, for what is offered now and for all that
+//! is known.
+
+mod validator;
+
+use std::io;
+use std::path::Path;
+
+use serde_json::{Value as Json, json};
+
+use crate::not_yet::{NOT_YET, NotYet};
+use crate::{Plan, Problems, Surroundings, read_without, schema};
+use validator::{allows, resolved};
+
+struct Nothing;
+
+impl Surroundings for Nothing {
+    fn var(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn read(&self, _: &Path) -> io::Result<Vec<u8>> {
+        Ok(Vec::new())
+    }
+}
+
+fn read(rows: &[NotYet], config: &Json) -> Result<Plan, Problems> {
+    read_without(rows, config.to_string().as_bytes(), Path::new("/srv/config.json"), &Nothing)
+}
+
+/// A key of the config: the object it stands in, by the keys from the root, and its own schema.
+struct Key {
+    object: Vec<String>,
+    name: String,
+    schema: Json,
+}
+
+/// Every key that a schema knows; a map of names is represented by one name that [`base`] has.
+fn keys(root: &Json) -> Vec<Key> {
+    fn walk(root: &Json, schema: &Json, path: &[String], found: &mut Vec<Key>) {
+        let schema = resolved(root, schema);
+        let below = |name: &str| [path, &[name.to_owned()]].concat();
+        for (name, property) in schema["properties"].as_object().into_iter().flatten() {
+            found.push(Key { object: path.to_vec(), name: name.clone(), schema: property.clone() });
+            walk(root, property, &below(name), found);
+        }
+        if schema["additionalProperties"].is_object() {
+            let name = if path.last().is_some_and(|last| last == "workers") { "reader" } else { "jobs" };
+            walk(root, &schema["additionalProperties"], &below(name), found);
+        }
+        for form in schema["anyOf"].as_array().into_iter().flatten() {
+            walk(root, form, path, found);
+        }
+    }
+    let mut found = Vec::new();
+    walk(root, root, &[], &mut found);
+    found
+}
+
+fn base() -> Json {
+    json!({
+        "queues": { "jobs": {}, "dead": {} },
+        "workers": { "reader": { "command": ["x"] }, "db": { "command": ["x"] } },
+    })
+}
+
+/// The base with one more key.
+fn with(object: &[String], name: &str, value: Json) -> Json {
+    let mut config = base();
+    let mut place = &mut config;
+    for key in object {
+        place = &mut place[key];
+        if place.is_null() {
+            *place = if key == "health" { json!({ "http": "http://h" }) } else { json!({}) };
+        }
+    }
+    place[name] = value;
+    config
+}
+
+/// Values that are right somewhere and wrong elsewhere.
+fn values() -> Vec<Json> {
+    let mut values: Vec<Json> = [
+        "",
+        "x",
+        "wait",
+        "daemon",
+        "Wait",
+        "never",
+        "always",
+        "one_for_all",
+        "stop",
+        "ready",
+        "start",
+        "notify",
+        "TERM",
+        "SIGINT",
+        "RTMIN+1",
+        "RTMIN+31",
+        "RTMAX-30",
+        "SIG",
+        "STOP",
+        "19",
+        "tree",
+        "10s",
+        "1.5m",
+        "10",
+        "1 s",
+        "-1s",
+        "64KiB",
+        "1.5GiB",
+        "64KB",
+        "022",
+        "0777",
+        "1777",
+        "0o7",
+        "json",
+        "jobs",
+        "a b",
+        "42",
+        ".",
+        "..",
+        "n.1",
+        "/abs",
+        "h:80",
+        "h",
+        "http://h/x",
+        "https://h",
+        "http://",
+        "*/5 * * * *",
+        "* * *",
+        "null",
+        "inherit",
+        "log",
+        "${X:-10s}",
+        "${X:-jobs}",
+        "a\0b",
+        "[::1]:80",
+        " ",
+    ]
+    .map(Json::from)
+    .to_vec();
+    values.extend([
+        json!(null),
+        json!(true),
+        json!(false),
+        json!(-21),
+        json!(-1),
+        json!(0),
+        json!(0.001),
+        json!(0.5),
+        json!(1),
+        json!(1.0),
+        json!(1.5),
+        json!(2),
+        json!(3),
+        json!(15),
+        json!(19),
+        json!(20),
+        json!(33),
+        json!(64),
+        json!(65),
+        json!(255),
+        json!(256),
+        json!(600),
+        json!(601),
+        json!(1000),
+        json!(10_001),
+        json!(1e3),
+        json!(4e6),
+        json!(1e10),
+        json!(1e16),
+        json!(1e300),
+        json!(i64::MAX),
+        json!(i64::MIN),
+        json!(u64::MAX),
+    ]);
+    values.extend([
+        json!([]),
+        json!([0]),
+        json!([256]),
+        json!([0, 0]),
+        json!(["x"]),
+        json!([""]),
+        json!(["x", ""]),
+        json!(["jobs"]),
+        json!(["jobs", "dead"]),
+        json!(["jobs", "jobs"]),
+        json!([["x"]]),
+        json!(["a\0"]),
+        json!({}),
+        json!({ "a": 1 }),
+        json!({ "a": -1 }),
+        json!({ "a": "b" }),
+        json!({ "42": 1 }),
+        json!({ "": "b" }),
+        json!({ "A=B": "x" }),
+        json!({ "db": "ready" }),
+        json!({ "db": "redy" }),
+        json!({ "a b": "ready" }),
+        json!({ "a": {} }),
+        json!({ "a": [] }),
+        json!({ "a": { "command": "x" } }),
+        json!({ "fd": 3 }),
+        json!({ "fd": 2 }),
+        json!({ "fd": 3, "log": "x" }),
+        json!({ "queue": "jobs" }),
+        json!({ "queue": "a b" }),
+        json!({ "cron": "* * * * *" }),
+        json!({ "every": "1s" }),
+        json!({ "every": 0 }),
+        json!({ "http": "http://h" }),
+        json!({ "tcp": "h:1" }),
+        json!({ "log": "x+" }),
+        json!({ "command": [] }),
+        json!({ "command": ["x"] }),
+        json!({ "restarts": 1 }),
+        json!({ "grace": 600 }),
+        json!({ "grace": 601 }),
+        json!({ "xyzzy": 1 }),
+    ]);
+    values
+}
+
+/// What a reader may refuse that no schema can say: the meaning of strings.
+fn is_beyond_schemas(message: &str) -> bool {
+    [
+        "there is no ",
+        "must be more than 0, found 0",
+        "must be at most ",
+        " is no regular expression",
+        "cannot take its own",
+    ]
+    .iter()
+    .any(|told| message.contains(told))
+        || message.starts_with("expected") && message.contains(", found \"")
+}
+
+fn agree_on_every_value_in_every_place(rows: &[NotYet]) {
+    let root = schema::without(rows);
+    let (mut accepted, mut refused) = (0, 0);
+    for Key { object, name, .. } in keys(&schema::without(&[])) {
+        for value in values() {
+            let config = with(&object, &name, value.clone());
+            let allowed = allows(&root, &root, &config);
+            match read(rows, &config) {
+                Ok(_) => {
+                    assert!(allowed, "only the schema refuses {config}");
+                    accepted += 1;
+                }
+                Err(problems) => {
+                    let written = value.to_string();
+                    let beyond = |problem: &crate::Problem| is_beyond_schemas(&problem.message);
+                    // What a variable stands for is not in the text that a schema sees.
+                    let excused = written.contains("${")
+                        || written.contains('"') && problems.as_slice().iter().all(beyond);
+                    assert!(!allowed || excused, "only the reader refuses {config}: {problems}");
+                    refused += 1;
+                }
+            }
+        }
+    }
+    assert!(accepted > 500 && refused > 5000, "{accepted} accepted, {refused} refused");
+}
+
+#[test]
+fn reader_and_schema_agree_on_every_value_in_every_place() {
+    agree_on_every_value_in_every_place(NOT_YET);
+}
+
+#[test]
+fn reader_and_schema_agree_on_every_value_in_every_place_when_all_is_offered() {
+    agree_on_every_value_in_every_place(&[]);
+}
+
+#[test]
+fn reader_and_schema_agree_that_no_object_takes_an_unknown_key() {
+    for rows in [NOT_YET, &[]] {
+        let root = schema::without(rows);
+        for Key { object, .. } in keys(&root) {
+            let config = with(&object, "xyzzy", json!(1));
+            assert!(!allows(&root, &root, &config), "the schema allows {config}");
+            assert!(read(rows, &config).is_err(), "the reader allows {config}");
+        }
+    }
+}
+
+#[test]
+fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
+    for rows in [NOT_YET, &[]] {
+        let plain = read(rows, &base()).expect("the base is well");
+        let mut without_default = Vec::new();
+        for Key { object, name, schema } in keys(&schema::without(rows)) {
+            match schema.get("default") {
+                Some(default) => {
+                    let config = with(&object, &name, default.clone());
+                    // Writing out an empty object of optional things says nothing more than leaving it out, but for
+                    // the two that mean something by being there.
+                    let left_out = match object.last().map(String::as_str) {
+                        Some("health") => read(rows, &with(&object, "http", json!("http://h"))),
+                        Some("intensity") if object.len() == 1 => {
+                            read(rows, &with(&[], "intensity", json!({})))
+                        }
+                        _ => Ok(plain.clone()),
+                    };
+                    let written =
+                        read(rows, &config).unwrap_or_else(|problems| panic!("{config}: {problems}"));
+                    if name == "queues" && object.is_empty() {
+                        assert!(written.queues.is_empty());
+                        continue;
+                    }
+                    assert_eq!(written, left_out.expect("it is well"), "{config}");
+                }
+                None => without_default.push(name),
+            }
+        }
+        let mut optional = vec![
+            "name",
+            "max_bytes",
+            "max_deliveries",
+            "dead_letter",
+            "intensity",
+            "workers",
+            "command",
+            "env_file",
+            "file",
+        ];
+        if rows.is_empty() {
+            optional.extend([
+                "fd", "log", "tcp", "http", "command", "health", "http", "watchdog", "user", "group",
+                "nofile", "core", "memory", "pids", "cpu", "queue", "queue", "queue", "schedule", "cron",
+                "every",
+            ]);
+        }
+        optional.sort();
+        without_default.sort();
+        assert_eq!(without_default, optional);
+    }
+}
+
+#[test]
+fn every_key_of_the_schema_says_what_it_is() {
+    let tags = ["fd", "log", "tcp", "http", "command", "queue", "cron", "every"];
+    for Key { object, name, schema } in keys(&schema::without(&[])) {
+        let told = schema["description"].as_str().is_some_and(|text| text.len() > 10);
+        assert!(told || tags.contains(&name.as_str()), "{object:?} {name}");
+    }
+}
+
+#[test]
+fn every_row_of_what_is_not_offered_takes_something_out() {
+    let names = |rows: &[NotYet]| -> Vec<String> {
+        let all = keys(&schema::without(rows));
+        all.into_iter().map(|key| format!("{}.{} {}", key.object.join("."), key.name, key.schema)).collect()
+    };
+    let all = names(&[]);
+    for row in NOT_YET {
+        assert_ne!(names(&[*row]), all, "{}", row.path);
+    }
+}
+
+#[test]
+fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
+    let text = schema().to_string();
+    for word in
+        ["Health", "Limits", "\"locks\"", "\"schedule\"", "\"watchdog\"", "\"tcp\"", "\"queue\"", "\"user\""]
+    {
+        assert!(!text.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn what_is_not_offered_yet_is_read_all_the_same() {
+    use crate::{Cron, HealthPlan, LimitsPlan, Output, Ready, Schedule, Stdin};
+    use std::time::Duration;
+
+    let plan = read(
+        &[],
+        &json!({
+            "queues": { "jobs": { "durable": true } },
+            "locks": ["ledger"], "semaphores": { "gpu": 2 }, "events": ["go"], "values": { "total": -3 },
+            "workers": {
+                "a": {
+                    "command": ["x"], "ready": { "fd": 3 }, "ready_timeout": "5s",
+                    "health": { "http": "http://localhost:8080/x", "failures": 5 }, "watchdog": "30s",
+                    "user": "bob", "group": "",
+                    "limits": { "nofile": 1024, "core": 0, "memory": "512MiB", "pids": 100, "cpu": 0.5 },
+                    "stdin": { "queue": "jobs" }, "stdout": { "queue": "jobs" }, "schedule": { "every": "30s" },
+                },
+                "b": { "command": "x", "ready": { "log": "up$" }, "schedule": { "cron": "0 0 1 1 0" } },
+                "c": { "command": "x", "ready": { "tcp": "[::1]:80" } },
+                "d": { "command": "x", "ready": { "http": "http://[::1]/" } },
+                "e": { "command": "x", "ready": { "command": ["./probe", "x"] } },
+            },
+        }),
+    )
+    .expect("all of it is well");
+    assert!(plan.queues[0].1.durable);
+    assert_eq!((plan.locks, plan.events), (vec!["ledger".to_owned()], vec!["go".to_owned()]));
+    assert_eq!((plan.semaphores, plan.values), (vec![("gpu".to_owned(), 2)], vec![("total".to_owned(), -3)]));
+    let a = &plan.workers[0];
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        a.health,
+        Some(HealthPlan {
+            http: "http://localhost:8080/x".to_owned(),
+            every: seconds(10),
+            timeout: seconds(1),
+            failures: 5
+        })
+    );
+    assert_eq!((a.watchdog, a.user.as_deref(), a.group.as_deref()), (Some(seconds(30)), Some("bob"), None));
+    let limits = LimitsPlan {
+        nofile: Some(1024),
+        core: Some(0),
+        memory: Some(512 << 20),
+        pids: Some(100),
+        cpu: Some(0.5),
+    };
+    assert_eq!(a.limits, limits);
+    assert_eq!((&a.stdin, &a.stdout), (&Stdin::Queue("jobs".to_owned()), &Output::Queue("jobs".to_owned())));
+    assert_eq!(a.schedule, Some(Schedule::Every(seconds(30))));
+    let new_year = Cron { minutes: 1, hours: 1, days: 2, months: 2, weekdays: 1, either_day: true };
+    assert_eq!(plan.workers[1].schedule, Some(Schedule::Cron(new_year)));
+    let ready: Vec<_> = plan.workers.iter().map(|worker| worker.ready.clone()).collect();
+    assert_eq!(
+        ready,
+        [
+            Ready::Fd(3),
+            Ready::Log("up$".to_owned()),
+            Ready::Tcp { host: "::1".to_owned(), port: 80 },
+            Ready::Http("http://[::1]/".to_owned()),
+            Ready::Command(vec!["/srv/probe".to_owned(), "x".to_owned()]),
+        ]
+    );
+    let told = |timeout| supervision::Readiness::Told { timeout: seconds(timeout) };
+    let readiness: Vec<_> = plan.family.workers.iter().map(|worker| worker.readiness).collect();
+    assert_eq!(readiness, [told(5), told(30), told(30), told(30), told(30)]);
+}

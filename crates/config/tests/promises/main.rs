@@ -1,0 +1,9 @@
+//! What `config` promises, seen from outside.
+
+mod hostile;
+mod plan;
+mod problems;
+mod references;
+mod syntax;
+mod values;
+mod world;

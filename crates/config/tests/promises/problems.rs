@@ -1,0 +1,180 @@
+//! How problems are told: all at once, in order, in words.
+
+use config::Problem;
+
+use crate::world::{World, beside_workers, queue, worker};
+
+#[test]
+fn ten_mistakes_are_ten_problems_told_at_once() {
+    let text = r#"{
+  "name": "word count",
+  "queues": { "jobs": { "capacity": -1, "dead_leter": "jobs" } },
+  "workers": {
+    "reader": { "command": ["cat", 5], "restart": "allways" },
+    "counter": {
+      "command": "count",
+      "stop": { "grace": "100m", "signal": "TREM" },
+      "after": { "reeder": "ready" },
+      "queues": { "get": ["job"] },
+      "watchdog": "30s"
+    }
+  }
+}
+"#;
+    let told = r#"supervisor: config.json has 10 problems
+  name (2:11): "word count" is not a name
+    hint: names hold letters (a-z), digits, "-", "_" and "."
+  queues.jobs.capacity (3:37): must be at least 1, found -1
+  queues.jobs.dead_leter (3:41): unknown key "dead_leter"
+    hint: did you mean "dead_letter"?
+  workers.reader.command[1] (5:36): expected a string, found a number
+    hint: write it as "5"
+  workers.reader.restart (5:51): unknown value "allways"
+    hint: did you mean "always"?
+  workers.counter.stop.grace (8:26): must be at most 10m, found 100m
+  workers.counter.stop.signal (8:44): unknown signal "TREM"
+    hint: did you mean "TERM"?
+  workers.counter.after.reeder (9:18): there is no worker "reeder"
+    hint: did you mean "reader"?
+  workers.counter.queues.get[0] (10:27): there is no queue "job"
+    hint: did you mean "jobs"?
+  workers.counter.watchdog (11:19): "watchdog" is not offered yet"#;
+    assert_eq!(World::default().read(text).unwrap_err().to_string(), told);
+}
+
+#[test]
+fn a_problem_is_written_for_machines_with_exactly_five_keys() {
+    let problems = World::default().problems(&worker(r#""nice": 20"#));
+    assert_eq!(
+        serde_json::to_string(&problems).expect("a problem is plain data"),
+        r#"[{"path":"workers.reader.nice","line":4,"column":15,"message":"must be at most 19, found 20","hint":null}]"#
+    );
+}
+
+#[test]
+fn text_of_the_file_cannot_reach_the_terminal_as_more_than_text() {
+    let problems = World::default().problems(&worker(r#""restart": "\u001b[31m\n""#));
+    assert_eq!(problems[0].message, r#"unknown value "\u{1b}[31m\n""#);
+    let problems = World::default().problems(&worker(&format!(r#""restart": "{}""#, "x".repeat(1000))));
+    assert!(problems[0].message.chars().count() < 100, "{}", problems[0].message);
+    let problems = World::default().problems(&beside_workers(&format!("\"\\u001b{}\": 1", "k".repeat(1000))));
+    assert!(
+        problems[0].path.chars().count() < 100 && !problems[0].path.contains('\u{1b}'),
+        "{:?}",
+        problems[0]
+    );
+}
+
+#[test]
+fn odd_keys_stand_in_quotes_in_a_path() {
+    let paths: Vec<String> = World::default()
+        .problems(r#"{"workers": {"a.b": {"command": "x", "a b": 1, "": 1}}}"#)
+        .into_iter()
+        .map(|problem| problem.path)
+        .collect();
+    assert_eq!(paths, [r#"workers."a.b"."a b""#, r#"workers."a.b"."""#]);
+}
+
+#[test]
+fn an_unknown_key_is_told_with_the_nearest_that_is_known() {
+    let cases: &[(&str, &str, &str, Option<&str>)] = &[
+        (r#"→"instance": 2"#, "instance", "instance", Some(r#"did you mean "instances"?"#)),
+        (r#"→"env-file": "x""#, "env-file", "env-file", Some(r#"did you mean "env_file"?"#)),
+        (r#"→"Restart": "never""#, "Restart", "Restart", Some(r#"did you mean "restart"?"#)),
+        (r#"→"depends_on": {}"#, "depends_on", "depends_on", Some(r#"did you mean "after"?"#)),
+        (r#"→"xyzzy": 1"#, "xyzzy", "xyzzy", None),
+        (
+            r#""stop": { →"secret": 1 }"#,
+            "stop.secret",
+            "secret",
+            Some(r#"keys here: "signal", "grace", "to""#),
+        ),
+        (r#""stop": { →"timeout": 1 }"#, "stop.timeout", "timeout", Some(r#"did you mean "grace"?"#)),
+        (r#""queues": { →"gets": [] }"#, "queues.gets", "gets", Some(r#"did you mean "get"?"#)),
+    ];
+    for (keys, path, key, hint) in cases {
+        let path = format!("workers.reader.{path}");
+        World::default().refuses(&worker(keys), &path, &format!("unknown key \"{key}\""), *hint);
+    }
+    World::default().refuses(
+        &queue(r#"→"maxsize": 5"#),
+        "queues.jobs.maxsize",
+        "unknown key \"maxsize\"",
+        Some(r#"did you mean "capacity"?"#),
+    );
+    World::default().refuses(
+        &beside_workers(r#"→"stratgy": 1"#),
+        "stratgy",
+        "unknown key \"stratgy\"",
+        Some(r#"did you mean "strategy"?"#),
+    );
+}
+
+#[test]
+fn a_worker_without_a_command_is_told_so() {
+    World::default().refuses(
+        r#"{"workers": {"a": →{"nice": 1}}}"#,
+        "workers.a",
+        "the key \"command\" is missing",
+        None,
+    );
+}
+
+#[test]
+fn a_misspelt_command_is_not_missing_too() {
+    let hint = Some(r#"did you mean "command"?"#);
+    let text = r#"{"workers": {"a": {→"comand": "x"}}}"#;
+    World::default().refuses(text, "workers.a.comand", "unknown key \"comand\"", hint);
+}
+
+#[test]
+fn a_config_without_workers_has_nothing_to_run() {
+    World::default().refuses("→{}", "", "the key \"workers\" is missing", None);
+    World::default().refuses(
+        r#"{"workers": →{}}"#,
+        "workers",
+        "nothing to run: there are no workers",
+        Some(r#"add one: "hello": {"command": ["echo", "hello"]}"#),
+    );
+}
+
+#[test]
+fn what_is_not_offered_yet_is_refused_by_name() {
+    let in_workers = [
+        (r#""ready": { "fd": →3 }"#, "ready.fd", r#"{"fd": …}"#),
+        (r#""ready": { "log": →"up" }"#, "ready.log", r#"{"log": …}"#),
+        (r#""ready": { "tcp": →"h:1" }"#, "ready.tcp", r#"{"tcp": …}"#),
+        (r#""ready": { "http": →"http://h" }"#, "ready.http", r#"{"http": …}"#),
+        (r#""ready": { "command": →["x"] }"#, "ready.command", r#"{"command": …}"#),
+        (r#""health": →{ "http": "http://h" }"#, "health", r#""health""#),
+        (r#""watchdog": →"1s""#, "watchdog", r#""watchdog""#),
+        (r#""user": →"bob""#, "user", r#""user""#),
+        (r#""group": →"bob""#, "group", r#""group""#),
+        (r#""limits": →{ "nofile": 5 }"#, "limits", r#""limits""#),
+        (r#""stdin": { "queue": →"jobs" }"#, "stdin.queue", r#"{"queue": …}"#),
+        (r#""stdout": { "queue": →"jobs" }"#, "stdout.queue", r#"{"queue": …}"#),
+        (r#""stderr": { "queue": →"jobs" }"#, "stderr.queue", r#"{"queue": …}"#),
+        (r#""schedule": →{ "every": "1s" }"#, "schedule", r#""schedule""#),
+    ];
+    for (keys, path, what) in in_workers {
+        let path = format!("workers.reader.{path}");
+        World::default().refuses(&worker(keys), &path, &format!("{what} is not offered yet"), None);
+    }
+    for (key, value) in [("locks", "[]"), ("semaphores", "{}"), ("events", "[\"go\"]"), ("values", "{}")] {
+        let text = beside_workers(&format!("\"{key}\": →{value}"));
+        World::default().refuses(&text, key, &format!("\"{key}\" is not offered yet"), None);
+    }
+    let message = r#""durable": true is not offered yet"#;
+    World::default().refuses(&queue(r#""durable": →true"#), "queues.jobs.durable", message, None);
+}
+
+#[test]
+fn problems_come_in_the_order_of_the_file() {
+    let problems = World::default().problems(
+        "{\"workers\": {\"a\": {\"after\": {\"x\": \"ready\"}, \"nice\": 99,\n\"command\": []}}, \"nam\": 1}",
+    );
+    let places: Vec<(usize, usize)> =
+        problems.iter().map(|Problem { line, column, .. }| (*line, *column)).collect();
+    assert_eq!(places.len(), 4);
+    assert!(places.is_sorted(), "{places:?}");
+}

@@ -1,0 +1,84 @@
+//! Configs in a made-up world, and what is said of them.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use config::{Plan, Problem, Problems, Surroundings};
+
+/// An environment and files that exist only here.
+#[derive(Default)]
+pub struct World {
+    variables: HashMap<String, String>,
+    files: HashMap<PathBuf, Vec<u8>>,
+}
+
+impl World {
+    pub fn var(mut self, name: &str, value: &str) -> World {
+        self.variables.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    pub fn file(mut self, path: &str, content: &[u8]) -> World {
+        self.files.insert(path.into(), content.to_owned());
+        self
+    }
+
+    pub fn read(&self, text: impl AsRef<[u8]>) -> Result<Plan, Problems> {
+        config::read(text.as_ref(), Path::new("/srv/app/config.json"), self)
+    }
+
+    /// The problems of a text, which has some.
+    pub fn problems(&self, text: &str) -> Vec<Problem> {
+        match self.read(text) {
+            Ok(_) => panic!("this config has no problem: {text}"),
+            Err(problems) => problems.as_slice().to_vec(),
+        }
+    }
+
+    /// Holds one config to one problem, at the place marked with `→`, which is not part of the text.
+    pub fn refuses(&self, marked: &str, path: &str, message: &str, hint: Option<&str>) {
+        let (line, column) = place_of_mark(marked);
+        let expected = Problem {
+            path: path.to_owned(),
+            line,
+            column,
+            message: message.to_owned(),
+            hint: hint.map(str::to_owned),
+        };
+        assert_eq!(self.problems(&marked.replacen('→', "", 1)), [expected], "{marked}");
+    }
+}
+
+impl Surroundings for World {
+    fn var(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+}
+
+fn place_of_mark(marked: &str) -> (usize, usize) {
+    let before = marked.split('→').next().expect("a split has a first part");
+    assert_ne!(before, marked, "the text has no mark");
+    let line = before.matches('\n').count() + 1;
+    let column = before.rsplit('\n').next().expect("a split has a first part").chars().count() + 1;
+    (line, column)
+}
+
+/// A config of one worker that is well but for these keys.
+pub fn worker(keys: &str) -> String {
+    format!("{{\n  \"workers\": {{\n    \"reader\": {{ \"command\": [\"cat\"],\n      {keys} }}\n  }}\n}}\n")
+}
+
+/// A config that is well but for these keys beside its workers.
+pub fn beside_workers(keys: &str) -> String {
+    format!("{{\n  {keys},\n  \"workers\": {{ \"reader\": {{ \"command\": [\"cat\"] }} }}\n}}\n")
+}
+
+/// A config that is well but for these keys of its queue `jobs`; there is a queue `dead` beside it.
+pub fn queue(keys: &str) -> String {
+    beside_workers(&format!("\"queues\": {{ \"dead\": {{}}, \"jobs\": {{ {keys} }} }}"))
+}

@@ -1,0 +1,194 @@
+//! Every single order, before it is carried out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use supervision::{
+    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Strategy,
+    Supervisor, WorkerId,
+};
+
+use super::Checks;
+use crate::world::Body;
+
+impl Checks {
+    /// Looks at one action, before it is carried out.
+    pub fn action(
+        &mut self,
+        core: &Supervisor,
+        now: Moment,
+        bodies: &BTreeMap<Process, Body>,
+        action: &Action,
+    ) {
+        assert!(!self.concluded, "an action after the last");
+        match action {
+            Action::Launch(process) => self.launch(*process, bodies),
+            Action::Ask(process) => self.ask(core, now, *process),
+            Action::Kill(process) => self.kill(core, now, *process),
+            Action::Reclaim(process) => {
+                let body = &bodies[process];
+                assert!(!body.leader && !body.tree, "reclaimed from the living");
+                let record = self.record(*process);
+                assert!(record.known_to_have_ended, "reclaimed, and not known to have ended");
+                record.reclaims += 1;
+                assert_eq!(record.reclaims, 1, "reclaimed twice");
+            }
+            Action::Conclude(conclusion) => self.conclude(conclusion, bodies),
+            Action::Changed(_) | Action::Retired(_) | Action::Unretired(_) => {}
+        }
+    }
+
+    fn launch(&mut self, process: Process, bodies: &BTreeMap<Process, Body>) {
+        let id = process.instance;
+        assert!(self.stopping_since.is_none(), "launched after the run was told to stop");
+        let last = self.latest.insert(id, process.launch).map_or(0, |launch| launch.0);
+        assert_eq!(process.launch.0, last + 1, "launches are numbered in order");
+        for (old, body) in bodies.iter().filter(|(old, _)| old.instance == id) {
+            assert!(!body.leader && !body.tree, "{old:?} still lives");
+            assert!(!body.holds, "what {old:?} held was not given back");
+        }
+        assert_eq!(self.phase(id), Some(Phase::Starting));
+        self.family_has_gathered(id);
+        for after in &self.spec(id).after {
+            let awaited: Vec<_> = self.seen.values().filter(|i| i.id.worker == after.worker).collect();
+            let reached = |instance: &&Instance| match after.milestone {
+                Milestone::Started => self
+                    .processes
+                    .iter()
+                    .any(|(p, record)| p.instance == instance.id && record.lives_since.is_some()),
+                Milestone::Ready => matches!(instance.phase, Phase::Running | Phase::Done),
+                Milestone::Succeeded => instance.phase == Phase::Done,
+                Milestone::Ended => matches!(instance.phase, Phase::Done | Phase::Failed),
+            };
+            assert!(
+                !awaited.is_empty() && awaited.iter().all(reached),
+                "too early: {after:?} of {awaited:?}"
+            );
+        }
+    }
+
+    /// Who takes part in a restart of the family is launched when all are gone and those to blame have rested.
+    fn family_has_gathered(&self, id: InstanceId) {
+        let concerned = |other: &InstanceId| match self.strategy {
+            Strategy::OneForOne => false,
+            Strategy::OneForAll => true,
+            Strategy::RestForOne => *other <= id,
+        };
+        for other in self.seen.values().filter(|other| concerned(&other.id)) {
+            let leaving = other.phase == Phase::Stopping && other.why.contains("together with");
+            assert!(other.phase != Phase::Backoff && !leaving, "{id:?} is launched without {other:?}");
+        }
+    }
+
+    fn ask(&mut self, core: &Supervisor, now: Moment, process: Process) {
+        assert!(self.is_latest(process), "an old launch is asked");
+        let record = self.record(process);
+        assert!(record.lives_since.is_some() && !record.known_to_have_ended, "asked, and not known to live");
+        assert_eq!(record.kills_alive, 0, "asked after it was killed");
+        assert_eq!(record.asked_at.replace(now), None, "asked twice");
+        if let Some(instance) = core.instance(process.instance, now)
+            && self.stopping_since.is_some()
+            && self.spec(process.instance).policy == Policy::Daemon
+        {
+            assert!(self.stops_alone(&instance, now), "a daemon is asked at the end of the run");
+        }
+        if self.strategy == Strategy::RestForOne
+            && let Some(instance) = core.instance(process.instance, now)
+            && let Some(culprit) = instance.why.strip_prefix("is started again together with w")
+        {
+            let culprit = culprit.split(':').next().and_then(|number| number.parse().ok());
+            let culprit = WorkerId(culprit.expect("workers are called w and their number"));
+            assert!(process.instance.worker >= culprit, "{instance:?} comes before the one to blame");
+        }
+        self.dependants_are_gone(core, now, process.instance);
+    }
+
+    fn kill(&mut self, core: &Supervisor, now: Moment, process: Process) {
+        assert!(self.is_latest(process), "an old launch is killed");
+        let (grace, daemon) =
+            (self.spec(process.instance).grace, self.spec(process.instance).policy == Policy::Daemon);
+        let (stopping, killing) = (self.stopping_since.is_some(), self.killing_since.is_some());
+        let record = self.record(process);
+        if record.known_to_have_ended {
+            record.kills_dead += 1;
+            return assert_eq!(record.kills_dead, 1, "its leftovers are killed twice");
+        }
+        record.kills_alive += 1;
+        assert_eq!(record.kills_alive, 1, "killed twice");
+        assert!(record.lives_since.is_some(), "killed, and not known to live");
+        let graced = record.asked_at.is_some_and(|asked| now >= asked + grace);
+        let at_once = killing || (daemon && stopping);
+        assert!(graced || at_once, "killed before its grace was over");
+        if !graced && !killing {
+            self.dependants_are_gone(core, now, process.instance);
+        }
+    }
+
+    /// Whether `id` is stopped for what concerns it alone.
+    fn stops_alone(&self, instance: &Instance, now: Moment) -> bool {
+        let by_itself = instance.why == "stopped by request"
+            || instance.why == "is started again once it is gone"
+            || instance.why == "scaled away"
+            || instance.why.starts_with("not ready within");
+        // What was told to stop while its launch was under way is asked when that is known.
+        by_itself || instance.launched_at == Some(now)
+    }
+
+    /// When the run or the family is stopped, dependants go before what they depend on.
+    fn dependants_are_gone(&self, core: &Supervisor, now: Moment, id: InstanceId) {
+        let Some(instance) = core.instance(id, now) else { return };
+        let circle = self.worker_after(id.worker, id.worker) || self.waits_for_a_circle(id.worker);
+        if circle || self.stops_alone(&instance, now) {
+            return;
+        }
+        let whole_run = self.stopping_since.is_some();
+        for other in self.seen.values() {
+            let concerned = whole_run || other.id > id;
+            let up = matches!(other.phase, Phase::Starting | Phase::Running | Phase::Stopping);
+            let depends = self.worker_after(other.id.worker, id.worker);
+            assert!(!(concerned && up && depends), "{other:?} depends on {instance:?} and is still up");
+        }
+    }
+
+    /// Whether `worker` comes after `on`, directly or not.
+    fn worker_after(&self, worker: WorkerId, on: WorkerId) -> bool {
+        self.all_awaited(worker).contains(&on)
+    }
+
+    fn waits_for_a_circle(&self, worker: WorkerId) -> bool {
+        self.all_awaited(worker).into_iter().any(|on| self.worker_after(on, on))
+    }
+
+    fn all_awaited(&self, worker: WorkerId) -> BTreeSet<WorkerId> {
+        let mut found = BTreeSet::new();
+        let mut open = vec![worker];
+        while let Some(worker) = open.pop() {
+            for after in self.workers.get(worker.0 as usize).map_or(&[][..], |worker| &worker.after) {
+                if found.insert(after.worker) {
+                    open.push(after.worker);
+                }
+            }
+        }
+        found
+    }
+
+    fn conclude(&mut self, conclusion: &Conclusion, bodies: &BTreeMap<Process, Body>) {
+        self.concluded = true;
+        assert!(self.stopping_since.is_some(), "concluded without a reason");
+        for (process, body) in bodies {
+            assert!(!body.leader && !body.tree && !body.holds, "concluded while {process:?} is not gone");
+        }
+        for instance in self.seen.values() {
+            let over = matches!(instance.phase, Phase::Stopped | Phase::Done | Phase::Failed);
+            assert!(over, "concluded, and {instance:?}");
+        }
+        let first = self.failed.values().min();
+        match conclusion {
+            Conclusion::Succeeded => assert_eq!(first, None, "succeeded, though {:?} failed", self.failed),
+            Conclusion::Failed { instance, ending } => {
+                assert_eq!(self.failed.get(instance), first, "not the first that failed");
+                assert_ne!(*ending, Some(Ending::Code(0)));
+                assert!(ending.is_none() || *ending == self.seen[instance].last, "{ending:?}");
+            }
+        }
+    }
+}

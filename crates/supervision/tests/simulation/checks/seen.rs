@@ -1,0 +1,267 @@
+//! What people see after every event.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use supervision::{
+    Action, Instance, InstanceId, Milestone, Moment, OnFailed, Phase, Policy, Process, Restart, Strategy,
+    Supervisor, WorkerId,
+};
+
+use super::Checks;
+use crate::world::LATEST_NEWS;
+
+/// Every step of a stop that news or the world takes part in, each as slow as it can be; and late ticks.
+const SLOWEST_END: Duration = Duration::from_millis(8 * LATEST_NEWS + 100);
+
+impl Checks {
+    /// Looks at what people see after an event, before the orders are carried out.
+    pub fn settled(&mut self, core: &Supervisor, now: Moment, actions: &[Action]) {
+        if self.concluded {
+            assert_eq!(actions, [], "an action after the last");
+            return;
+        }
+        let seen: BTreeMap<InstanceId, Instance> =
+            core.instances().map(|instance| (instance.id, instance)).collect();
+        for (&id, instance) in &seen {
+            self.look_at(core, now, id, instance, actions);
+            self.look_at_waiting(instance, &seen);
+        }
+        if let Some((worker, instances)) = self.scaled
+            && let Some(spec) = self.workers.get(worker.0 as usize)
+        {
+            let of_it = || seen.values().filter(|instance| instance.id.worker == worker);
+            let leaves = |instance: &&Instance| instance.why == "scaled away";
+            assert!(
+                of_it().skip(instances as usize).all(|instance| leaves(&instance)),
+                "too many of {}",
+                spec.name
+            );
+            assert_eq!(of_it().take_while(|i| i.id.index < instances).count(), instances as usize, "too few");
+        }
+        for (&id, instance) in &self.seen {
+            if !seen.contains_key(&id) {
+                assert!(actions.contains(&Action::Changed(id)), "{instance:?} vanished unnoticed");
+                for forgetful in [&mut self.begun, &mut self.down, &mut self.finals] {
+                    forgetful.remove(&id);
+                }
+                self.failed.remove(&id);
+                self.restarts.remove(&id);
+                self.rests.remove(&id);
+            }
+        }
+        let changed = |action: &Action| match action {
+            Action::Changed(id) => Some(*id),
+            _ => None,
+        };
+        let changed: Vec<InstanceId> = actions.iter().filter_map(changed).collect();
+        assert_eq!(changed.iter().collect::<BTreeSet<_>>().len(), changed.len(), "changed twice");
+        self.look_at_retired(&seen, actions);
+        self.seen = seen;
+        if self.begun_run && self.work_is_done() {
+            self.note_stop(now);
+        }
+        self.judge_restart(now);
+
+        let deadline = core.next_deadline();
+        assert!(deadline.is_none_or(|at| at > now), "a deadline in the past: {deadline:?}, now {now:?}");
+        self.stop_in_time(now);
+    }
+
+    fn look_at(
+        &mut self,
+        core: &Supervisor,
+        now: Moment,
+        id: InstanceId,
+        instance: &Instance,
+        actions: &[Action],
+    ) {
+        let fresh = (Phase::Stopped, "not started");
+        let before = self.seen.get(&id);
+        let differs = match before {
+            Some(before) => {
+                (before.phase, before.launch) != (instance.phase, instance.launch)
+                    || before.why != instance.why && unnumbered(&before.why) != unnumbered(&instance.why)
+            }
+            None => fresh != (instance.phase, instance.why.as_str()),
+        };
+        let changed = actions.contains(&Action::Changed(id));
+        assert_eq!(changed, differs, "changed from {before:?} to {instance:?}");
+
+        let silent = matches!(instance.phase, Phase::Starting | Phase::Running | Phase::Waiting);
+        assert!(silent || !instance.why.is_empty(), "no reason for {instance:?}");
+        assert_eq!(instance.next_launch_in.is_some(), instance.phase == Phase::Backoff, "{instance:?}");
+        let up = matches!(instance.phase, Phase::Starting | Phase::Running | Phase::Stopping);
+        assert!(up || instance.launched_at.is_none(), "{instance:?}");
+        if let Some(launch) = instance.launch
+            && self.is_latest(Process { instance: id, launch })
+        {
+            assert_eq!(core.is_present(Process { instance: id, launch }), up, "{instance:?}");
+        }
+
+        if instance.phase != Phase::Stopped {
+            self.begun.insert(id);
+        }
+        let wants_up =
+            matches!(instance.phase, Phase::Backoff | Phase::Waiting | Phase::Starting | Phase::Running);
+        assert!(!wants_up || !self.down.contains(&id), "stopped by request, and {instance:?}");
+        assert!(!wants_up || !self.finals.contains(&id), "ended for good, and {instance:?}");
+        if matches!(instance.phase, Phase::Done | Phase::Failed) {
+            self.finals.insert(id);
+        }
+        if instance.phase != Phase::Failed {
+            self.failed.remove(&id);
+        } else if !self.failed.contains_key(&id) {
+            self.failed.insert(id, self.events);
+            if self.spec(id).on_failed == OnFailed::Stop || instance.why.contains("of the family") {
+                self.note_stop(now);
+            }
+        }
+    }
+
+    /// Nobody waits for what has come, or for what cannot come.
+    fn look_at_waiting(&self, instance: &Instance, seen: &BTreeMap<InstanceId, Instance>) {
+        if instance.phase != Phase::Waiting {
+            return;
+        }
+        let Some((worker, milestone)) = instance.waits_for else {
+            return assert!(instance.why.contains("together with"), "waits for nothing: {instance:?}");
+        };
+        let phases: Vec<Phase> = seen.values().filter(|i| i.id.worker == worker).map(|i| i.phase).collect();
+        let all = |wanted: &[Phase]| !phases.is_empty() && phases.iter().all(|phase| wanted.contains(phase));
+        let failed = phases.contains(&Phase::Failed);
+        let (come, never) = match milestone {
+            Milestone::Started => (false, false),
+            Milestone::Ready => (all(&[Phase::Running]), failed),
+            Milestone::Succeeded => (all(&[Phase::Done]), failed),
+            Milestone::Ended => (all(&[Phase::Done, Phase::Failed]), false),
+        };
+        assert!(!come, "waits for what has come: {instance:?}");
+        assert!(!never, "waits for what cannot come: {instance:?}");
+    }
+
+    fn look_at_retired(&mut self, seen: &BTreeMap<InstanceId, Instance>, actions: &[Action]) {
+        for worker in (0..self.workers.len() as u32).map(WorkerId) {
+            let mut phases = seen.values().filter(|i| i.id.worker == worker).map(|i| i.phase).peekable();
+            let was = self.retired.contains(&worker);
+            // Who is scaled down to nothing stays what it was.
+            let retired = match phases.peek() {
+                Some(_) => phases.all(|phase| matches!(phase, Phase::Done | Phase::Failed)),
+                None => was,
+            };
+            assert_eq!(actions.contains(&Action::Retired(worker)), retired && !was, "{worker:?} retired");
+            assert_eq!(actions.contains(&Action::Unretired(worker)), !retired && was, "{worker:?} unretired");
+            if retired {
+                self.retired.insert(worker);
+            } else {
+                self.retired.remove(&worker);
+            }
+        }
+    }
+
+    /// Holds what became of one that ended by itself against its policy, its limits and those of its family.
+    fn judge_restart(&mut self, now: Moment) {
+        let Some((process, succeeded)) = self.judged else { return };
+        let id = process.instance;
+        let Some(instance) = self.seen.get(&id) else { return };
+        let spec = self.spec(id).clone();
+        let again = match spec.restart {
+            Restart::Never => false,
+            Restart::OnFailure => !succeeded,
+            Restart::Always => true,
+        };
+        if !again {
+            let expected = if succeeded { Phase::Done } else { Phase::Failed };
+            return assert_eq!(instance.phase, expected, "ended for good: {instance:?}");
+        }
+        if let Some(rest) = instance.next_launch_in {
+            let nth = self.rests.entry(id).or_default();
+            let backoff = spec.backoff;
+            let grown = backoff.initial.as_secs_f64() * backoff.factor.powi(*nth);
+            let grown = grown.min(backoff.max.as_secs_f64());
+            let (shortest, longest) = (grown * (1.0 - backoff.jitter), grown * (1.0 + backoff.jitter));
+            let rest = rest.as_secs_f64();
+            let fits = (shortest - 1e-6..=longest.min(backoff.max.as_secs_f64()) + 1e-6).contains(&rest);
+            assert!(fits, "rests {rest} s, after {nth} rests in a row: {instance:?}");
+            *nth += 1;
+        }
+        let allowed = spec.intensity;
+        let at_one = self.strategy == Strategy::OneForOne;
+        let restarts = self.restarts.entry(id).or_default();
+        restarts.retain(|&at| at + allowed.within > now);
+        match instance.phase {
+            Phase::Backoff | Phase::Waiting | Phase::Starting if at_one => {
+                restarts.push(now);
+                assert!(restarts.len() <= allowed.restarts as usize, "too many restarts: {instance:?}");
+                if let Some(allowed) = self.family_intensity {
+                    self.family_restarts.retain(|&at| at + allowed.within > now);
+                    self.family_restarts.push(now);
+                    assert!(
+                        self.family_restarts.len() <= allowed.restarts as usize,
+                        "too many of the family"
+                    );
+                }
+            }
+            Phase::Backoff => {
+                // Under the other strategies only the one to blame rests; each such rest is a restart of the family.
+                let allowed = self.family_intensity.unwrap_or_default();
+                self.family_restarts.retain(|&at| at + allowed.within > now);
+                self.family_restarts.push(now);
+                assert!(self.family_restarts.len() <= allowed.restarts as usize, "too many of the family");
+            }
+            Phase::Waiting | Phase::Starting => {}
+            Phase::Failed if instance.why.contains("of the family") => {}
+            Phase::Failed if instance.why.contains("; last:") && !instance.why.contains(" failed: ") => {
+                assert!(
+                    !at_one || restarts.len() == allowed.restarts as usize,
+                    "given up too early: {instance:?}"
+                );
+            }
+            // It was to be started again, but what it comes after can no longer come.
+            Phase::Failed => assert!(!spec.after.is_empty(), "{instance:?}"),
+            Phase::Stopped => {
+                assert!(self.stopping_since.is_some() || self.down.contains(&id), "{instance:?}");
+            }
+            _ => panic!("to be started again, and {instance:?}"),
+        }
+    }
+
+    fn work_is_done(&self) -> bool {
+        let mut waited = self.begun.iter().filter(|id| self.spec(**id).policy == Policy::Wait).peekable();
+        waited.peek().is_some()
+            && waited.all(|id| matches!(self.phase(*id), Some(Phase::Done | Phase::Failed)))
+    }
+
+    /// A stop ends in bounded time: level after level, each as slow as it can be.
+    fn stop_in_time(&self, now: Moment) {
+        let up = self
+            .seen
+            .values()
+            .filter(|i| matches!(i.phase, Phase::Starting | Phase::Running | Phase::Stopping));
+        let up: Vec<_> = up.map(|instance| instance.id).collect();
+        if let Some(since) = self.stopping_since {
+            let grace = self.workers.iter().map(|worker| worker.grace).max().unwrap_or_default();
+            let bound = (grace + SLOWEST_END) * (1 + self.workers.len() as u32);
+            assert!(now.since(since) <= bound, "told to stop at {since:?}, up at {now:?}: {up:?}");
+        }
+        if let Some(since) = self.killing_since {
+            assert!(now.since(since) <= SLOWEST_END, "told to kill at {since:?}, up at {now:?}: {up:?}");
+        }
+    }
+
+    /// Nothing is under way in the world, and no deadline will come.
+    pub fn nothing_hangs(&self) {
+        assert!(self.stopping_since.is_none(), "the stop hangs");
+        assert!(!self.begun_run || !self.work_is_done(), "the work is done, and nothing follows");
+        for instance in self.seen.values() {
+            let moving = matches!(instance.phase, Phase::Starting | Phase::Stopping | Phase::Backoff);
+            let held = instance.phase == Phase::Waiting && instance.waits_for.is_none();
+            assert!(!moving && !held, "it hangs: {instance:?}");
+        }
+    }
+}
+
+/// Once a worker is scaled up, `db` is called `db:0`: that is no change.
+fn unnumbered(why: &str) -> String {
+    why.replace(":0", "")
+}

@@ -1,0 +1,94 @@
+//! What people, programs and confused news do to a run.
+
+use supervision::{
+    Ending, Event, InstanceId, Launch, LaunchFailure, Phase, Process, Request, Target, WorkerId,
+};
+
+use super::{Line, World};
+use crate::families::any_worker;
+
+impl World {
+    /// Some processes of a former run still live.
+    pub(super) fn take_back(&mut self) {
+        for instance in self.core.instances().collect::<Vec<_>>() {
+            if self.random.percent(5) {
+                let process = Process { instance: instance.id, launch: Launch(1 + self.random.below(5)) };
+                let conduct = self.conduct(process);
+                self.come_alive(process, conduct);
+                self.checks.taken_back(process);
+                self.tell(Event::TakenBack(process));
+            }
+        }
+    }
+
+    pub(super) fn deed(&mut self) {
+        match self.random.below(24) {
+            0 => self.tell(Event::Shutdown),
+            1 => self.tell(Event::ShutdownNow),
+            2 => self.tell(Event::Begin),
+            3..7 => {
+                // Somebody else kills a process.
+                let alive: Vec<Process> =
+                    self.bodies.iter().filter(|(_, body)| body.leader).map(|(&process, _)| process).collect();
+                if !alive.is_empty() {
+                    let victim = self.random.pick(&alive);
+                    self.die(victim, Ending::Signal(9));
+                }
+            }
+            _ => {
+                let request = self.any_request();
+                self.tell(Event::Asked(request));
+            }
+        }
+    }
+
+    pub(super) fn any_request(&mut self) -> Request {
+        let workers = self.checks.workers() as u64;
+        // One too many, at times.
+        let worker = WorkerId(self.random.below(workers + 1) as u32);
+        let target = match self.random.below(2) {
+            0 => Target::Worker(worker),
+            _ => Target::Instance(InstanceId { worker, index: self.random.below(3) as u32 }),
+        };
+        match self.random.below(14) {
+            0..4 => Request::Start(target),
+            4..8 => Request::Stop(target),
+            8..11 => Request::Restart(target),
+            11..13 => Request::Scale(worker, self.random.below(5) as u32),
+            _ => Request::Add(Box::new(any_worker(&mut self.random, workers as u32, workers as u32))),
+        }
+    }
+
+    /// Old news told again, and news that cannot be true.
+    pub(super) fn tell_nonsense(&mut self) {
+        if self.random.percent(60) && !self.told.is_empty() {
+            let old = self.random.pick(&self.told);
+            return self.hand_in(old);
+        }
+        let processes: Vec<Process> = self.bodies.keys().copied().collect();
+        if processes.is_empty() {
+            return;
+        }
+        let process = self.random.pick(&processes);
+        let phase = self.core.instance(process.instance, self.now).map(|instance| instance.phase);
+        let present = self.core.is_present(process);
+        let alive = self.bodies.get(&process).is_some_and(|body| body.leader);
+        let unborn = Process { launch: Launch(process.launch.0 + 1), ..process };
+        let nobody = InstanceId { worker: WorkerId(99), index: 7 };
+        let nonsense = match self.random.below(6) {
+            0 if alive => Event::Emptied(process),
+            1 if phase == Some(Phase::Running) && present => Event::Reclaimed(process),
+            2 if phase == Some(Phase::Running) && present => {
+                Event::LaunchFailed(process, LaunchFailure("no".into()))
+            }
+            3 if !self.bodies.contains_key(&unborn) => Event::Ended(unborn, Ending::Code(0)),
+            4 => Event::Ready(Process { instance: nobody, launch: Launch(1) }),
+            _ => Event::TakenBack(unborn),
+        };
+        self.note(Line::Nonsense);
+        // Nonsense before the beginning may be taken for sense.
+        if self.checks.has_begun() || !matches!(nonsense, Event::TakenBack(_)) {
+            self.hand_in(nonsense);
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What the core promises, one small story each.
+
+mod milestones;
+mod requests;
+mod restarts;
+mod stops;
+mod strategies;
+mod world;
