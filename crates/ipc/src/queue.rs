@@ -349,6 +349,16 @@ impl Queue {
         }
     }
 
+    /// Gives back what this thread got last by a plain get, for another delivery.
+    pub fn nack_got(&self) {
+        if let Some(me) = self.core.segment.seat() {
+            self.core.locals.with(|local| {
+                // A damaged queue says so to whoever uses it next.
+                let _ = self.core.give_back_got(me, local).map_err(|damage| self.core.segment.poison(damage));
+            });
+        }
+    }
+
     /// Takes the next message into hand, waiting for one as long as it takes: it is delivered again unless it
     /// is acknowledged.
     ///
