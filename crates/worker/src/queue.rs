@@ -13,18 +13,18 @@ use crate::errors::{GetError, PutError, QueueError};
 use crate::stopping::StopFlag;
 use crate::wire::Grant;
 
-/// Reading until a queue has ended: `while let Some(message) = queue.get().open()?`.
-pub trait Open<T> {
+/// Reading until a queue has ended: `while let Some(message) = queue.get().unless_closed()?`.
+pub trait UnlessClosed<T> {
     /// `None` once the queue is closed and drained, instead of an error.
     ///
     /// # Errors
     ///
     /// All others.
-    fn open(self) -> Result<Option<T>, GetError>;
+    fn unless_closed(self) -> Result<Option<T>, GetError>;
 }
 
-impl<T> Open<T> for Result<T, GetError> {
-    fn open(self) -> Result<Option<T>, GetError> {
+impl<T> UnlessClosed<T> for Result<T, GetError> {
+    fn unless_closed(self) -> Result<Option<T>, GetError> {
         match self {
             Ok(got) => Ok(Some(got)),
             Err(GetError::Closed) => Ok(None),
@@ -416,4 +416,3 @@ impl<T> Drop for Lease<'_, T> {
 fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, PutError> {
     serde_json::to_vec(message).map_err(PutError::Encode)
 }
-
