@@ -35,6 +35,8 @@ pub struct Checks {
     judged: Option<(Process, bool)>,
     /// Which worker the present event scales, and to how many.
     scaled: Option<(WorkerId, u32)>,
+    /// Whom the present event may take down by request.
+    requested: Vec<InstanceId>,
     restarts: BTreeMap<InstanceId, Vec<Moment>>,
     /// How many rests in a row an instance has had.
     rests: BTreeMap<InstanceId, i32>,
@@ -77,6 +79,7 @@ impl Checks {
             processes: BTreeMap::new(),
             judged: None,
             scaled: None,
+            requested: Vec::new(),
             restarts: BTreeMap::new(),
             rests: BTreeMap::new(),
             family_restarts: Vec::new(),
@@ -118,6 +121,7 @@ impl Checks {
     pub fn before(&mut self, core: &Supervisor, now: Moment, event: &Event) {
         self.events += 1;
         (self.judged, self.scaled) = (None, None);
+        self.requested.clear();
         if self.seen.is_empty() {
             self.seen = core.instances().map(|instance| (instance.id, instance)).collect();
         }
@@ -193,6 +197,11 @@ impl Checks {
         if self.stopping_since.is_some() {
             return;
         }
+        self.requested = match request {
+            Request::Stop(target) | Request::Restart(target) => self.targets(*target),
+            Request::Scale(worker, _) => self.targets(Target::Worker(*worker)),
+            Request::Start(_) | Request::Add(_) => Vec::new(),
+        };
         match request {
             Request::Start(target) | Request::Restart(target) => {
                 for id in self.targets(*target) {

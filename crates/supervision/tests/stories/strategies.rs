@@ -176,18 +176,28 @@ fn who_is_started_while_the_family_goes_down_comes_up_with_it() {
 }
 
 #[test]
-fn who_waits_while_the_family_goes_down_is_not_launched_before_it() {
-    let then =
-        Worker { after: vec![After { worker: WorkerId(0), milestone: Milestone::Ended }], ..worker("then") };
-    let mut world = together([worker("job"), worker("b"), then]);
-    world.exits("b", 1);
-    world.let_be("job", Trait::Deaf);
-    world.wait(100);
+fn who_waits_while_the_family_goes_down_is_launched_with_it_not_before() {
+    let milestone = Milestone::Ended;
+    let then = Worker { after: vec![After { worker: WorkerId(0), milestone }], ..worker("then") };
+    let mut world = World::under(Strategy::RestForOne, None, [worker("job"), worker("b"), worker("c"), then]);
+    world.let_be("c", Trait::Deaf);
+    world.story();
     world.exits("b", 1);
     world.exits("job", 0);
-    assert_eq!((world.phase("job"), world.phase("then")), (Phase::Waiting, Phase::Waiting));
-    world.wait(10_000);
-    assert_eq!(world.phase("then"), Phase::Waiting, "job was asked, and is up again");
+    assert_eq!((world.phase("job"), world.phase("then")), (Phase::Done, Phase::Waiting));
+    world.wait(1000);
+    let together = ["1000 b launched", "1000 c launched", "1000 then launched"];
+    assert_eq!(world.story(), [&["0 c asked", "0 job retired", "1000 c killed"][..], &together].concat());
+}
+
+#[test]
+fn who_was_asked_for_its_family_comes_up_again_however_it_ended() {
+    let mut world = together([worker("job"), worker("b")]);
+    world.let_be("job", Trait::Deaf);
+    world.exits("b", 1);
+    world.exits("job", 0);
+    world.wait(100);
+    assert_eq!(world.story(), ["0 job asked", "100 job launched", "100 b launched"]);
 }
 
 #[test]

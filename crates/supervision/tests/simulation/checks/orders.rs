@@ -130,7 +130,7 @@ impl Checks {
             || instance.why == "scaled away"
             || instance.why.starts_with("not ready within");
         // What was told to stop while its launch was under way is asked when that is known.
-        by_itself || instance.launched_at == Some(now)
+        by_itself || instance.launched_at == Some(now) || self.requested.contains(&instance.id)
     }
 
     /// When the run or the family is stopped, dependants go before what they depend on.
