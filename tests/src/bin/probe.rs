@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = all.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["blocked", command @ ..] => blocked(command),
+        ["nursery", command @ ..] => nursery(command),
         ["notify", message] => notify(message),
         ["ready"] => ready(),
         ["status", text] => status(text),
@@ -68,6 +69,16 @@ fn blocked(command: &[&str]) -> Done {
     SigSet::all().thread_block()?;
     let argv: Vec<CString> = command.iter().map(|word| CString::new(*word)).collect::<Result<_, _>>()?;
     nix::unistd::execvp(argv.first().ok_or("no command")?, &argv)?;
+    Ok(())
+}
+
+/// Runs a command, adopts what it leaves behind, and reaps everything until nothing is left.
+fn nursery(command: &[&str]) -> Done {
+    nix::sys::prctl::set_child_subreaper(true)?;
+    let (program, arguments) = command.split_first().ok_or("no command")?;
+    // Reaped below, with all the others.
+    let _child = std::process::Command::new(program).args(arguments).spawn()?;
+    while nix::sys::wait::wait().is_ok() {}
     Ok(())
 }
 

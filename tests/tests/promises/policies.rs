@@ -1,5 +1,6 @@
 //! How a worker and its supervisor part: every cell of the table of policies, on real processes.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
@@ -163,17 +164,27 @@ fn the_next_run_takes_a_surviving_worker_back_and_starts_no_second_copy() {
     let sandbox = Sandbox::new();
     let config = json!({ "name": "r", "workers": { "w": { "restart": "never", "command":
         "echo $$ >> starts; while [ ! -e end ]; do if [ -e say ]; then rm say; echo still here; fi; sleep 0.02; done; exit 7" } } });
-    let first = sandbox.run(&config);
-    let before = first.until_state("w", "running");
+    sandbox.write("r.json", config.to_string());
+    // Somebody who reaps the worker when its supervisor is gone, as a good init does.
+    let mut nursery = sandbox.command("probe");
+    nursery.args(["nursery", "supervisor", "run", "r.json"]).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut nursery = nursery.spawn().unwrap();
     sandbox.until_written("starts");
-    first.kill_9();
+    let status = until("it runs", || {
+        let said = sandbox.supervisor(&["status", "--json"]);
+        (said.code == 0).then(|| said.json()).filter(|status| status["workers"][0]["state"] == "running")
+    });
+    let number = |value: &Value| i32::try_from(value.as_i64().expect("a number")).expect("pids are small");
+    let (supervisor, pid) = (number(&status["pid"]), number(&status["workers"][0]["pid"]));
+    nix::sys::signal::kill(process::Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
+    until_gone(supervisor);
     let mut second = sandbox.run(&config);
     let after = second.until_state("w", "running");
-    assert_eq!((after.pid, after.launch), (before.pid, before.launch));
+    assert_eq!((after.pid, after.launch), (Some(pid), Some(1)));
     assert_eq!(sandbox.read("starts").lines().count(), 1, "a second copy was started");
     assert!(second.err().contains("taken back"), "{}", second.err());
     let ps = second.ps();
-    assert!(ps.iter().any(|row| Some(row.pid) == before.pid && row.worker.as_deref() == Some("w")), "{ps:?}");
+    assert!(ps.iter().any(|row| row.pid == pid && row.worker.as_deref() == Some("w")), "{ps:?}");
     // Its output comes to the new supervisor.
     sandbox.write("say", "");
     until("its output arrives", || second.out().contains("still here").then_some(()));
@@ -186,6 +197,7 @@ fn the_next_run_takes_a_surviving_worker_back_and_starts_no_second_copy() {
         skipped("this kernel keeps no exit codes of processes that others reaped");
         assert_eq!(code, 1, "{}", second.err());
     }
+    assert!(nursery.wait().unwrap().success());
 }
 
 #[test]
@@ -217,7 +229,7 @@ fn a_worker_that_was_taken_back_is_restarted_like_any_other() {
 #[test]
 fn what_a_dead_leader_left_while_there_was_no_supervisor_is_gone_before_its_successor_starts() {
     let sandbox = Sandbox::new();
-    let script = "if [ -e first ]; then ls -d /proc/$(cat first)/exe > seen 2>/dev/null; echo looked > second; fi; \
+    let script = "if [ -e first ]; then readlink /proc/$(cat first)/exe > seen; echo looked > second; fi; \
                   sleep 1000 & echo $! > first; wait";
     let config = json!({ "name": "r", "workers": { "w": { "command": script } } });
     let first = sandbox.run(&config);
