@@ -164,12 +164,12 @@ const FAREWELL: Duration = Duration::from_secs(10);
 pub fn shutdown(mut client: Client, now: bool, json: bool) -> Result<ExitCode, Failure> {
     let none = Request::Status { workers: vec![] };
     let status: Status = call(&mut client, &none)?;
+    let supervisor = client.server_pid();
     call::<serde::de::IgnoredAny>(&mut client, &Request::Shutdown { now })?;
     let deadline = Instant::now() + FAREWELL;
-    while lives(status.pid) {
+    while let Some(pid) = supervisor.filter(|pid| lives(*pid)) {
         if Instant::now() > deadline {
-            let message =
-                format!("everything is stopped, but the supervisor (pid {}) is still there", status.pid);
+            let message = format!("everything is stopped, but the supervisor (pid {pid}) is still there");
             return Err(Failure::new(ErrorCode::TimedOut, message));
         }
         std::thread::sleep(Duration::from_millis(2));

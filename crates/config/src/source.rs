@@ -259,7 +259,10 @@ mod tests {
         #[test]
         fn a_text_is_json_here_exactly_when_it_is_json_elsewhere(text in nearly_json()) {
             let elsewhere = serde_json::from_str::<serde_json::Value>(&text);
-            prop_assert_eq!(parse(&text).is_ok(), elsewhere.is_ok(), "{:?}", elsewhere);
+            // JSON sets no bound to numbers; what is to become of one is for whoever reads it.
+            let too_large = |error: &serde_json::Error| error.to_string().starts_with("number out of range");
+            let is_json = elsewhere.as_ref().map_or_else(too_large, |_| true);
+            prop_assert_eq!(parse(&text).is_ok(), is_json, "{:?}", elsewhere);
         }
     }
 }

@@ -84,6 +84,14 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
     }
 
+    /// The supervisor's pid as this process sees it, which is another one than it has in a pid namespace of its own;
+    /// `None` when it cannot be seen from here.
+    pub fn server_pid(&self) -> Option<i32> {
+        let peer =
+            nix::sys::socket::getsockopt(&self.stream, nix::sys::socket::sockopt::PeerCredentials).ok()?;
+        Some(peer.pid()).filter(|pid| *pid > 0)
+    }
+
     /// Returns when the supervisor has gone away, and not before; for a thread of its own.
     pub fn outlast(mut self) {
         self.timeout = None;

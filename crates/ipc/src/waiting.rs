@@ -1,9 +1,14 @@
 //! Waiting for others: spin a little, then sleep in the kernel until woken.
 //!
-//! A [`Side`] is two words: how many wait, and a number that goes up with every wake-up. Who changes
-//! something first changes it, then looks whether anybody waits, and only then wakes; who waits first says
-//! so, then looks once more, and only then sleeps. Between the two steps each has a full barrier, so one of
-//! them sees the other: no wake-up is lost, and nobody pays for one that nobody needs.
+//! A [`Side`] is two words: who waits, and a number that goes up with every wake-up. Who changes something
+//! first changes it, then looks whether anybody waits, and only then wakes; who waits first says so, then
+//! looks once more, and only then sleeps. Between the two steps each has a full barrier, so one of them sees
+//! the other: no wake-up is lost, and nobody pays for one that nobody needs.
+//!
+//! A sleeper that has been woken needs a while to run. So that nobody wakes it again meanwhile, the waker notes
+//! that one of those counted is on its way; whoever leaves takes one such note along. There may be fewer notes
+//! than there are on their way, which costs a needless call, but never more: a note is made only after the
+//! wake-up, and only if nobody has come or gone since the waker looked.
 //!
 //! A process may die with its wait counted, or owing a wake-up, or having been woken and not yet acted. Each
 //! is made good by [`Side::reset`], which recovery calls: it starts a new epoch with nobody counted and wakes
@@ -15,60 +20,102 @@ use crate::atomic::{AtomicU32, AtomicU64, Ordering, barrier_after_rmw, fence};
 use crate::futex::{self, Slept};
 use crate::memory::Memory;
 
-/// Bytes of a side.
-pub(crate) const SIDE: usize = 16;
-
 /// One reason to wait.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Side<'a> {
-    /// `epoch:32 | count:32`
+    /// `arrivals:16 | epoch:16 | on their way:16 | waiting:16`
     waiters: &'a AtomicU64,
     sequence: &'a AtomicU32,
 }
 
+const ONE_ARRIVAL: u64 = 1 << 48;
+const ONE_EPOCH: u64 = 1 << 32;
+const ONE_ON_ITS_WAY: u64 = 1 << 16;
+const COUNT: u64 = 0xffff;
+const EPOCH: u64 = COUNT << 32;
+
+fn waiting(word: u64) -> u64 {
+    word & COUNT
+}
+
+fn on_their_way(word: u64) -> u64 {
+    word >> 16 & COUNT
+}
+
 impl<'a> Side<'a> {
     /// The side at `offset`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn at(memory: &'a Memory, offset: usize) -> Self {
         Self { waiters: memory.u64(offset), sequence: memory.u32(offset + 8) }
     }
 
-    /// Whether anybody waits. Call only after a read-modify-write and [`barrier_after_rmw`].
-    #[inline]
-    pub(crate) fn is_waited_for(&self) -> bool {
-        self.waiters.load(Ordering::SeqCst) as u32 != 0
+    /// Wakes one of those who wait, unless as many are on their way. Call only after a read-modify-write and
+    /// [`barrier_after_rmw`].
+    #[inline(always)]
+    pub(crate) fn wake_one_if_waited_for(&self) {
+        let word = self.waiters.load(Ordering::SeqCst);
+        if word & COUNT != 0 {
+            self.wake_one(word);
+        }
     }
 
-    /// Wakes up to `count` of those who sleep here.
     #[cold]
-    pub(crate) fn wake(&self, count: u32) {
+    fn wake_one(&self, seen: u64) {
+        if on_their_way(seen) >= waiting(seen) {
+            return;
+        }
         self.sequence.fetch_add(1, Ordering::AcqRel);
-        futex::wake(self.sequence, count);
+        if futex::wake(self.sequence, 1) > 0 {
+            let _ = self.waiters.compare_exchange(
+                seen,
+                seen + ONE_ON_ITS_WAY,
+                Ordering::AcqRel,
+                Ordering::Relaxed,
+            );
+        }
+    }
+
+    /// Wakes all who wait, if any do. Call only after a read-modify-write and [`barrier_after_rmw`].
+    #[inline(always)]
+    pub(crate) fn wake_all_if_waited_for(&self) {
+        if self.waiters.load(Ordering::SeqCst) & COUNT != 0 {
+            self.wake_all();
+        }
+    }
+
+    /// Wakes all who sleep here.
+    #[cold]
+    pub(crate) fn wake_all(&self) {
+        self.sequence.fetch_add(1, Ordering::AcqRel);
+        futex::wake(self.sequence, u32::MAX);
     }
 
     /// Forgets the counts of the dead and wakes everyone, to count themselves anew.
     pub(crate) fn reset(&self) {
         let mut before = self.waiters.load(Ordering::Relaxed);
         loop {
-            let after = (before >> 32).wrapping_add(1) << 32;
+            let after =
+                before & !(EPOCH | ONE_EPOCH.wrapping_sub(1)) | before.wrapping_add(ONE_EPOCH) & EPOCH;
             match self.waiters.compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => before = now,
             }
         }
-        self.wake(u32::MAX);
+        self.wake_all();
     }
 
-    fn enter(&self) -> u32 {
-        let before = self.waiters.fetch_add(1, Ordering::SeqCst);
+    fn enter(&self) -> u64 {
+        let before = self.waiters.fetch_add(ONE_ARRIVAL + 1, Ordering::SeqCst);
         fence(Ordering::SeqCst);
-        (before >> 32) as u32
+        before & EPOCH
     }
 
-    fn leave(&self, epoch: u32) {
+    fn leave(&self, epoch: u64) {
         let mut before = self.waiters.load(Ordering::Relaxed);
-        while (before >> 32) as u32 == epoch && before as u32 != 0 {
-            match self.waiters.compare_exchange(before, before - 1, Ordering::AcqRel, Ordering::Relaxed) {
+        while before & EPOCH == epoch && waiting(before) != 0 {
+            let note = if on_their_way(before) > 0 { ONE_ON_ITS_WAY } else { 0 };
+            let after = before - note - 1;
+            match self.waiters.compare_exchange(before, after, Ordering::AcqRel, Ordering::Relaxed) {
                 Ok(_) => break,
                 Err(now) => before = now,
             }
@@ -91,6 +138,25 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
+/// How soon to look again after a failed try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// At once: what we wait for is wanted as soon as it is there.
+    Eager,
+    /// Later and later: each look takes a cache line away from those we wait for, and one place is not worth
+    /// it when there will soon be many.
+    Patient,
+}
+
+impl Pace {
+    fn pauses(self, turn: u32) -> u32 {
+        match self {
+            Self::Eager => 1,
+            Self::Patient => 1 << (turn / 2).min(6),
+        }
+    }
+}
+
 /// How long and how to wait.
 pub(crate) struct Patience<'a> {
     /// When to give up, of [`futex::now_ns`]; `u64::MAX` for never.
@@ -99,6 +165,8 @@ pub(crate) struct Patience<'a> {
     pub(crate) interrupt: Option<&'a AtomicBool>,
     /// How many times to try before the first sleep.
     pub(crate) spins: &'a Spins,
+    /// How soon to look again.
+    pub(crate) pace: Pace,
     /// After so long asleep, look whether all is still well.
     pub(crate) slice_ns: u64,
 }
@@ -113,13 +181,17 @@ pub(crate) fn wait<T, E: From<Ended>>(
     mut attempt: impl FnMut() -> Result<Try<T>, E>,
     mut on_slice: impl FnMut() -> Result<(), E>,
 ) -> Result<T, E> {
-    let budget = patience.spins.budget();
-    for _ in 0..budget {
+    for turn in 0..patience.spins.budget() {
         if let Try::Done(value) = attempt()? {
             patience.spins.succeeded();
             return Ok(value);
         }
-        std::hint::spin_loop();
+        if turn < QUICK_TURNS {
+            (0..patience.pace.pauses(turn)).for_each(|_| std::hint::spin_loop());
+        } else {
+            // Where there are more to run than processors, the one we wait for may need ours.
+            std::thread::yield_now();
+        }
     }
     patience.spins.failed();
     let is_interrupted = || patience.interrupt.is_some_and(|flag| flag.load(Ordering::Acquire));
@@ -148,9 +220,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
             Some((Slept::Interrupted, _)) if is_interrupted() => {
                 // A wake-up may have been meant for us; whoever else sleeps here can make use of it.
                 barrier_after_rmw();
-                if here.is_waited_for() {
-                    here.wake(1);
-                }
+                here.wake_one_if_waited_for();
                 return Err(Ended::Interrupted.into());
             }
             Some((Slept::TimedOut, true)) => on_slice()?,
@@ -165,38 +235,51 @@ pub(crate) fn wait<T, E: From<Ended>>(
     }
 }
 
-/// How long it pays to spin before sleeping, learned from how it went before.
+/// How long it pays to try again before sleeping, learned from how it went before.
 ///
-/// One sleep and wake-up costs as much as some thousand tries, so spinning up to that long at most doubles
-/// the price of a wait, and saves nearly all of it when the other side is at work. When it keeps failing,
-/// the other side is not about to come, and the budget shrinks; on one processor it is nil.
+/// One sleep and wake-up costs as much as some hundred tries, so trying up to that long at most doubles the
+/// price of a wait, and saves nearly all of it when the other side is at work. When it keeps failing, the
+/// other side is not about to come, and the budget shrinks; but now and then the full budget is tried again,
+/// because two that answer each other quickly and both sleep at once would never find out. On one processor
+/// nobody comes while we spin.
 #[derive(Debug)]
 pub(crate) struct Spins {
+    /// `waits:16 | turns:16`
     budget: AtomicU32,
 }
 
-const MOST_SPINS: u32 = 2000;
-const FEWEST_SPINS: u32 = 60;
+/// Tries with nothing but a pause between them; further ones offer the processor to others.
+const QUICK_TURNS: u32 = 100;
+const MOST_TURNS: u32 = 300;
+const FEWEST_TURNS: u32 = 20;
+/// Of so many waits one tries in full, whatever was learned.
+const FULL_EVERY: u32 = 16;
 
 impl Spins {
     pub(crate) fn new() -> Self {
-        Self { budget: AtomicU32::new(MOST_SPINS) }
+        Self { budget: AtomicU32::new(MOST_TURNS) }
     }
 
     fn budget(&self) -> u32 {
-        if has_one_processor() { 0 } else { self.budget.load(Ordering::Relaxed) }
+        if has_one_processor() {
+            return 0;
+        }
+        let word = self.budget.load(Ordering::Relaxed).wrapping_add(1 << 16);
+        self.budget.store(word, Ordering::Relaxed);
+        if (word >> 16).is_multiple_of(FULL_EVERY) { MOST_TURNS } else { word & 0xffff }
     }
 
     fn succeeded(&self) {
-        let budget = self.budget.load(Ordering::Relaxed);
-        if budget < MOST_SPINS {
-            self.budget.store((budget * 2).min(MOST_SPINS), Ordering::Relaxed);
-        }
+        self.learn(|turns| (turns * 2).min(MOST_TURNS));
     }
 
     fn failed(&self) {
-        let budget = self.budget.load(Ordering::Relaxed);
-        self.budget.store((budget - budget / 4).max(FEWEST_SPINS), Ordering::Relaxed);
+        self.learn(|turns| (turns - turns / 4).max(FEWEST_TURNS));
+    }
+
+    fn learn(&self, better: impl Fn(u32) -> u32) {
+        let word = self.budget.load(Ordering::Relaxed);
+        self.budget.store(word & !0xffff | better(word & 0xffff), Ordering::Relaxed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! What this machine offers, asked of the kernel and not of its version.
+//! What this machine offers: asked of the kernel, and of its version only where asking is not possible.
 
 use std::fs;
 use std::os::fd::AsFd;
@@ -9,7 +9,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 use crate::descriptors::{has_close_range, pidfd_open};
 use crate::peer::peer;
 use crate::signal;
-use crate::wait::records_exits;
+use crate::wait::{at_least, records_exits};
 
 /// One thing that a kernel may or may not offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct Fact {
     pub detail: String,
 }
 
-/// Asks for everything this room can make use of. Changes nothing.
+/// Asks for everything this room, or one above it, can make use of. Changes nothing.
 ///
 /// ```
 /// assert!(process::facts().iter().any(|fact| fact.name == "pidfd"));
@@ -51,7 +51,7 @@ pub fn facts() -> Vec<Fact> {
         fact("subreaper", has_subreaper(), "orphaned descendants come back to the supervisor"),
         fact("proc children", children, "children are listed by /proc without a walk over all processes"),
         cgroup(),
-        cgroup_kill(),
+        cgroup_kill(&release),
     ]
 }
 
@@ -86,12 +86,16 @@ fn cgroup() -> Fact {
     Fact { name: "cgroup", available, detail }
 }
 
-fn cgroup_kill() -> Fact {
-    // The root has no such file, but the groups below it then do.
+fn cgroup_kill(kernel_release: &str) -> Fact {
+    // The root has no such file of its own, so for those who are in it the version tells.
     let found = own_cgroup().is_some_and(|folder| {
-        let below = fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
-        std::iter::once(folder.clone()).chain(below).any(|folder| folder.join("cgroup.kill").exists())
+        let is_root = !folder.join("cgroup.type").exists();
+        folder.join("cgroup.kill").exists() || (is_root && at_least(kernel_release, (5, 14)))
     });
-    let detail = if found { "a whole cgroup is killed in one step" } else { "no cgroup.kill file was found" };
+    let detail = if found {
+        "a whole cgroup is killed in one step"
+    } else {
+        "Linux 5.14 and cgroup version 2 have it"
+    };
     Fact { name: "cgroup.kill", available: found, detail: detail.to_owned() }
 }

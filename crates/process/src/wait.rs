@@ -147,10 +147,13 @@ pub fn exit_of(pidfd: BorrowedFd) -> Option<Exit> {
 /// Only an ended process shows it, so short of ending one the version has to tell; that the request is known at all
 /// (6.13, and no sandbox forbids it) is asked.
 pub(crate) fn records_exits(living: BorrowedFd, kernel_release: &str) -> bool {
+    at_least(kernel_release, (6, 15)) && PidfdInfo::ask(living, 0).is_some()
+}
+
+/// Whether a kernel's release, as it names itself, is this version or a later one.
+pub(crate) fn at_least(kernel_release: &str, version: (u32, u32)) -> bool {
     let mut numbers = kernel_release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
-    let version = (numbers.next(), numbers.next());
-    let (Some(Ok(major)), Some(Ok(minor))) = version else { return false };
-    (major, minor) >= (6, 15) && PidfdInfo::ask(living, 0).is_some()
+    matches!((numbers.next(), numbers.next()), (Some(Ok(major)), Some(Ok(minor))) if (major, minor) >= version)
 }
 
 /// `struct pidfd_info` of `linux/pidfd.h` in its first size, which holds all that is asked for here.

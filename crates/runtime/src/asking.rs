@@ -180,7 +180,7 @@ impl Loop {
     }
 
     fn refuse_while_stopping(&self) -> Result<(), ApiError> {
-        if self.is_stopping() {
+        if self.core.is_stopping() {
             return Err(ApiError::new(
                 ErrorCode::Refused,
                 "the run is stopping; nothing is started any more",

@@ -165,6 +165,10 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
 
 fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
     let process = survivor.process;
+    if running.core.instance(process.instance, supervision::Moment::START).is_none() {
+        takeover::say_left_alone(survivor.pid);
+        return;
+    }
     let show = running.roster.show(process.instance);
     talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
     let mut streams = Vec::new();

@@ -156,6 +156,12 @@ fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Optio
     led_by(stat.session.as_raw()).or_else(marked_by)
 }
 
+/// Whether a process's environment says that it is of the run with this control socket, whatever worker it names.
+pub fn bears_mark_of(pid: Pid, socket: &Path) -> bool {
+    let origin = process::origin(pid).ok().flatten();
+    origin.is_some_and(|origin| origin.mark("SOCKET").map(Path::new) == Some(socket))
+}
+
 /// What a process's environment tells, if it is of this run.
 pub fn mark_of(pid: Pid, marks: Marks<'_>) -> Option<Mark> {
     let origin = process::origin(pid).ok()??;

@@ -10,7 +10,7 @@ use ipc::Queue;
 use process::{Identity, Pid, Snapshot};
 use supervision::{InstanceId, Process};
 
-use crate::sweeping::{Marks, mark_of};
+use crate::sweeping::{Marks, bears_mark_of, mark_of};
 use crate::talk;
 
 /// A worker that outlived its supervisor.
@@ -31,7 +31,12 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Vec<Survivor>> {
     let mut leaders: BTreeMap<InstanceId, (Identity, Process)> = BTreeMap::new();
     let mut marked: Vec<(Identity, Process)> = Vec::new();
     for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
-        let Some(mark) = mark_of(stat.pid, marks) else { continue };
+        let Some(mark) = mark_of(stat.pid, marks) else {
+            if bears_mark_of(stat.pid, marks.socket) {
+                say_left_alone(stat.pid);
+            }
+            continue;
+        };
         let found = (Identity::from(stat), mark.process);
         marked.push(found);
         let latest =
@@ -54,6 +59,13 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Vec<Survivor>> {
         }
     }
     Ok(survivors)
+}
+
+/// Says that a process of a former run has no place in this one.
+pub fn say_left_alone(pid: Pid) {
+    talk::say(format_args!(
+        "pid {pid} is of a former run, but the config has no such worker any more; it is left alone"
+    ));
 }
 
 /// Finds a queue by the name of its memory among the descriptors of survivors.

@@ -409,11 +409,6 @@ impl Loop {
         self.news.push_back(Event::Begin);
     }
 
-    /// Whether the run was told to stop, or its work is done.
-    pub(crate) fn is_stopping(&self) -> bool {
-        self.told != Told::Nothing
-    }
-
     /// What marks this run's processes.
     pub(crate) fn marks<'a>(&'a self, socket: &'a Path) -> Marks<'a> {
         Marks { roster: &self.roster, socket }

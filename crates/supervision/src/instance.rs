@@ -1,5 +1,7 @@
 //! One instance: the state it is in, and what others may count of it.
 
+use std::time::Duration;
+
 use crate::restart::Window;
 use crate::words::{Blame, Cause};
 use crate::{Ending, InstanceId, Moment, Phase};
@@ -21,8 +23,8 @@ pub(crate) enum State {
     Resting { until: Moment, cause: Cause },
     /// Its launch was ordered and not yet answered.
     Launching,
-    /// Executed, not yet ready.
-    Starting { ready_by: Moment },
+    /// Executed, not yet ready, and how long that may take.
+    Starting { ready_by: Moment, within: Duration },
     /// Ready.
     Running,
     /// On its way down.
@@ -193,7 +195,7 @@ impl State {
     pub(crate) fn deadline(&self) -> Option<Moment> {
         match *self {
             State::Resting { until, .. } => Some(until),
-            State::Starting { ready_by } => Some(ready_by),
+            State::Starting { ready_by, .. } => Some(ready_by),
             State::Leaving { step: Step::Asked { kill_at }, .. } => Some(kill_at),
             _ => None,
         }

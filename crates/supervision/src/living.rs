@@ -1,7 +1,6 @@
 //! The life of one instance: what news of its process does to it, and how it comes up and goes down.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::instance::{Fate, Reached, State, Step};
 use crate::stopping::Run;
@@ -76,7 +75,7 @@ impl Supervisor {
             member.launched_at = Some(now);
             member.reached = member.reached.max(Reached::Executed);
             member.state = match readiness {
-                Readiness::Told { timeout } => State::Starting { ready_by: now + timeout },
+                Readiness::Told { timeout } => State::Starting { ready_by: now + timeout, within: timeout },
                 Readiness::Start => {
                     member.reached = Reached::Ready;
                     State::Running
@@ -227,13 +226,7 @@ impl Supervisor {
     pub(crate) fn deadline(&mut self, id: InstanceId) {
         match self.member(id).state {
             State::Resting { .. } => self.begin(id),
-            State::Starting { .. } => {
-                let timeout = match self.crew(id.worker).spec.readiness {
-                    Readiness::Told { timeout } => timeout,
-                    Readiness::Start => Duration::ZERO,
-                };
-                self.ask(id, Fate::Policy(Cause::NotReady(timeout)));
-            }
+            State::Starting { within, .. } => self.ask(id, Fate::Policy(Cause::NotReady(within))),
             State::Leaving { .. } => self.kill(id, &Blame::Nothing),
             _ => {}
         }

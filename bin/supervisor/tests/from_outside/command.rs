@@ -410,22 +410,6 @@ fn a_supervisor_that_goes_away_while_one_waits_is_exit_5() {
     drop(call);
 }
 
-#[test]
-fn shutdown_returns_when_the_supervisor_is_gone_too() {
-    let mut gone = Command::new("true").spawn().expect("a process");
-    let pid = gone.id() as i32;
-    gone.wait().expect("our own child");
-    for now in [true, false] {
-        let world = World::of(move |call| match call.request {
-            Request::Status { .. } => call.reply.ok(&Status { pid, ..status() }),
-            Request::Shutdown { now: asked } if asked == now => call.reply.ok(&()),
-            _ => call.reply.refuse(ApiError::new(ErrorCode::Failed, "something else")),
-        });
-        let outcome = world.run(if now { &["shutdown", "--now"] } else { &["shutdown"] });
-        assert_eq!((outcome.code, outcome.out.as_str(), outcome.err.as_str()), (Some(0), "", ""));
-    }
-}
-
 fn queue(name: &str) -> QueueStatus {
     QueueStatus {
         queue: name.to_owned(),

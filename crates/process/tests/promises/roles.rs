@@ -2,14 +2,14 @@
 
 use std::env;
 use std::io::Write;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
 use process::{Spawner, become_subreaper};
 
-use crate::kit::{program, role, shell, wait_readable};
-use std::os::fd::AsFd;
+use crate::kit::{program, shell, wait_readable};
 
 pub fn play(words: &[String]) -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -99,12 +99,9 @@ fn connect(path: &str) -> ! {
 
 /// Drops the spawner of a child that is to die with this process, and tells its pid.
 fn drop_spawner() -> ! {
-    let child = crate::kit::spawn({
-        let mut daemon = role(&["connect-nowhere"]);
-        daemon.argv = program(&["sleep", "1000"]).argv;
-        daemon.parent_death = Some(libc::SIGKILL);
-        daemon
-    });
+    let mut daemon = program(&["sleep", "1000"]);
+    daemon.parent_death = Some(libc::SIGKILL);
+    let child = crate::kit::spawn(daemon);
     println!("{}", child.pid);
     loop {
         nix::unistd::pause();

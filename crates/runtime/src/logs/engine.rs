@@ -1,11 +1,13 @@
 //! The thread of the pump: waits, reads in turns, delivers.
 //!
-//!     quiet ── a pipe is readable ──► round: one read a ready stream ──► nothing more ──► quiet
-//!                                       ▲        │          │
-//!                                       │        │          └─ the console is full ──► stuck: no pipe is looked at
-//!                                       │        ▼                                        │ its reader reads
-//!                                       │      lull: only small reads, again and again    │
-//!                                       └── 0.5 ms ◄┘  ◄──────────────────────────────────┘
+//! ```text
+//! quiet ── a pipe is readable ──► round: one read a ready stream ──► nothing more ──► quiet
+//!                                   ▲        │          │
+//!                                   │        │          └─ the console is full ──► stuck: no pipe is looked at
+//!                                   │        ▼                                        │ its reader reads
+//!                                   │      lull: only small reads, again and again    │
+//!                                   └── 0.5 ms ◄┘  ◄──────────────────────────────────┘
+//! ```
 //!
 //! The lull is what makes lines cheap: a worker that prints one short line after the other would wake this thread for each. Once
 //! a second small round follows the first one closely, pipes are left to fill for half a millisecond.

@@ -1,9 +1,11 @@
 //! The log pump: one thread that moves what workers print from their pipes to where it belongs.
 //!
-//!     pipe ─┐                                        ┌─► file (text, json or raw; rotated)
-//!     pipe ─┼─► one read a turn ─► lines, if asked ──┼─► console (prefixed, coloured)
-//!     pipe ─┘      (fair)          (else raw bytes)  ├─► the last lines of each worker, in memory
-//!                                                    └─► followers, watchers
+//! ```text
+//! pipe ─┐                                        ┌─► file (text, json or raw; rotated)
+//! pipe ─┼─► one read a turn ─► lines, if asked ──┼─► console (prefixed, coloured)
+//! pipe ─┘      (fair)          (else raw bytes)  ├─► the last lines of each worker, in memory
+//!                                                └─► followers, watchers
+//! ```
 //!
 //! It must not know policies, processes or pids: it is told which pipe belongs to which launch ([`Pump::attach`]) and when
 //! its writer is dead ([`Pump::finish`]).
@@ -20,14 +22,18 @@
 //!
 //! `text`, one record a line (times are UTC, the moment the end of the line was read):
 //!
-//!     2026-11-23T18:45:00.123456Z reader:0 out | the line, byte for byte
-//!     2026-11-23T18:45:00.123457Z reader:0 err + a piece of 65,536 bytes; the line goes on in this stream's next record
-//!     2026-11-23T18:45:00.123458Z reader:0 err ! the last bytes of a writer that ended without a newline
-//!     2026-11-23T18:45:09.000001Z supervisor log | 52100 bytes of log lost: No space left on device
+//! ```text
+//! 2026-11-23T18:45:00.123456Z reader:0 out | the line, byte for byte
+//! 2026-11-23T18:45:00.123457Z reader:0 err + a piece of 65,536 bytes; the line goes on in this stream's next record
+//! 2026-11-23T18:45:00.123458Z reader:0 err ! the last bytes of a writer that ended without a newline
+//! 2026-11-23T18:45:09.000001Z supervisor log | 52100 bytes of log lost: No space left on device
+//! ```
 //!
 //! `json`, one object a line:
 //!
-//!     {"time":"…","worker":"reader","instance":0,"launch":3,"stream":"stdout","seq":17,"line":"…"}
+//! ```text
+//! {"time":"…","worker":"reader","instance":0,"launch":3,"stream":"stdout","seq":17,"line":"…"}
+//! ```
 //!
 //! `seq` counts the records of one stream of one launch from 0. `"partial":"split"` and `"partial":"end"` stand for `+` and `!`;
 //! `"lossy":true` says that the line was not UTF-8 and `line` shows U+FFFD in place of what was not. Lost bytes are told by

@@ -33,7 +33,13 @@ pub struct Checks {
     processes: BTreeMap<Process, Record>,
     /// Whose fate the present event decides by policy, and whether it succeeded.
     judged: Option<(Process, bool)>,
+    /// Which worker the present event scales, and to how many.
+    scaled: Option<(WorkerId, u32)>,
+    /// Whom the present event may take down by request.
+    requested: Vec<InstanceId>,
     restarts: BTreeMap<InstanceId, Vec<Moment>>,
+    /// How many rests in a row an instance has had.
+    rests: BTreeMap<InstanceId, i32>,
     family_restarts: Vec<Moment>,
     retired: BTreeSet<WorkerId>,
     concluded: bool,
@@ -42,7 +48,8 @@ pub struct Checks {
 /// What was ordered for, and told of, a process.
 #[derive(Default)]
 struct Record {
-    known_to_live: bool,
+    /// When it was first known to live.
+    lives_since: Option<Moment>,
     known_to_have_ended: bool,
     /// It ended without having been told to: how.
     own_ending: Option<Ending>,
@@ -71,7 +78,10 @@ impl Checks {
             latest: BTreeMap::new(),
             processes: BTreeMap::new(),
             judged: None,
+            scaled: None,
+            requested: Vec::new(),
             restarts: BTreeMap::new(),
+            rests: BTreeMap::new(),
             family_restarts: Vec::new(),
             retired: BTreeSet::new(),
             concluded: false,
@@ -88,7 +98,7 @@ impl Checks {
 
     pub fn taken_back(&mut self, process: Process) {
         self.latest.insert(process.instance, process.launch);
-        self.record(process).known_to_live = true;
+        self.record(process).lives_since = Some(Moment::START);
     }
 
     fn record(&mut self, process: Process) -> &mut Record {
@@ -110,7 +120,8 @@ impl Checks {
     /// Notes what is about to be told.
     pub fn before(&mut self, core: &Supervisor, now: Moment, event: &Event) {
         self.events += 1;
-        self.judged = None;
+        (self.judged, self.scaled) = (None, None);
+        self.requested.clear();
         if self.seen.is_empty() {
             self.seen = core.instances().map(|instance| (instance.id, instance)).collect();
         }
@@ -120,22 +131,27 @@ impl Checks {
         match event {
             Event::Begin => self.begun_run = true,
             Event::Launched(process) | Event::Ready(process) if self.is_latest(*process) => {
-                self.record(*process).known_to_live = true;
+                self.record(*process).lives_since.get_or_insert(now);
             }
             Event::Ended(process, ending) if self.is_latest(*process) => {
                 let phase = self.phase(process.instance);
+                let reset_after = self.spec(process.instance).backoff.reset_after;
                 let record = self.record(*process);
-                record.known_to_live = true;
+                let lived = now.since(*record.lives_since.get_or_insert(now));
+                let rests_anew = !record.known_to_have_ended && lived >= reset_after;
                 if !record.known_to_have_ended && matches!(phase, Some(Phase::Starting | Phase::Running)) {
                     record.own_ending = Some(*ending);
                 }
                 record.known_to_have_ended = true;
+                if rests_anew {
+                    self.rests.remove(&process.instance);
+                }
             }
             Event::Reclaimed(process) if self.is_latest(*process) => self.note_reclaimed(*process),
             Event::LaunchFailed(process, _) if self.is_latest(*process) => {
                 let starting = self.phase(process.instance) == Some(Phase::Starting);
                 let record = self.record(*process);
-                if !record.known_to_live && !record.judged && starting {
+                if record.lives_since.is_none() && !record.judged && starting {
                     record.judged = true;
                     self.judged = Some((*process, false));
                 }
@@ -181,12 +197,18 @@ impl Checks {
         if self.stopping_since.is_some() {
             return;
         }
+        self.requested = match request {
+            Request::Stop(target) | Request::Restart(target) => self.targets(*target),
+            Request::Scale(worker, _) => self.targets(Target::Worker(*worker)),
+            Request::Start(_) | Request::Add(_) => Vec::new(),
+        };
         match request {
             Request::Start(target) | Request::Restart(target) => {
                 for id in self.targets(*target) {
                     self.down.remove(&id);
                     self.finals.remove(&id);
                     self.restarts.remove(&id);
+                    self.rests.remove(&id);
                     self.failed.remove(&id);
                     // How it ended is forgiven, whatever comes next.
                     if let Some(&launch) = self.latest.get(&id) {
@@ -201,7 +223,8 @@ impl Checks {
                     }
                 }
             }
-            Request::Scale(worker, _) => {
+            Request::Scale(worker, instances) => {
+                self.scaled = Some((*worker, *instances));
                 for id in self.targets(Target::Worker(*worker)) {
                     if self.seen.get(&id).is_some_and(|instance| instance.why == "scaled away") {
                         self.down.remove(&id);

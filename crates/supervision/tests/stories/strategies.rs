@@ -176,6 +176,31 @@ fn who_is_started_while_the_family_goes_down_comes_up_with_it() {
 }
 
 #[test]
+fn who_waits_while_the_family_goes_down_is_launched_with_it_not_before() {
+    let milestone = Milestone::Ended;
+    let then = Worker { after: vec![After { worker: WorkerId(0), milestone }], ..worker("then") };
+    let mut world = World::under(Strategy::RestForOne, None, [worker("job"), worker("b"), worker("c"), then]);
+    world.let_be("c", Trait::Deaf);
+    world.story();
+    world.exits("b", 1);
+    world.exits("job", 0);
+    assert_eq!((world.phase("job"), world.phase("then")), (Phase::Done, Phase::Waiting));
+    world.wait(1000);
+    let together = ["1000 b launched", "1000 c launched", "1000 then launched"];
+    assert_eq!(world.story(), [&["0 c asked", "0 job retired", "1000 c killed"][..], &together].concat());
+}
+
+#[test]
+fn who_was_asked_for_its_family_comes_up_again_however_it_ended() {
+    let mut world = together([worker("job"), worker("b")]);
+    world.let_be("job", Trait::Deaf);
+    world.exits("b", 1);
+    world.exits("job", 0);
+    world.wait(100);
+    assert_eq!(world.story(), ["0 job asked", "100 job launched", "100 b launched"]);
+}
+
+#[test]
 fn who_is_stopped_by_request_while_the_family_goes_down_stays_down() {
     let mut world = together([worker("a"), worker("b"), worker("c")]);
     world.let_be("b", Trait::Deaf);
@@ -197,11 +222,19 @@ fn if_the_one_to_blame_is_stopped_the_others_come_up_without_it() {
 
 #[test]
 fn a_shutdown_ends_a_restart_of_the_family() {
-    let mut world = together([worker("a"), worker("b")]);
+    let mut world = together([worker("a"), worker("b"), worker("c")]);
     world.let_be("b", Trait::Deaf);
     world.exits("a", 1);
+    assert_eq!(
+        ["a", "b", "c"].map(|name| world.phase(name)),
+        [Phase::Backoff, Phase::Stopping, Phase::Waiting]
+    );
     world.shutdown();
+    assert_eq!(
+        ["a", "b", "c"].map(|name| world.phase(name)),
+        [Phase::Stopped, Phase::Stopping, Phase::Stopped]
+    );
     world.wait(5000);
-    assert_eq!(world.story(), ["0 b asked", "1000 b killed"]);
+    assert_eq!(world.story(), ["0 c asked", "0 b asked", "1000 b killed"]);
     assert_eq!(world.conclusion(), Some(Conclusion::Succeeded));
 }

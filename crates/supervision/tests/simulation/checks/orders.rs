@@ -51,9 +51,10 @@ impl Checks {
         for after in &self.spec(id).after {
             let awaited: Vec<_> = self.seen.values().filter(|i| i.id.worker == after.worker).collect();
             let reached = |instance: &&Instance| match after.milestone {
-                Milestone::Started => {
-                    self.processes.iter().any(|(p, record)| p.instance == instance.id && record.known_to_live)
-                }
+                Milestone::Started => self
+                    .processes
+                    .iter()
+                    .any(|(p, record)| p.instance == instance.id && record.lives_since.is_some()),
                 Milestone::Ready => matches!(instance.phase, Phase::Running | Phase::Done),
                 Milestone::Succeeded => instance.phase == Phase::Done,
                 Milestone::Ended => matches!(instance.phase, Phase::Done | Phase::Failed),
@@ -81,9 +82,23 @@ impl Checks {
     fn ask(&mut self, core: &Supervisor, now: Moment, process: Process) {
         assert!(self.is_latest(process), "an old launch is asked");
         let record = self.record(process);
-        assert!(record.known_to_live && !record.known_to_have_ended, "asked, and not known to live");
+        assert!(record.lives_since.is_some() && !record.known_to_have_ended, "asked, and not known to live");
         assert_eq!(record.kills_alive, 0, "asked after it was killed");
         assert_eq!(record.asked_at.replace(now), None, "asked twice");
+        if let Some(instance) = core.instance(process.instance, now)
+            && self.stopping_since.is_some()
+            && self.spec(process.instance).policy == Policy::Daemon
+        {
+            assert!(self.stops_alone(&instance, now), "a daemon is asked at the end of the run");
+        }
+        if self.strategy == Strategy::RestForOne
+            && let Some(instance) = core.instance(process.instance, now)
+            && let Some(culprit) = instance.why.strip_prefix("is started again together with w")
+        {
+            let culprit = culprit.split(':').next().and_then(|number| number.parse().ok());
+            let culprit = WorkerId(culprit.expect("workers are called w and their number"));
+            assert!(process.instance.worker >= culprit, "{instance:?} comes before the one to blame");
+        }
         self.dependants_are_gone(core, now, process.instance);
     }
 
@@ -99,7 +114,7 @@ impl Checks {
         }
         record.kills_alive += 1;
         assert_eq!(record.kills_alive, 1, "killed twice");
-        assert!(record.known_to_live, "killed, and not known to live");
+        assert!(record.lives_since.is_some(), "killed, and not known to live");
         let graced = record.asked_at.is_some_and(|asked| now >= asked + grace);
         let at_once = killing || (daemon && stopping);
         assert!(graced || at_once, "killed before its grace was over");
@@ -108,17 +123,21 @@ impl Checks {
         }
     }
 
-    /// When the run or the family is stopped, dependants go before what they depend on.
-    fn dependants_are_gone(&self, core: &Supervisor, now: Moment, id: InstanceId) {
-        let Some(instance) = core.instance(id, now) else { return };
+    /// Whether `id` is stopped for what concerns it alone.
+    fn stops_alone(&self, instance: &Instance, now: Moment) -> bool {
         let by_itself = instance.why == "stopped by request"
             || instance.why == "is started again once it is gone"
             || instance.why == "scaled away"
             || instance.why.starts_with("not ready within");
         // What was told to stop while its launch was under way is asked when that is known.
-        let told_before = instance.launched_at == Some(now);
-        let own = self.worker_after(id.worker, id.worker) || self.waits_for_a_circle(id.worker);
-        if by_itself || told_before || own {
+        by_itself || instance.launched_at == Some(now) || self.requested.contains(&instance.id)
+    }
+
+    /// When the run or the family is stopped, dependants go before what they depend on.
+    fn dependants_are_gone(&self, core: &Supervisor, now: Moment, id: InstanceId) {
+        let Some(instance) = core.instance(id, now) else { return };
+        let circle = self.worker_after(id.worker, id.worker) || self.waits_for_a_circle(id.worker);
+        if circle || self.stops_alone(&instance, now) {
             return;
         }
         let whole_run = self.stopping_since.is_some();
@@ -157,6 +176,10 @@ impl Checks {
         assert!(self.stopping_since.is_some(), "concluded without a reason");
         for (process, body) in bodies {
             assert!(!body.leader && !body.tree && !body.holds, "concluded while {process:?} is not gone");
+        }
+        for instance in self.seen.values() {
+            let over = matches!(instance.phase, Phase::Stopped | Phase::Done | Phase::Failed);
+            assert!(over, "concluded, and {instance:?}");
         }
         let first = self.failed.values().min();
         match conclusion {

@@ -27,6 +27,18 @@ impl Checks {
             self.look_at(core, now, id, instance, actions);
             self.look_at_waiting(instance, &seen);
         }
+        if let Some((worker, instances)) = self.scaled
+            && let Some(spec) = self.workers.get(worker.0 as usize)
+        {
+            let of_it = || seen.values().filter(|instance| instance.id.worker == worker);
+            let leaves = |instance: &&Instance| instance.why == "scaled away";
+            assert!(
+                of_it().skip(instances as usize).all(|instance| leaves(&instance)),
+                "too many of {}",
+                spec.name
+            );
+            assert_eq!(of_it().take_while(|i| i.id.index < instances).count(), instances as usize, "too few");
+        }
         for (&id, instance) in &self.seen {
             if !seen.contains_key(&id) {
                 assert!(actions.contains(&Action::Changed(id)), "{instance:?} vanished unnoticed");
@@ -35,6 +47,7 @@ impl Checks {
                 }
                 self.failed.remove(&id);
                 self.restarts.remove(&id);
+                self.rests.remove(&id);
             }
         }
         let changed = |action: &Action| match action {
@@ -160,6 +173,17 @@ impl Checks {
         if !again {
             let expected = if succeeded { Phase::Done } else { Phase::Failed };
             return assert_eq!(instance.phase, expected, "ended for good: {instance:?}");
+        }
+        if let Some(rest) = instance.next_launch_in {
+            let nth = self.rests.entry(id).or_default();
+            let backoff = spec.backoff;
+            let grown = backoff.initial.as_secs_f64() * backoff.factor.powi(*nth);
+            let grown = grown.min(backoff.max.as_secs_f64());
+            let (shortest, longest) = (grown * (1.0 - backoff.jitter), grown * (1.0 + backoff.jitter));
+            let rest = rest.as_secs_f64();
+            let fits = (shortest - 1e-6..=longest.min(backoff.max.as_secs_f64()) + 1e-6).contains(&rest);
+            assert!(fits, "rests {rest} s, after {nth} rests in a row: {instance:?}");
+            *nth += 1;
         }
         let allowed = spec.intensity;
         let at_one = self.strategy == Strategy::OneForOne;
