@@ -71,7 +71,17 @@ impl Sandbox {
 
     /// A program under test, which knows no other supervisor and finds the worker programs.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(program(name));
+        self.outfit(Command::new(program(name)))
+    }
+
+    /// A shell that is yet to be given its script, as [`Sandbox::command`].
+    pub fn shell(&self) -> Command {
+        let mut command = self.outfit(Command::new("/bin/sh"));
+        command.arg("-c");
+        command
+    }
+
+    fn outfit(&self, mut command: Command) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let all = std::iter::once(programs()).chain(std::env::split_paths(&path));
         command.current_dir(self.path());
