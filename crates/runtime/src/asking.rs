@@ -259,9 +259,7 @@ impl Loop {
         for mut waiter in waiters.drain(..) {
             waiter.until.kill_if_due(now);
             let standing = |id: InstanceId| {
-                self.core
-                    .instance(id, self.clock.now())
-                    .map(|now| Standing { phase: now.phase, launch: now.launch })
+                self.core.standing(id).map(|(phase, launch)| Standing { phase, launch })
             };
             if waiter.until.has_come(standing) {
                 waiter.reply.ok(&self.came_about(&waiter.until));

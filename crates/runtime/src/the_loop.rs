@@ -99,6 +99,9 @@ enum Told {
 pub struct Loop {
     pub(crate) setup: Setup,
     when_up: Option<WhenUp>,
+    /// Instances that have not been seen up since the run began, for `when_up`; and whether one has failed.
+    not_up_yet: Vec<InstanceId>,
+    some_failed: bool,
     background: bool,
     pub(crate) roster: Roster,
     pub(crate) core: Supervisor,
@@ -184,6 +187,8 @@ impl Loop {
         let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
         let mut all = Loop {
             when_up,
+            not_up_yet: Vec::new(),
+            some_failed: false,
             background,
             roster,
             core: Supervisor::new(setup.family.clone()),
@@ -316,14 +321,15 @@ impl Loop {
         if self.when_up.is_none() || !self.begun {
             return;
         }
-        let mut failed = false;
-        for instance in self.core.instances() {
-            match instance.phase {
-                Phase::Waiting | Phase::Starting | Phase::Backoff => return,
-                Phase::Failed => failed = true,
-                Phase::Running | Phase::Stopping | Phase::Done | Phase::Stopped => {}
+        while let Some(instance) = self.not_up_yet.last() {
+            match self.core.standing(*instance) {
+                Some((Phase::Waiting | Phase::Starting | Phase::Backoff, _)) => return,
+                Some((Phase::Failed, _)) => self.some_failed = true,
+                Some((Phase::Running | Phase::Stopping | Phase::Done | Phase::Stopped, _)) | None => {}
             }
+            self.not_up_yet.pop();
         }
+        let failed = self.some_failed;
         if let Some(when_up) = self.when_up.take() {
             when_up.tell(!failed);
             if self.background
@@ -406,6 +412,9 @@ impl Loop {
             self.start_guard();
         }
         self.begun = true;
+        if self.when_up.is_some() {
+            self.not_up_yet = self.core.instances().map(|instance| instance.id).collect();
+        }
         self.news.push_back(Event::Begin);
     }
 
@@ -817,7 +826,10 @@ impl Loop {
     }
 
     fn tell_people(&self, instance: InstanceId) {
-        if let Some(now) = self.core.instance(instance, self.clock.now())
+        // Most changes are good news, which nobody has to be told.
+        let bad_news = matches!(self.core.standing(instance), Some((Phase::Backoff | Phase::Failed, _)));
+        if bad_news
+            && let Some(now) = self.core.instance(instance, self.clock.now())
             && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))
         {
             talk::say(line);
