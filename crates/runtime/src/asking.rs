@@ -258,9 +258,8 @@ impl Loop {
         let mut left = Vec::with_capacity(waiters.len());
         for mut waiter in waiters.drain(..) {
             waiter.until.kill_if_due(now);
-            let standing = |id: InstanceId| {
-                self.core.standing(id).map(|(phase, launch)| Standing { phase, launch })
-            };
+            let standing =
+                |id: InstanceId| self.core.standing(id).map(|(phase, launch)| Standing { phase, launch });
             if waiter.until.has_come(standing) {
                 waiter.reply.ok(&self.came_about(&waiter.until));
             } else if waiter.deadline.is_some_and(|deadline| deadline <= now) {
