@@ -123,7 +123,7 @@ impl Core {
             {
                 break;
             }
-            next += 1;
+            next = next.wrapping_add(1);
             wants_more = take(Claim { block, ticket: tagged })?;
         }
         if next != first {

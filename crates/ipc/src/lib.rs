@@ -27,6 +27,7 @@ mod queue;
 mod recovery;
 mod ring;
 mod segment;
+mod sentinel;
 mod stats;
 mod tag;
 mod truncation;

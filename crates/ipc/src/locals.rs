@@ -3,7 +3,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic as plain;
+use std::sync::atomic::AtomicU64 as Plain;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::atomic::{AtomicU64, Ordering};
@@ -115,13 +115,13 @@ impl Locals {
 static TAKEN: AtomicSeats = AtomicSeats::new();
 
 struct AtomicSeats {
-    bits: plain::AtomicU64,
-    next: plain::AtomicU64,
+    bits: Plain,
+    next: Plain,
 }
 
 impl AtomicSeats {
     const fn new() -> Self {
-        Self { bits: plain::AtomicU64::new(0), next: plain::AtomicU64::new(SEATS as u64) }
+        Self { bits: Plain::new(0), next: Plain::new(SEATS as u64) }
     }
 
     fn take(&self) -> u64 {

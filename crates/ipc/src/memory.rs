@@ -12,6 +12,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
+use std::sync::atomic::AtomicU8;
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering};
 use crate::truncation;
@@ -61,11 +62,6 @@ impl Memory {
         let guard =
             if is_sealed(&file) { None } else { Some(truncation::Guard::over(address as usize, length)) };
         Ok(Self { base, length, file, guard })
-    }
-
-    /// Bytes mapped.
-    pub(crate) fn length(&self) -> usize {
-        self.length
     }
 
     /// The file behind the mapping.
@@ -140,25 +136,10 @@ impl Memory {
     /// # Errors
     /// Where the file system cannot do it; then nothing has changed.
     pub(crate) fn punch(&self, offset: usize, length: usize) -> io::Result<()> {
-        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
-        self.allocate(mode, offset, length)
-    }
-
-    /// Makes the file system promise room for a range, so that writing to it cannot fail later.
-    ///
-    /// # Errors
-    /// When the disk or the quota is full. A file system that cannot promise is taken at its word.
-    pub(crate) fn promise(&self, offset: usize, length: usize) -> io::Result<()> {
-        match self.allocate(0, offset, length) {
-            Err(e) if e.raw_os_error() == Some(libc::EOPNOTSUPP) => Ok(()),
-            other => other,
-        }
-    }
-
-    fn allocate(&self, mode: libc::c_int, offset: usize, length: usize) -> io::Result<()> {
         let (Ok(offset), Ok(length)) = (libc::off_t::try_from(offset), libc::off_t::try_from(length)) else {
             return Err(io::ErrorKind::InvalidInput.into());
         };
+        let mode = libc::FALLOC_FL_PUNCH_HOLE | libc::FALLOC_FL_KEEP_SIZE;
         // SAFETY: a call on a descriptor we own; it changes no memory but the shared pages themselves, which
         // are only ever read as atomics or copies.
         match unsafe { libc::fallocate(self.file.as_raw_fd(), mode, offset, length) } {
@@ -201,11 +182,11 @@ unsafe fn copy_to_shared(from: *const u8, to: *mut u8, length: usize) {
         let mut at = 0;
         while at + 8 <= length {
             let word = from.add(at).cast::<u64>().read_unaligned();
-            std::sync::atomic::AtomicU64::from_ptr(to.add(at).cast()).store(word, Ordering::Relaxed);
+            AtomicU64::from_ptr(to.add(at).cast()).store(word, Ordering::Relaxed);
             at += 8;
         }
         while at < length {
-            std::sync::atomic::AtomicU8::from_ptr(to.add(at)).store(from.add(at).read(), Ordering::Relaxed);
+            AtomicU8::from_ptr(to.add(at)).store(from.add(at).read(), Ordering::Relaxed);
             at += 1;
         }
     }
@@ -225,12 +206,12 @@ unsafe fn copy_from_shared(from: *mut u8, to: *mut u8, length: usize) {
     unsafe {
         let mut at = 0;
         while at + 8 <= length {
-            let word = std::sync::atomic::AtomicU64::from_ptr(from.add(at).cast()).load(Ordering::Relaxed);
+            let word = AtomicU64::from_ptr(from.add(at).cast()).load(Ordering::Relaxed);
             to.add(at).cast::<u64>().write_unaligned(word);
             at += 8;
         }
         while at < length {
-            to.add(at).write(std::sync::atomic::AtomicU8::from_ptr(from.add(at)).load(Ordering::Relaxed));
+            to.add(at).write(AtomicU8::from_ptr(from.add(at)).load(Ordering::Relaxed));
             at += 1;
         }
     }

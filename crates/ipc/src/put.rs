@@ -111,7 +111,7 @@ impl Core {
         self.id(block).store(run.next, Ordering::Relaxed);
         self.tag(block).store(Tag::ready(Which::First, me, ring.tagged(run.next)).0, Ordering::Release);
         let is_done = ring.fill(run.next, open, block);
-        run.next += u64::from(is_done);
+        run.next = run.next.wrapping_add(u64::from(is_done));
         Ok(is_done)
     }
 
@@ -120,7 +120,7 @@ impl Core {
         if run.next != run.first {
             let tail = self.ring(Which::First).tail();
             let _ = tail.compare_exchange(run.first, run.next, Ordering::AcqRel, Ordering::Relaxed);
-            self.tell_many_came(run.next - run.first);
+            self.tell_many_came(run.next.wrapping_sub(run.first));
         }
     }
 

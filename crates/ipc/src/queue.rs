@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError, Weak};
 use std::time::Duration;
 
 use crate::atomic::{Ordering, fence};
@@ -19,11 +19,12 @@ use crate::layout::{CAME, Counts, DRAINED, INLINE, Layout, MEMORY, PAGE, PLACE};
 use crate::lease::Lease;
 use crate::liveness::Identity;
 use crate::locals::{Local, Locals};
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::options::{Acknowledge, QueueOptions};
 use crate::put::{Published, TURNS};
 use crate::ring::Slot;
 use crate::segment::{self, Reclaimed, Segment};
+use crate::sentinel::Sentinel;
 use crate::stats::Stats;
 use crate::tag::Which;
 use crate::waiting::{self, Ended, Pace, Patience, Try};
@@ -69,6 +70,9 @@ pub(crate) struct Core {
     locals: Locals,
     acknowledges_at_once: AtomicBool,
     interrupt: RwLock<Option<Arc<AtomicBool>>>,
+    /// Looks after the dead while this process sleeps, where nobody else does.
+    sentinel: Mutex<Option<Sentinel>>,
+    this: Weak<Self>,
 }
 
 /// What the header says beside the counts.
@@ -100,8 +104,10 @@ impl From<Fault> for Stop {
     }
 }
 
-/// How long a sleeper trusts that somebody else looks after the dead.
-const SUPERVISED_SLICE_NS: u64 = 5_000_000_000;
+/// How long a sleeper trusts that somebody looks after the dead, be it the supervisor or its own sentinel. It is
+/// woken by events; this only bounds what a stopped process can do to others that it was about to wake.
+const TRUSTING_SLICE_NS: u64 = 10_000_000_000;
+/// The same where a sentinel could not be started.
 const WATCHFUL_SLICE_NS: u64 = 250_000_000;
 
 impl Queue {
@@ -146,15 +152,16 @@ impl Queue {
 
     fn over(segment: Segment) -> Result<Self, OpenError> {
         let (settings, layout) = understand(segment.header()).ok_or(OpenError::CorruptHeader)?;
-        let core = Core {
+        let core = Arc::new_cyclic(|this| Core {
             segment,
             layout,
             settings,
             locals: Locals::new(),
             acknowledges_at_once: AtomicBool::new(false),
             interrupt: RwLock::new(None),
-        };
-        let core = Arc::new(core);
+            sentinel: Mutex::new(None),
+            this: this.clone(),
+        });
         at_exit::remember(&core);
         Ok(Self { core })
     }
@@ -376,7 +383,7 @@ impl Queue {
 
     /// How many messages wait. Those in hand are not counted, nor those put off.
     pub fn len(&self) -> u64 {
-        self.core.waiting(Which::Again) + self.core.waiting(Which::First)
+        self.core.waiting(Which::Again).saturating_add(self.core.waiting(Which::First))
     }
 
     /// Whether nothing waits.
@@ -460,17 +467,45 @@ impl Core {
         self.segment.join(self)
     }
 
-    fn reclaim(&self, concerns: impl Fn(Identity) -> bool) -> Result<Reclaimed, Fault> {
+    pub(crate) fn reclaim(&self, concerns: impl Fn(Identity) -> bool) -> Result<Reclaimed, Fault> {
         self.segment.check()?;
         let me = self.join()?;
         Ok(self.segment.reclaim(self, me, concerns)?)
     }
 
-    /// What a sleeper does after every slice: nothing is wrong as long as somebody looks after the dead.
-    fn look_after_the_dead(&self, me: u32) -> Result<(), Stop> {
+    /// Whether somebody has promised to look after the dead, and can.
+    fn is_supervised(&self) -> bool {
         let header = self.segment.header();
-        if !header.supervised || header.creator.is_dead() {
+        header.supervised && !header.creator.is_dead()
+    }
+
+    /// Sees to it that somebody looks after the dead while we sleep; answers how long to sleep in one go.
+    fn before_sleep(&self) -> u64 {
+        let mut sentinel = match self.sentinel.try_lock() {
+            Ok(sentinel) => sentinel,
+            // Another thread is starting it.
+            Err(TryLockError::WouldBlock) => return WATCHFUL_SLICE_NS,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        if self.segment.header().supervised && sentinel.is_none() {
+            return TRUSTING_SLICE_NS;
+        }
+        if sentinel.as_ref().is_none_or(|started| started.process != memory::this_process()) {
+            *sentinel = Sentinel::start(&self.segment, self.this.clone()).ok();
+        }
+        if sentinel.is_some() { TRUSTING_SLICE_NS } else { WATCHFUL_SLICE_NS }
+    }
+
+    /// What a sleeper does after every slice: nothing, as long as somebody looks after the dead.
+    fn after_slice(&self, me: u32) -> Result<(), Stop> {
+        if !self.is_supervised() {
             self.segment.reclaim(self, me, |_| true).map_err(Fault::Corrupt)?;
+            if self.segment.header().supervised
+                && let Ok(mut sentinel) = self.sentinel.try_lock()
+                && sentinel.is_none()
+            {
+                *sentinel = Sentinel::start(&self.segment, self.this.clone()).ok();
+            }
         }
         Ok(())
     }
@@ -485,15 +520,9 @@ impl Core {
         attempt: impl FnMut() -> Result<Try<T>, Stop>,
     ) -> Result<T, Stop> {
         let interrupt = self.interrupt.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let patience = Patience {
-            until_ns,
-            interrupt: interrupt.as_deref(),
-            spins: &local.spins,
-            pace,
-            slice_ns: if self.segment.header().supervised { SUPERVISED_SLICE_NS } else { WATCHFUL_SLICE_NS },
-        };
-        let on_slice = || self.look_after_the_dead(me);
-        waiting::wait(self.segment.memory(), side, &patience, attempt, on_slice)
+        let patience = Patience { until_ns, interrupt: interrupt.as_deref(), spins: &local.spins, pace };
+        let memory = self.segment.memory();
+        waiting::wait(memory, side, &patience, attempt, || self.before_sleep(), || self.after_slice(me))
     }
 
     pub(crate) fn largest(&self) -> u64 {

@@ -53,10 +53,10 @@ impl Stats {
             }
         }
         Self {
-            len: first + again,
+            len: first.saturating_add(again),
             in_flight,
             puts,
-            gets: taken_first + taken_again,
+            gets: taken_first.saturating_add(taken_again),
             redelivered,
             dead,
             dead_waiting,
