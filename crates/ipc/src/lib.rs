@@ -30,6 +30,7 @@ mod segment;
 mod sentinel;
 mod stats;
 mod tag;
+mod trim;
 mod truncation;
 mod waiting;
 

@@ -28,6 +28,8 @@ pub(crate) struct Local {
     /// What was got together beside that; how many, and which.
     pub(crate) batch_length: Number,
     pub(crate) batch: Mutex<Vec<Claim>>,
+    /// When the queue was first found empty since something was got, of `futex::now_ns`; zero for not.
+    pub(crate) empty_since: Number,
     pub(crate) spins: Spins,
 }
 
@@ -41,6 +43,7 @@ impl Local {
             got_ticket: Number::default(),
             batch_length: Number::default(),
             batch: Mutex::new(Vec::new()),
+            empty_since: Number::default(),
             spins: Spins::new(),
         }
     }

@@ -27,6 +27,7 @@ use crate::segment::{self, Reclaimed, Segment};
 use crate::sentinel::Sentinel;
 use crate::stats::Stats;
 use crate::tag::Which;
+use crate::trim;
 use crate::waiting::{self, Ended, Pace, Patience, Try};
 
 /// A queue in memory shared by processes that may die.
@@ -522,7 +523,17 @@ impl Core {
         let interrupt = self.interrupt.read().unwrap_or_else(PoisonError::into_inner).clone();
         let patience = Patience { until_ns, interrupt: interrupt.as_deref(), spins: &local.spins, pace };
         let memory = self.segment.memory();
-        waiting::wait(memory, side, &patience, attempt, || self.before_sleep(), || self.after_slice(me))
+        let before_sleep = || match self.before_sleep() {
+            slice if pace == Pace::Eager && self.has_grown() => slice.min(trim::IDLE_NS),
+            slice => slice,
+        };
+        let after_slice = || {
+            if pace == Pace::Eager {
+                self.trim_if_idle(me, local);
+            }
+            self.after_slice(me)
+        };
+        waiting::wait(memory, side, &patience, attempt, before_sleep, after_slice)
     }
 
     pub(crate) fn largest(&self) -> u64 {
@@ -612,8 +623,15 @@ impl Core {
     fn next(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
         self.segment.check().map_err(Fault::Corrupt)?;
         match self.claim(me).map_err(|damage| self.fault(damage))? {
-            Next::Claimed(claim) => Ok(claim),
-            _ => self.next_later(me, local, until_ns),
+            Next::Claimed(claim) => {
+                local.empty_since.set(0);
+                Ok(claim)
+            }
+            _ => {
+                let claim = self.next_later(me, local, until_ns)?;
+                local.empty_since.set(0);
+                Ok(claim)
+            }
         }
     }
 
@@ -622,6 +640,7 @@ impl Core {
         // What was acknowledged before the claim that found nothing has not been told yet.
         fence(Ordering::SeqCst);
         self.tell_if_drained();
+        self.trim_if_idle(me, local);
         let side = std::cell::Cell::new(CAME);
         let attempt = || {
             self.segment.check().map_err(Fault::Corrupt)?;
