@@ -19,6 +19,8 @@ mod lease;
 mod liveness;
 mod locals;
 mod memory;
+#[cfg(all(test, loom))]
+mod model;
 mod options;
 mod pages;
 mod participants;

@@ -3,10 +3,9 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic::AtomicU64 as Plain;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::atomic::{AtomicU64, Ordering};
 use crate::get::Claim;
 use crate::waiting::Spins;
 
@@ -118,13 +117,13 @@ impl Locals {
 static TAKEN: AtomicSeats = AtomicSeats::new();
 
 struct AtomicSeats {
-    bits: Plain,
-    next: Plain,
+    bits: AtomicU64,
+    next: AtomicU64,
 }
 
 impl AtomicSeats {
     const fn new() -> Self {
-        Self { bits: Plain::new(0), next: Plain::new(SEATS as u64) }
+        Self { bits: AtomicU64::new(0), next: AtomicU64::new(SEATS as u64) }
     }
 
     fn take(&self) -> u64 {

@@ -167,24 +167,24 @@ impl Core {
         Side::at(self.segment.memory(), CAME).wake_one_if_waited_for();
     }
 
-    /// Puts the mark of the end behind all that was put. True for the call that did.
-    pub(crate) fn end_first(&self) -> Result<bool, Damage> {
+    /// Closes the first ring and wakes everybody to learn of it. Whoever closed it before may have died before
+    /// telling, so this tells in any case.
+    pub(crate) fn end_first(&self) -> Result<(), Damage> {
+        self.mark_end()?;
+        self.wake_everybody();
+        Ok(())
+    }
+
+    /// Puts the mark of the end behind all that was put.
+    pub(crate) fn mark_end(&self) -> Result<(), Damage> {
         let ring = self.ring(Which::First);
         for _ in 0..TURNS {
             let ticket = ring.tail().load(Ordering::Acquire);
             match ring.read(ticket)? {
-                Slot::Open(open) => {
-                    if ring.fill(ticket, open, END) {
-                        self.wake_everybody();
-                        return Ok(true);
-                    }
-                }
+                Slot::Open(open) if ring.fill(ticket, open, END) => return Ok(()),
+                Slot::Open(_) => {}
                 Slot::Filled(_) => ring.help_tail(ticket),
-                Slot::End => {
-                    // Whoever closed it may have died before telling.
-                    self.wake_everybody();
-                    return Ok(false);
-                }
+                Slot::End => return Ok(()),
                 Slot::Stale if ring.tail().load(Ordering::Acquire) == ticket => return Err(Damage::Ring),
                 Slot::Stale => {}
             }

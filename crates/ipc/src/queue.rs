@@ -68,7 +68,7 @@ pub(crate) struct Core {
     pub(crate) segment: Segment,
     pub(crate) layout: Layout,
     pub(crate) settings: Settings,
-    locals: Locals,
+    pub(crate) locals: Locals,
     acknowledges_at_once: AtomicBool,
     interrupt: RwLock<Option<Arc<AtomicBool>>>,
     /// Looks after the dead while this process sleeps, where nobody else does.
@@ -151,6 +151,12 @@ impl Queue {
         Self::over(Segment::from_file(fd.into(), Kind::Queue)?)
     }
 
+    /// What all clones share, for the model.
+    #[cfg(all(test, loom))]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     fn over(segment: Segment) -> Result<Self, OpenError> {
         let (settings, layout) = understand(segment.header()).ok_or(OpenError::CorruptHeader)?;
         let core = Arc::new_cyclic(|this| Core {
@@ -163,6 +169,7 @@ impl Queue {
             sentinel: Mutex::new(None),
             this: this.clone(),
         });
+        #[cfg(not(loom))]
         at_exit::remember(&core);
         Ok(Self { core })
     }
@@ -890,6 +897,7 @@ fn format(memory: &Memory, layout: &Layout) {
 }
 
 /// A process that exits by itself has finished what it got, also where its handles are never dropped.
+#[cfg(not(loom))]
 mod at_exit {
     use super::{Arc, Core};
     use std::sync::{Mutex, Once, Weak};

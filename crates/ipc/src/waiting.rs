@@ -14,7 +14,7 @@
 //! is made good by [`Side::reset`], which recovery calls: it starts a new epoch with nobody counted and wakes
 //! everyone, who count themselves anew. Whoever leaves an older epoch has nothing to subtract.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32 as Plain};
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, barrier_after_rmw, fence};
 use crate::futex::{self, Slept};
@@ -246,7 +246,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
 #[derive(Debug)]
 pub(crate) struct Spins {
     /// `waits:16 | turns:16`
-    budget: AtomicU32,
+    budget: Plain,
 }
 
 /// Tries with nothing but a pause between them; further ones offer the processor to others.
@@ -258,7 +258,7 @@ const FULL_EVERY: u32 = 16;
 
 impl Spins {
     pub(crate) fn new() -> Self {
-        Self { budget: AtomicU32::new(MOST_TURNS) }
+        Self { budget: Plain::new(MOST_TURNS) }
     }
 
     fn budget(&self) -> u32 {

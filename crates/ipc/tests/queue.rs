@@ -270,15 +270,15 @@ fn a_queue_that_had_grown_gives_its_memory_back_when_it_is_drained() {
         for i in 0..20_000u32 {
             queue.put(&i.to_le_bytes()).unwrap();
         }
-        for i in 0..30 {
-            queue.put(&bytes_of(1 << 20, i)).unwrap();
+        for i in 0..30u8 {
+            queue.put(&vec![i; 1 << 20]).unwrap();
         }
         assert!(bytes_used() > 32 << 20, "turn {turn}");
         for i in 0..20_000u32 {
             assert_eq!(queue.try_get().unwrap(), i.to_le_bytes());
         }
-        for i in 0..30 {
-            assert!(queue.try_get().unwrap() == bytes_of(1 << 20, i));
+        for i in 0..30u8 {
+            assert!(queue.try_get().unwrap() == vec![i; 1 << 20]);
         }
         assert_eq!(queue.try_get(), Err(TryGetError::Empty));
         let start = Instant::now();
