@@ -3,12 +3,12 @@
 use std::sync::PoisonError;
 
 use crate::atomic::{Ordering, barrier_after_rmw, fence};
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::futex;
 use crate::layout::{CAME, DRAINED, DUE, MEMORY, PLACE};
 use crate::locals::Local;
 use crate::put::TURNS;
-use crate::queue::Core;
 use crate::ring::Slot;
 use crate::tag::{State, TICKET, Tag, Which};
 use crate::waiting::Side;

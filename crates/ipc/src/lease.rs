@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::atomic::{Ordering, fence};
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::get::Claim;
-use crate::queue::Core;
 
 /// A message that is ours until it is acknowledged. Dropped, or left behind by a death, it is delivered again.
 /// In the child of a fork it is a copy that settles nothing.

@@ -10,7 +10,9 @@
 
 mod atomic;
 mod blocks;
+mod core;
 mod errors;
+mod formation;
 mod futex;
 mod get;
 mod header;

@@ -12,11 +12,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use loom::thread;
 
 use crate::atomic::model::killed_after;
+use crate::core::Core;
 use crate::get::Next;
 use crate::layout;
 use crate::liveness::Identity;
 use crate::put::Published;
-use crate::queue::{Core, Queue};
+use crate::queue::Queue;
 use crate::segment::Recover;
 use crate::tag::Which;
 use crate::{QueueOptions, Stats};

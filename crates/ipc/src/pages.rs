@@ -9,10 +9,10 @@
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::blocks::Short;
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::layout::{self, PAGE};
 use crate::locals::Local;
-use crate::queue::Core;
 use crate::tag::Tag;
 
 const HANGING: u64 = 3;

@@ -1,10 +1,10 @@
 //! Publishing a block in a ring, and closing the first ring for good.
 
 use crate::atomic::{Ordering, barrier_after_rmw};
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::layout::{CAME, PLACE};
 use crate::locals::Local;
-use crate::queue::Core;
 use crate::ring::{END, Ring, Slot};
 use crate::tag::{Tag, Which};
 use crate::waiting::Side;

@@ -262,10 +262,13 @@ impl Segment {
         let mut done = Reclaimed::default();
         for index in 0..table.reach() {
             match table.entry(index).map_err(|damage| self.poison(damage))? {
-                entry @ Entry::Active(who) if index != by && concerns(who) && who.is_dead() => {
-                    if table.begin_recovery(index, entry, by) {
-                        done += self.recover(object, index, by)?;
-                    }
+                entry @ Entry::Active(who)
+                    if index != by
+                        && concerns(who)
+                        && who.is_dead()
+                        && table.begin_recovery(index, entry, by) =>
+                {
+                    done += self.recover(object, index, by)?;
                 }
                 // A recoverer that died itself: its own recovery takes over what it had begun.
                 Entry::Recovering(other) if other != by => {

@@ -15,9 +15,9 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use crate::atomic::Ordering;
+use crate::core::Core;
 use crate::futex;
 use crate::memory::{Memory, OS_PAGE, this_process};
-use crate::queue::Core;
 use crate::segment::{MEMBERSHIP, Segment};
 
 /// The two threads of one handle, which end when it is dropped.

@@ -7,12 +7,12 @@
 
 use crate::atomic::{AtomicU32, Ordering};
 use crate::blocks;
+use crate::core::Core;
 use crate::futex;
 use crate::layout::{self, BLOCK, PAGE};
 use crate::locals::Local;
 use crate::memory::OS_PAGE;
 use crate::pages;
-use crate::queue::Core;
 use crate::tag::Tag;
 
 /// Memory that is kept for the next messages.
