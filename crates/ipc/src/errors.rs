@@ -74,8 +74,6 @@ pub enum Fault {
     Corrupt(Damage),
     /// Every participant's place is taken by a living process.
     Crowded,
-    /// The disk under it is full.
-    NoSpace,
 }
 
 impl fmt::Display for Fault {
@@ -83,7 +81,6 @@ impl fmt::Display for Fault {
         match self {
             Self::Corrupt(damage) => write!(f, "corrupt: {damage}"),
             Self::Crowded => f.write_str("too many participants: every place is taken by a living process"),
-            Self::NoSpace => f.write_str("no space left on the disk that holds it"),
         }
     }
 }
