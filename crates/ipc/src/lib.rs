@@ -33,6 +33,7 @@ mod ring;
 mod segment;
 mod sentinel;
 mod stats;
+pub mod sync;
 mod tag;
 mod trim;
 mod truncation;
