@@ -9,6 +9,7 @@ use crate::setup::Setup;
 /// The names of the run's workers.
 #[derive(Debug)]
 pub struct Roster {
+    /// Each with whether it has, or once had, another number of instances than one.
     names: Vec<(String, bool)>,
     by_name: HashMap<String, WorkerId>,
 }
@@ -38,6 +39,14 @@ impl Roster {
     /// The name of a worker.
     pub fn name(&self, worker: WorkerId) -> &str {
         self.names.get(worker.0 as usize).map_or("?", |(name, _)| name)
+    }
+
+    /// A worker has so many instances from now on. Who once had several keeps the numbers: its log and its messages
+    /// would be ambiguous otherwise.
+    pub fn resize(&mut self, worker: WorkerId, instances: u32) {
+        if let Some((_, several)) = self.names.get_mut(worker.0 as usize) {
+            *several |= instances != 1;
+        }
     }
 
     /// What people call an instance: the worker's name, with the number where there are several.
