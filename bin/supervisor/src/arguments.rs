@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use control::api::Who;
+use control::api::{Size, Who};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -83,6 +83,19 @@ pub enum Verb {
     /// Stop workers, then start them anew
     #[command(after_help = "Example:\n  supervisor restart counter")]
     Restart(Targets),
+    /// Give workers more or fewer instances, touching only the difference
+    ///
+    /// The instances with the highest numbers go first. Waits until the new ones are up and nothing is left of the
+    /// others.
+    #[command(after_help = "Example:\n  supervisor scale counter=5 reader=0")]
+    Scale {
+        /// How many instances which worker is to have
+        #[arg(value_name = "WORKER=N", required = true, value_parser = size)]
+        sizes: Vec<Size>,
+        /// Answer at once, not when it is so
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Send a signal to processes of the run
     #[command(
         after_help = "Example:\n  supervisor kill counter:0 --signal HUP\n  supervisor kill 4711 --tree --grace 5s"
@@ -278,6 +291,18 @@ fn target(text: &str) -> Result<String, String> {
     Err("a worker is NAME or NAME:INSTANCE, the name of letters, digits, '-', '_' and '.'".to_owned())
 }
 
+fn size(text: &str) -> Result<Size, String> {
+    let (worker, number) = text.split_once('=').ok_or("how many is WORKER=N, for example counter=3")?;
+    if !control::is_name(worker) {
+        return Err("a worker's name has letters, digits, '-', '_' and '.'".to_owned());
+    }
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    match number.parse() {
+        Ok(instances) if plain => Ok(Size { worker: worker.to_owned(), instances }),
+        _ => Err(format!("{number:?} is no number of instances")),
+    }
+}
+
 fn queue(text: &str) -> Result<String, String> {
     if control::is_name(text) {
         return Ok(text.to_owned());
@@ -337,6 +362,14 @@ mod tests {
         }
         for bad in ["", "s", "-1", "1x", "1 s", "1.2.3s", "9999999d", "1e9", "inf"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_worker_and_a_plain_number() {
+        assert_eq!(size("a=0"), Ok(Size { worker: "a".to_owned(), instances: 0 }));
+        for bad in ["a", "=1", "a=", "a=-1", "a=+1", "a:0=1", "a=1x", "a=99999999999"] {
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 

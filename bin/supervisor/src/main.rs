@@ -83,6 +83,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Restart(Targets { workers, no_wait }) => {
             act::act(supervisor()?, &Request::Restart { workers, wait: !no_wait }, !no_wait, json)
         }
+        Verb::Scale { sizes: workers, no_wait } => {
+            act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, json)
+        }
         Verb::Kill { whom, signal, tree, grace, foreign } => {
             let blow = act::Blow { signal, tree, grace, foreign };
             act::kill(supervisor()?, &whom, blow, json)

@@ -121,7 +121,6 @@ fn verbs_to_come_are_known_by_name_and_refused() {
     let world = World::of(nothing);
     let help = world.run(&["--help"]).out;
     let later = [
-        "scale",
         "spawn",
         "logs",
         "events",
@@ -159,6 +158,7 @@ fn help_shows_every_verb_and_every_exit_code() {
         "start",
         "stop",
         "restart",
+        "scale",
         "kill",
         "wait",
         "shutdown",
