@@ -22,7 +22,6 @@ const LATER: &[&str] = &[
     "semaphore",
     "event",
     "value",
-    "demo",
     "doctor",
 ];
 
