@@ -87,7 +87,8 @@ impl Client {
     /// The supervisor's pid as this process sees it, which is another one than it has in a pid namespace of its own;
     /// `None` when it cannot be seen from here.
     pub fn server_pid(&self) -> Option<i32> {
-        let peer = nix::sys::socket::getsockopt(&self.stream, nix::sys::socket::sockopt::PeerCredentials).ok()?;
+        let peer =
+            nix::sys::socket::getsockopt(&self.stream, nix::sys::socket::sockopt::PeerCredentials).ok()?;
         Some(peer.pid()).filter(|pid| *pid > 0)
     }
 

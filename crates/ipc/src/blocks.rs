@@ -57,6 +57,8 @@ impl Core {
                 let mine = Tag::writing(me).0;
                 if tag.compare_exchange(Tag::FREE.0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                     local.block.set(u64::from(block) + 1);
+                    // A consumer has these lines; by the time of the next put they are here.
+                    self.segment.memory().expect_to_write(self.layout.block(block + 1));
                     return Some(block);
                 }
             }
@@ -101,26 +103,27 @@ impl Core {
         Ok(block)
     }
 
-    /// Appends the message in a block to `out`.
+    /// A copy of the message in a block.
     #[inline]
-    pub(crate) fn read_message(&self, block: u32, out: &mut Vec<u8>) -> Result<(), Damage> {
+    pub(crate) fn read_message(&self, block: u32) -> Result<Vec<u8>, Damage> {
         let memory = self.segment.memory();
         let at = self.layout.block(block);
         let length = memory.u32(at + LENGTH).load(Ordering::Relaxed) as usize;
-        let start = out.len();
-        if length <= INLINE {
-            memory.append_to(out, at + BYTES, length);
-        } else if length as u64 <= self.settings.max_message {
-            self.read_pages(block, length, out)?;
-        } else {
+        if length as u64 > self.settings.max_message.max(INLINE as u64) {
             return Err(Damage::Length);
         }
+        let mut message = Vec::with_capacity(length);
+        if length <= INLINE {
+            memory.append_to(&mut message, at + BYTES, length);
+        } else {
+            self.read_pages(block, length, &mut message)?;
+        }
         if self.settings.has_checksums
-            && crc32c::crc32c(&out[start..]) != memory.u32(at + CHECKSUM).load(Ordering::Relaxed)
+            && crc32c::crc32c(&message) != memory.u32(at + CHECKSUM).load(Ordering::Relaxed)
         {
             return Err(Damage::Checksum);
         }
-        Ok(())
+        Ok(message)
     }
 
     /// Gives a block back that is this process's own, with its pages.

@@ -77,6 +77,8 @@ impl Core {
             let ticket = ring.head().load(Ordering::Acquire);
             match ring.read(ticket)? {
                 Slot::Filled(block) => {
+                    // Both lines are about to move here: together, and at once for writing.
+                    self.segment.memory().expect_to_write(self.layout.block(block));
                     let tag = self.tag(block);
                     let before = tag.load(Ordering::Acquire);
                     let tagged = ring.tagged(ticket);
@@ -97,6 +99,39 @@ impl Core {
             }
         }
         Err(Damage::Ring)
+    }
+
+    /// Claims messages of the first ring one after the other and gives each to `take`, until that answers that
+    /// it has enough or there are no more at hand. Moves the head once, past all.
+    pub(crate) fn claim_run(
+        &self,
+        me: u32,
+        take: &mut dyn FnMut(Claim) -> Result<bool, Damage>,
+    ) -> Result<(), Damage> {
+        let ring = self.ring(Which::First);
+        let first = ring.head().load(Ordering::Acquire);
+        let mut next = first;
+        let mut wants_more = true;
+        while wants_more && let Slot::Filled(block) = ring.read(next)? {
+            let tagged = ring.tagged(next);
+            self.segment.memory().expect_to_write(self.layout.block(block));
+            let tag = self.tag(block);
+            let before = tag.load(Ordering::Acquire);
+            let mine = Tag::leased(me, tagged).0;
+            if !Tag(before).is_ready(Which::First, tagged)
+                || tag.compare_exchange(before, mine, Ordering::SeqCst, Ordering::Relaxed).is_err()
+            {
+                break;
+            }
+            next += 1;
+            wants_more = take(Claim { block, ticket: tagged })?;
+        }
+        if next != first {
+            let _ = ring.head().compare_exchange(first, next, Ordering::AcqRel, Ordering::Relaxed);
+            barrier_after_rmw();
+            Side::at(self.segment.memory(), PLACE).wake_all_if_waited_for();
+        }
+        Ok(())
     }
 
     /// Claims the next dead letter.

@@ -22,8 +22,7 @@ pub struct Lease {
 
 impl Lease {
     pub(crate) fn of(core: &Arc<Core>, me: u32, claim: Claim) -> Result<Self, Damage> {
-        let mut bytes = Vec::new();
-        core.read_message(claim.block, &mut bytes)?;
+        let bytes = core.read_message(claim.block)?;
         core.segment.check()?;
         let id = core.id(claim.block).load(Ordering::Relaxed);
         let deliveries = core.times_delivered(claim.block).saturating_add(1);

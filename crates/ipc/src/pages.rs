@@ -108,7 +108,6 @@ impl Core {
         let word = hanging(block, chain >> 28);
         let mut page = (chain & ((1 << 28) - 1)) as u32;
         let mut left = length;
-        out.reserve(length);
         while left > 0 {
             let start = page;
             let mut pages = 0;

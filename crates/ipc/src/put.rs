@@ -88,6 +88,48 @@ impl Core {
         }
     }
 
+    /// Begins to put several, which moves the tail only once, at [`Core::end_run`]. Others find the slots filled
+    /// and move it for themselves where they need to.
+    pub(crate) fn begin_run(&self) -> Run {
+        let tail = self.ring(Which::First).tail().load(Ordering::Acquire);
+        Run { first: tail, next: tail }
+    }
+
+    /// Whether the next of a run has a place, as far as can be seen without helping anybody.
+    pub(crate) fn has_place(&self, run: Run, local: &Local) -> bool {
+        if self.is_beyond_bound(run.next, local.head.get()) {
+            local.head.set(self.ring(Which::First).head().load(Ordering::Acquire));
+        }
+        !self.is_beyond_bound(run.next, local.head.get())
+    }
+
+    /// Publishes the next of a run. False when that takes more than a look: the queue is closed, or others
+    /// are putting too.
+    pub(crate) fn publish_in_run(&self, me: u32, block: u32, run: &mut Run) -> Result<bool, Damage> {
+        let ring = self.ring(Which::First);
+        let Slot::Open(open) = ring.read(run.next)? else { return Ok(false) };
+        self.id(block).store(run.next, Ordering::Relaxed);
+        self.tag(block).store(Tag::ready(Which::First, me, ring.tagged(run.next)).0, Ordering::Release);
+        let is_done = ring.fill(run.next, open, block);
+        run.next += u64::from(is_done);
+        Ok(is_done)
+    }
+
+    /// Moves the tail past a run and tells of it.
+    pub(crate) fn end_run(&self, run: Run) {
+        if run.next != run.first {
+            let tail = self.ring(Which::First).tail();
+            let _ = tail.compare_exchange(run.first, run.next, Ordering::AcqRel, Ordering::Relaxed);
+            self.tell_many_came(run.next - run.first);
+        }
+    }
+
+    fn tell_many_came(&self, count: u64) {
+        barrier_after_rmw();
+        let side = Side::at(self.segment.memory(), CAME);
+        if count == 1 { side.wake_one_if_waited_for() } else { side.wake_all_if_waited_for() }
+    }
+
     #[inline(always)]
     pub(crate) fn is_ready(&self, block: u32, ring: &Ring<'_>, which: Which, ticket: u64) -> bool {
         Tag(self.tag(block).load(Ordering::SeqCst)).is_ready(which, ring.tagged(ticket))
@@ -172,6 +214,13 @@ impl Core {
         barrier_after_rmw();
         Side::at(self.segment.memory(), PLACE).wake_one_if_waited_for();
     }
+}
+
+/// Messages put one after the other, the tail not moved yet.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Run {
+    first: u64,
+    next: u64,
 }
 
 enum Place {

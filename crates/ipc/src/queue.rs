@@ -26,7 +26,7 @@ use crate::ring::Slot;
 use crate::segment::{self, Reclaimed, Segment};
 use crate::stats::Stats;
 use crate::tag::Which;
-use crate::waiting::{self, Ended, Patience, Try};
+use crate::waiting::{self, Ended, Pace, Patience, Try};
 
 /// A queue in memory shared by processes that may die.
 ///
@@ -282,8 +282,17 @@ impl Queue {
     /// # Errors
     /// [`PutManyError`] says how many were put before the one that was refused, and why it was.
     pub fn put_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<(), PutManyError> {
-        for (put, message) in messages.iter().enumerate() {
-            self.put(message.as_ref()).map_err(|error| PutManyError { put, error })?;
+        let mut put = 0;
+        while put < messages.len() {
+            put += self
+                .core
+                .put_run(&messages[put..])
+                .map_err(|fault| PutManyError { put, error: PutError::Fault(fault) })?;
+            // What did not go at once waits, or is refused, by itself.
+            if let Some(message) = messages.get(put) {
+                self.put(message.as_ref()).map_err(|error| PutManyError { put, error })?;
+                put += 1;
+            }
         }
         Ok(())
     }
@@ -336,6 +345,16 @@ impl Queue {
                     fence(Ordering::SeqCst);
                     self.core.tell_if_drained();
                 }
+            });
+        }
+    }
+
+    /// Gives back what this thread got last by a plain get, for another delivery.
+    pub fn nack_got(&self) {
+        if let Some(me) = self.core.segment.seat() {
+            self.core.locals.with(|local| {
+                // A damaged queue says so to whoever uses it next.
+                let _ = self.core.give_back_got(me, local).map_err(|damage| self.core.segment.poison(damage));
             });
         }
     }
@@ -471,6 +490,7 @@ impl Core {
         me: u32,
         local: &Local,
         until_ns: u64,
+        pace: Pace,
         side: impl Fn() -> usize,
         attempt: impl FnMut() -> Result<Try<T>, Stop>,
     ) -> Result<T, Stop> {
@@ -479,6 +499,7 @@ impl Core {
             until_ns,
             interrupt: interrupt.as_deref(),
             spins: &local.spins,
+            pace,
             slice_ns: if self.segment.header().supervised { SUPERVISED_SLICE_NS } else { WATCHFUL_SLICE_NS },
         };
         let on_slice = || self.look_after_the_dead(me);
@@ -550,7 +571,7 @@ impl Core {
                 Err(stop) => Err(stop),
             }
         } else {
-            self.wait(me, local, until_ns, side, attempt)
+            self.wait(me, local, until_ns, Pace::Patient, side, attempt)
         };
         ended.map_err(|stop| match block.get() {
             Some(block) => self.forget(block, stop),
@@ -599,7 +620,7 @@ impl Core {
                 Try::NotBefore(_) => Err(Stop::Ended(Ended::TimedOut)),
             }
         } else {
-            self.wait(me, local, until_ns, || side.get(), attempt)
+            self.wait(me, local, until_ns, Pace::Eager, || side.get(), attempt)
         }
     }
 
@@ -609,8 +630,7 @@ impl Core {
             self.acknowledge_got(me, local);
             let claim = self.next(me, local, until_ns)?;
             self.tell_if_drained();
-            let mut message = Vec::new();
-            self.read_message(claim.block, &mut message).map_err(|damage| self.fault(damage))?;
+            let message = self.read_message(claim.block).map_err(|damage| self.fault(damage))?;
             self.segment.check().map_err(Fault::Corrupt)?;
             if self.acknowledges_at_once.load(Ordering::Relaxed) {
                 self.acknowledge(me, claim);
@@ -627,19 +647,17 @@ impl Core {
         let me = self.join()?;
         let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
         self.locals.with(|local| {
-            while messages.len() < most {
-                let claim = match self.claim(me).map_err(|damage| self.fault(damage))? {
-                    Next::Claimed(claim) => claim,
-                    Next::Empty | Next::Ended => break,
-                };
-                let mut message = Vec::new();
-                self.read_message(claim.block, &mut message).map_err(|damage| self.fault(damage))?;
-                messages.push(message);
+            let mut take = |claim: Claim| {
+                messages.push(self.read_message(claim.block)?);
                 if at_once {
                     self.acknowledge(me, claim);
                 } else {
                     self.remember_got(local, claim);
                 }
+                Ok(messages.len() < most)
+            };
+            if most > 1 {
+                self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
             }
             if at_once {
                 fence(Ordering::SeqCst);
@@ -647,6 +665,31 @@ impl Core {
             }
             self.segment.check().map_err(Fault::Corrupt)?;
             Ok(())
+        })
+    }
+
+    /// Puts as many messages as there are places for at once; answers how many.
+    fn put_run<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<usize, Fault> {
+        self.segment.check()?;
+        let me = self.join()?;
+        self.locals.with(|local| {
+            let mut run = self.begin_run();
+            let mut put = 0;
+            for message in messages {
+                let message = message.as_ref();
+                if message.len() as u64 > self.largest() || !self.has_place(run, local) {
+                    break;
+                }
+                let Ok(block) = self.write_message(me, local, message) else { break };
+                if !self.publish_in_run(me, block, &mut run).map_err(|damage| self.fault(damage))? {
+                    self.forget(block, Stop::Closed);
+                    break;
+                }
+                put += 1;
+            }
+            self.end_run(run);
+            self.segment.check()?;
+            Ok(put)
         })
     }
 
@@ -667,12 +710,11 @@ impl Core {
                 ring.help_head(head);
                 continue;
             }
-            let mut copy = Vec::new();
-            let read = self.read_message(block, &mut copy);
+            let read = self.read_message(block);
             fence(Ordering::SeqCst);
             // A tag that still bears the ticket has borne it all along, so the copy is whole.
             if self.is_ready(block, &ring, which, head) {
-                return read.map(|()| Some(copy));
+                return read.map(Some);
             }
         }
         Err(Damage::Ring)
@@ -688,7 +730,7 @@ impl Core {
     /// moving the tail, or between claiming and moving the head.
     pub(crate) fn waiting(&self, which: Which) -> u64 {
         let ring = self.ring(which);
-        for _ in 0..8 {
+        for _ in 0..TURNS {
             let (head, tail) = (ring.head().load(Ordering::Acquire), ring.tail().load(Ordering::Acquire));
             match (ring.read(tail), ring.read(head)) {
                 (Ok(Slot::Filled(_)), _) => ring.help_tail(tail),

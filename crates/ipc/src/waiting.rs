@@ -138,6 +138,25 @@ pub(crate) enum Ended {
     Interrupted,
 }
 
+/// How soon to look again after a failed try.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// At once: what we wait for is wanted as soon as it is there.
+    Eager,
+    /// Later and later: each look takes a cache line away from those we wait for, and one place is not worth
+    /// it when there will soon be many.
+    Patient,
+}
+
+impl Pace {
+    fn pauses(self, turn: u32) -> u32 {
+        match self {
+            Self::Eager => 1,
+            Self::Patient => 1 << (turn / 2).min(6),
+        }
+    }
+}
+
 /// How long and how to wait.
 pub(crate) struct Patience<'a> {
     /// When to give up, of [`futex::now_ns`]; `u64::MAX` for never.
@@ -146,6 +165,8 @@ pub(crate) struct Patience<'a> {
     pub(crate) interrupt: Option<&'a AtomicBool>,
     /// How many times to try before the first sleep.
     pub(crate) spins: &'a Spins,
+    /// How soon to look again.
+    pub(crate) pace: Pace,
     /// After so long asleep, look whether all is still well.
     pub(crate) slice_ns: u64,
 }
@@ -166,7 +187,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
             return Ok(value);
         }
         if turn < QUICK_TURNS {
-            std::hint::spin_loop();
+            (0..patience.pace.pauses(turn)).for_each(|_| std::hint::spin_loop());
         } else {
             // Where there are more to run than processors, the one we wait for may need ours.
             std::thread::yield_now();
@@ -218,16 +239,21 @@ pub(crate) fn wait<T, E: From<Ended>>(
 ///
 /// One sleep and wake-up costs as much as some hundred tries, so trying up to that long at most doubles the
 /// price of a wait, and saves nearly all of it when the other side is at work. When it keeps failing, the
-/// other side is not about to come, and the budget shrinks; on one processor nobody comes while we spin.
+/// other side is not about to come, and the budget shrinks; but now and then the full budget is tried again,
+/// because two that answer each other quickly and both sleep at once would never find out. On one processor
+/// nobody comes while we spin.
 #[derive(Debug)]
 pub(crate) struct Spins {
+    /// `waits:16 | turns:16`
     budget: AtomicU32,
 }
 
 /// Tries with nothing but a pause between them; further ones offer the processor to others.
 const QUICK_TURNS: u32 = 100;
-const MOST_TURNS: u32 = 200;
+const MOST_TURNS: u32 = 300;
 const FEWEST_TURNS: u32 = 20;
+/// Of so many waits one tries in full, whatever was learned.
+const FULL_EVERY: u32 = 16;
 
 impl Spins {
     pub(crate) fn new() -> Self {
@@ -235,19 +261,25 @@ impl Spins {
     }
 
     fn budget(&self) -> u32 {
-        if has_one_processor() { 0 } else { self.budget.load(Ordering::Relaxed) }
+        if has_one_processor() {
+            return 0;
+        }
+        let word = self.budget.load(Ordering::Relaxed).wrapping_add(1 << 16);
+        self.budget.store(word, Ordering::Relaxed);
+        if (word >> 16).is_multiple_of(FULL_EVERY) { MOST_TURNS } else { word & 0xffff }
     }
 
     fn succeeded(&self) {
-        let budget = self.budget.load(Ordering::Relaxed);
-        if budget < MOST_TURNS {
-            self.budget.store((budget * 2).min(MOST_TURNS), Ordering::Relaxed);
-        }
+        self.learn(|turns| (turns * 2).min(MOST_TURNS));
     }
 
     fn failed(&self) {
-        let budget = self.budget.load(Ordering::Relaxed);
-        self.budget.store((budget - budget / 4).max(FEWEST_TURNS), Ordering::Relaxed);
+        self.learn(|turns| (turns - turns / 4).max(FEWEST_TURNS));
+    }
+
+    fn learn(&self, better: impl Fn(u32) -> u32) {
+        let word = self.budget.load(Ordering::Relaxed);
+        self.budget.store(word & !0xffff | better(word & 0xffff), Ordering::Relaxed);
     }
 }
 

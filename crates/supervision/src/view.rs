@@ -3,7 +3,7 @@
 use crate::instance::{Face, Fate, Member, State};
 use crate::waiting::Prospect;
 use crate::words::{Blame, Names};
-use crate::{Instance, InstanceId, Launch, Moment, Supervisor, Worker, WorkerId};
+use crate::{Instance, InstanceId, Launch, Moment, Phase, Supervisor, Worker, WorkerId};
 
 impl Supervisor {
     /// All instances, in the order of the file, as of the last event. Those that were scaled away are left out once
@@ -38,6 +38,12 @@ impl Supervisor {
                 _ => None,
             },
         })
+    }
+
+    /// Where an instance stands and its present or last launch: what [`Supervisor::instance`] says, without the words.
+    pub fn standing(&self, id: InstanceId) -> Option<(Phase, Option<Launch>)> {
+        let member = self.known(id)?;
+        Some((member.state.phase(), (member.launch > 0).then_some(Launch(member.launch))))
     }
 
     /// The worker of this id. Its number of instances is the one last asked for.

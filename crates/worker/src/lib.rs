@@ -1,13 +1,13 @@
 //! The one import of a worker's author: who am I, what was I given, and the queues of my run.
 //!
 //! ```no_run
-//! use worker::Open;
+//! use worker::UnlessClosed;
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let me = worker::join()?;
 //! let jobs = me.queue::<String>("jobs")?;
 //! let results = me.queue::<usize>("results")?;
-//! while let Some(job) = jobs.lease().open()? {
+//! while let Some(job) = jobs.lease().unless_closed()? {
 //!     results.put(&job.len())?;
 //!     job.ack();
 //! }
@@ -29,4 +29,4 @@ pub mod wire;
 pub use errors::{GetError, PutError, QueueError};
 pub use joining::{JoinError, join};
 pub use me::{Me, ReportError};
-pub use queue::{BytesQueue, Lease, Open, Queue};
+pub use queue::{BytesQueue, Lease, Queue, UnlessClosed};

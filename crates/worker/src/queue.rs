@@ -13,18 +13,18 @@ use crate::errors::{GetError, PutError, QueueError};
 use crate::stopping::StopFlag;
 use crate::wire::Grant;
 
-/// Reading until a queue has ended: `while let Some(message) = queue.get().open()?`.
-pub trait Open<T> {
+/// Reading until a queue has ended: `while let Some(message) = queue.get().unless_closed()?`.
+pub trait UnlessClosed<T> {
     /// `None` once the queue is closed and drained, instead of an error.
     ///
     /// # Errors
     ///
     /// All others.
-    fn open(self) -> Result<Option<T>, GetError>;
+    fn unless_closed(self) -> Result<Option<T>, GetError>;
 }
 
-impl<T> Open<T> for Result<T, GetError> {
-    fn open(self) -> Result<Option<T>, GetError> {
+impl<T> UnlessClosed<T> for Result<T, GetError> {
+    fn unless_closed(self) -> Result<Option<T>, GetError> {
         match self {
             Ok(got) => Ok(Some(got)),
             Err(GetError::Closed) => Ok(None),
@@ -185,6 +185,14 @@ impl BytesQueue {
         }
     }
 
+    fn decoded<T: DeserializeOwned>(&self, got: &[u8]) -> Result<T, GetError> {
+        serde_json::from_slice(got).map_err(|error| {
+            self.queue.nack_got();
+            self.forward_dead();
+            GetError::Decode(error)
+        })
+    }
+
     fn give_back(&self, lease: ipc::Lease) {
         lease.nack();
         self.forward_dead();
@@ -263,9 +271,9 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// # Errors
     ///
-    /// All of [`GetError`] but `Empty` and `Timeout`.
+    /// All of [`GetError`] but `Empty` and `Timeout`; a message that cannot be read is given back.
     pub fn get(&self) -> Result<T, GetError> {
-        decode(&self.bytes.get()?)
+        self.bytes.decoded(&self.bytes.get()?)
     }
 
     /// Gets the oldest message if there is one.
@@ -274,7 +282,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// All of [`GetError`] but `Timeout` and `Interrupted`.
     pub fn try_get(&self) -> Result<T, GetError> {
-        decode(&self.bytes.try_get()?)
+        self.bytes.decoded(&self.bytes.try_get()?)
     }
 
     /// Gets the oldest message; waits at most `timeout` while there is none.
@@ -283,7 +291,7 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
     ///
     /// All of [`GetError`] but `Empty`.
     pub fn get_timeout(&self, timeout: Duration) -> Result<T, GetError> {
-        decode(&self.bytes.get_timeout(timeout)?)
+        self.bytes.decoded(&self.bytes.get_timeout(timeout)?)
     }
 
     /// Leases the oldest message; waits while there is none.
@@ -407,8 +415,4 @@ impl<T> Drop for Lease<'_, T> {
 
 fn encode<T: Serialize>(message: &T) -> Result<Vec<u8>, PutError> {
     serde_json::to_vec(message).map_err(PutError::Encode)
-}
-
-fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, GetError> {
-    serde_json::from_slice(bytes).map_err(GetError::Decode)
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use worker::Open;
+use worker::UnlessClosed;
 use workers::Counts;
 
 /// Merges counts of words until their queue is closed and drained, each chunk once however often it was delivered, and
@@ -38,7 +38,7 @@ fn collect(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let from = me.queue::<Counts>(&arguments.from)?;
     let mut seen = HashSet::new();
     let mut total: BTreeMap<String, u64> = BTreeMap::new();
-    while let Some(counts) = from.lease().open()? {
+    while let Some(counts) = from.lease().unless_closed()? {
         if seen.insert(counts.chunk) {
             for (word, count) in &counts.words {
                 *total.entry(word.clone()).or_default() += count;

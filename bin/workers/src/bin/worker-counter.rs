@@ -5,7 +5,7 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use clap::Parser;
-use worker::Open;
+use worker::UnlessClosed;
 use workers::Counts;
 
 /// Leases a chunk of text, counts its words, puts the counts, then acknowledges the chunk.
@@ -31,7 +31,7 @@ fn count(arguments: &Arguments) -> Result<(), Box<dyn Error>> {
     let me = worker::join()?;
     let from = me.queue_bytes(&arguments.from)?;
     let to = me.queue::<Counts>(&arguments.to)?;
-    while let Some(chunk) = from.lease().open()? {
+    while let Some(chunk) = from.lease().unless_closed()? {
         to.put(&Counts { chunk: chunk.id(), words: workers::count_words(&chunk) })?;
         chunk.ack();
     }
