@@ -28,6 +28,7 @@ mod recovery;
 mod ring;
 mod segment;
 mod stats;
+pub mod sync;
 mod tag;
 mod truncation;
 mod waiting;

@@ -49,6 +49,8 @@ pub struct Reclaimed {
     pub redelivered: u32,
     /// Blocks of messages they had not finished putting.
     pub freed: u32,
+    /// Locks and permits they held, handed on.
+    pub handed_on: u32,
 }
 
 impl std::ops::AddAssign for Reclaimed {
@@ -56,6 +58,7 @@ impl std::ops::AddAssign for Reclaimed {
         self.dead += other.dead;
         self.redelivered += other.redelivered;
         self.freed += other.freed;
+        self.handed_on += other.handed_on;
     }
 }
 
