@@ -21,7 +21,6 @@ const LATER: &[&str] = &[
     "semaphore",
     "event",
     "value",
-    "demo",
     "doctor",
 ];
 
