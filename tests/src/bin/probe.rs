@@ -138,7 +138,12 @@ fn lease(queue: &str) -> Done {
     let me = worker::join()?;
     let queue = me.queue_bytes(queue)?;
     let lease = queue.lease()?;
-    say(&format!("leased {} time {} of {}", String::from_utf8_lossy(&lease), lease.deliveries(), lease.id()))?;
+    say(&format!(
+        "leased {} time {} of {}",
+        String::from_utf8_lossy(&lease),
+        lease.deliveries(),
+        lease.id()
+    ))?;
     for_ever()
 }
 
@@ -260,9 +265,11 @@ fn never_read() -> Done {
 /// Says half a request and hangs up; asks for what takes long and hangs up.
 fn hang_up() -> Done {
     for _ in 0..20 {
-        connect()?.write_all(b"POST /v1/join HTTP/1.1\r\nHost: supervisor\r\nContent-Length: 1000\r\n\r\n{\"ser")?;
+        connect()?
+            .write_all(b"POST /v1/join HTTP/1.1\r\nHost: supervisor\r\nContent-Length: 1000\r\n\r\n{\"ser")?;
         let body = "{\"whom\": {\"worker\": \"bystander\"}}";
-        let head = format!("POST /v1/wait HTTP/1.1\r\nHost: supervisor\r\nContent-Length: {}\r\n\r\n", body.len());
+        let head =
+            format!("POST /v1/wait HTTP/1.1\r\nHost: supervisor\r\nContent-Length: {}\r\n\r\n", body.len());
         connect()?.write_all(format!("{head}{body}").as_bytes())?;
     }
     say("hung up")?;

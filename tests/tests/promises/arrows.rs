@@ -21,7 +21,8 @@ fn arrows() -> BTreeMap<String, BTreeSet<String>> {
         .expect("cargo tells of the workspace");
     let rooms: BTreeSet<String> = metadata.packages.iter().map(|package| package.name.to_string()).collect();
     let of = |package: &cargo_metadata::Package| {
-        let normal = package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
+        let normal =
+            package.dependencies.iter().filter(|dependency| dependency.kind == DependencyKind::Normal);
         normal.map(|dependency| dependency.name.clone()).filter(|name| rooms.contains(name)).collect()
     };
     metadata.packages.iter().map(|package| (package.name.to_string(), of(package))).collect()
@@ -45,7 +46,8 @@ fn the_rooms_know_one_another_only_along_their_arrows() {
         if room == "tests" {
             continue;
         }
-        let allowed = allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} is a room that nobody drew"));
+        let allowed =
+            allowed.get(room.as_str()).unwrap_or_else(|| panic!("{room} is a room that nobody drew"));
         for other in known {
             assert!(allowed.contains(&other.as_str()), "{room} knows {other}");
         }
@@ -80,7 +82,8 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
 #[test]
 fn unsafe_is_forbidden_everywhere_but_where_it_has_its_room() {
     let workspace = workspace();
-    for folder in ["crates/supervision", "crates/config", "crates/control", "crates/worker", "crates/runtime"] {
+    for folder in ["crates/supervision", "crates/config", "crates/control", "crates/worker", "crates/runtime"]
+    {
         let text = fs::read_to_string(workspace.join(folder).join("src/lib.rs")).unwrap();
         assert!(text.contains("#![forbid(unsafe_code)]"), "{folder} does not forbid it");
     }
@@ -101,7 +104,8 @@ fn every_unsafe_block_of_the_shared_memory_is_in_its_room() {
         }
         for (number, line) in fs::read_to_string(&path).unwrap().lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
-            let found = code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl");
+            let found =
+                code.contains("unsafe {") || code.contains("unsafe fn") || code.contains("unsafe impl");
             assert!(!found, "{inside}:{} is not the room for it", number + 1);
         }
     }

@@ -116,7 +116,8 @@ fn options_that_are_not_there_yet_are_refused_by_name() {
         config[key] = value;
         refused(&sandbox, &config, key);
     }
-    let durable = json!({ "queues": { "q": { "durable": true } }, "workers": { "w": { "command": ["true"] } } });
+    let durable =
+        json!({ "queues": { "q": { "durable": true } }, "workers": { "w": { "command": ["true"] } } });
     refused(&sandbox, &durable, "queues.q.durable");
 }
 
@@ -168,15 +169,62 @@ fn the_schema_is_json_and_knows_every_key() {
     let schema = said.json();
     assert!(schema["$schema"].as_str().is_some_and(|draft| draft.contains("json-schema.org")));
     for key in [
-        "name", "queues", "capacity", "max_message", "max_deliveries", "dead_letter", "max_bytes", "strategy",
-        "intensity", "restarts", "within", "workers", "command", "args", "kwargs", "instances", "policy", "restart",
-        "success_codes", "backoff", "initial", "factor", "max", "jitter", "reset_after", "on_failed", "after", "ready",
-        "ready_timeout", "stop", "signal", "grace", "to", "env", "env_file", "clear_env", "cwd", "umask", "nice",
-        "stdin", "stdout", "stderr", "log", "file", "max_size", "keep", "format", "get", "put", "autostart",
+        "name",
+        "queues",
+        "capacity",
+        "max_message",
+        "max_deliveries",
+        "dead_letter",
+        "max_bytes",
+        "strategy",
+        "intensity",
+        "restarts",
+        "within",
+        "workers",
+        "command",
+        "args",
+        "kwargs",
+        "instances",
+        "policy",
+        "restart",
+        "success_codes",
+        "backoff",
+        "initial",
+        "factor",
+        "max",
+        "jitter",
+        "reset_after",
+        "on_failed",
+        "after",
+        "ready",
+        "ready_timeout",
+        "stop",
+        "signal",
+        "grace",
+        "to",
+        "env",
+        "env_file",
+        "clear_env",
+        "cwd",
+        "umask",
+        "nice",
+        "stdin",
+        "stdout",
+        "stderr",
+        "log",
+        "file",
+        "max_size",
+        "keep",
+        "format",
+        "get",
+        "put",
+        "autostart",
     ] {
         assert!(said.out.contains(&format!("\"{key}\"")), "the schema does not know {key}");
     }
-    for value in ["wait", "terminate", "daemon", "on-failure", "one_for_all", "rest_for_one", "succeeded", "inherit"] {
+    for value in
+        ["wait", "terminate", "daemon", "on-failure", "one_for_all", "rest_for_one", "succeeded", "inherit"]
+    {
         assert!(said.out.contains(&format!("\"{value}\"")), "the schema does not know {value}");
     }
 }
@@ -186,14 +234,28 @@ fn the_program_and_every_verb_explain_themselves() {
     let sandbox = Sandbox::new();
     let help = sandbox.supervisor(&["--help"]).ends_with(0);
     for verb in [
-        "run", "check", "schema", "status", "ps", "start", "stop", "restart", "kill", "wait", "shutdown", "queue",
-        "completions", "man",
+        "run",
+        "check",
+        "schema",
+        "status",
+        "ps",
+        "start",
+        "stop",
+        "restart",
+        "kill",
+        "wait",
+        "shutdown",
+        "queue",
+        "completions",
+        "man",
     ] {
         assert!(help.out.contains(verb), "{verb} is missing from: {}", help.out);
         let help = sandbox.supervisor(&[verb, "--help"]).ends_with(0);
         assert!(help.out.contains("Usage:"), "{}", help.out);
     }
-    for wrong in [&["no-such-verb"][..], &["run"], &["kill"], &["wait", "w", "--timeout", "soon"], &["status", "a b"]] {
+    for wrong in
+        [&["no-such-verb"][..], &["run"], &["kill"], &["wait", "w", "--timeout", "soon"], &["status", "a b"]]
+    {
         let said = sandbox.supervisor(wrong).ends_with(2);
         assert!(!said.err.is_empty() && said.out.is_empty(), "{wrong:?}: {}", said.err);
     }
@@ -206,7 +268,8 @@ fn completions_and_the_man_page_come_from_the_same_definition() {
         let said = sandbox.supervisor(&["completions", shell]).ends_with(0);
         assert!(said.out.contains("shutdown") && said.out.contains("restart"), "{shell}: {}", said.out);
     }
-    let script = sandbox.write("completions", sandbox.supervisor(&["completions", "bash"]).ends_with(0).bytes);
+    let script =
+        sandbox.write("completions", sandbox.supervisor(&["completions", "bash"]).ends_with(0).bytes);
     let mut bash = std::process::Command::new("bash");
     if bash.arg("--version").output().is_ok() {
         let mut bash = std::process::Command::new("bash");

@@ -72,7 +72,8 @@ fn a_command_that_does_not_exist_fails_the_run_with_1_and_says_which_file() {
 fn a_command_that_may_not_be_executed_fails_the_run_with_1_and_says_why() {
     let sandbox = Sandbox::new();
     sandbox.write("plain.txt", "not a program");
-    let config = json!({ "name": "r", "workers": { "w": { "command": ["./plain.txt"], "restart": "never" } } });
+    let config =
+        json!({ "name": "r", "workers": { "w": { "command": ["./plain.txt"], "restart": "never" } } });
     let (code, run) = sandbox.run_to_its_end(&config);
     assert_eq!(code, 1);
     assert!(run.err().contains("plain.txt"), "{}", run.err());
@@ -140,7 +141,10 @@ fn a_run_with_no_wait_worker_lasts_until_it_is_told_to_stop() {
 #[test]
 fn a_worker_whose_failure_stops_the_run_ends_it_with_its_code() {
     let sandbox = Sandbox::new();
-    let mut config = shells(&[("vital", "echo $$ > vital; while [ ! -e go ]; do sleep 0.01; done; exit 9"), ("w", "exec sleep 1000")]);
+    let mut config = shells(&[
+        ("vital", "echo $$ > vital; while [ ! -e go ]; do sleep 0.01; done; exit 9"),
+        ("w", "exec sleep 1000"),
+    ]);
     config["workers"]["vital"]["on_failed"] = json!("stop");
     let mut run = sandbox.run(&config);
     let pid = run.until_state("w", "running").pid.unwrap();
@@ -200,7 +204,11 @@ fn a_second_run_of_the_same_name_is_refused_with_the_pid_of_the_first() {
     let said = sandbox.supervisor(&["run", "r.json"]).ends_with(1);
     assert!(said.err.contains(&first.pid().to_string()), "{}", said.err);
     assert_eq!(first.instance("w", 0).pid, pid, "the first goes on as if nothing had been");
-    let mut other = Run::start(&sandbox, &json!({ "name": "s", "workers": { "w": { "command": ["sleep", "1000"] } } }), &[]);
+    let mut other = Run::start(
+        &sandbox,
+        &json!({ "name": "s", "workers": { "w": { "command": ["sleep", "1000"] } } }),
+        &[],
+    );
     assert_eq!(other.stop(), 0, "another name has its own place");
     assert_eq!(first.stop(), 0);
 }

@@ -54,10 +54,8 @@ fn a_worker_is_clean_although_its_supervisor_was_started_dirty() {
     config["workers"]["w"]["stdout"] = json!("status");
     sandbox.write("r.json", config.to_string());
     let mut command = sandbox.shell();
-    command.args([
-        "trap '' INT QUIT HUP USR1 USR2 PIPE CHLD ALRM; exec 7</dev/null 9</dev/zero; \
-         exec probe blocked supervisor run r.json",
-    ]);
+    command.args(["trap '' INT QUIT HUP USR1 USR2 PIPE CHLD ALRM; exec 7</dev/null 9</dev/zero; \
+         exec probe blocked supervisor run r.json"]);
     Said::of(&mut command).ends_with(0);
     let status = table(&sandbox.read("status"), ':');
     assert_eq!(u64::from_str_radix(&status["SigBlk"], 16), Ok(0));
@@ -72,7 +70,8 @@ fn a_supervisor_that_was_started_with_signals_blocked_hears_them_all_the_same() 
     sandbox.write("r.json", config.to_string());
     let mut command = sandbox.shell();
     command.args(["trap '' TERM INT CHLD; exec probe blocked supervisor run r.json"]);
-    let child = command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let child =
+        command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::piped()).spawn().unwrap();
     let pid = i32::try_from(child.id()).unwrap();
     tests::until("the worker runs", || sandbox.supervisor(&["status"]).out.contains("running").then_some(()));
     nix::sys::signal::kill(process::Pid::from_raw(pid), nix::sys::signal::Signal::SIGTERM).unwrap();
@@ -110,7 +109,10 @@ fn a_worker_is_told_who_it_is() {
         assert_eq!(serde_json::from_str::<Value>(&env["SUPERVISOR_ARGS"]).unwrap(), json!([1, "x", null]));
         let kwargs: Value = serde_json::from_str(&env["SUPERVISOR_KWARGS"]).unwrap();
         assert_eq!(kwargs, json!({ "name": "zax", "age": 10 }));
-        assert!(!env.contains_key("NOTIFY_SOCKET") && !env.contains_key("WATCHDOG_USEC"), "nobody asked for them");
+        assert!(
+            !env.contains_key("NOTIFY_SOCKET") && !env.contains_key("WATCHDOG_USEC"),
+            "nobody asked for them"
+        );
     }
 }
 
@@ -134,7 +136,8 @@ fn each_launch_is_told_its_own_number() {
 #[test]
 fn the_sdk_says_the_same() {
     let sandbox = Sandbox::new();
-    let told = output_of(&sandbox, json!(["probe", "who"]), &json!({ "args": [1, "x"], "kwargs": { "age": 10 } }));
+    let told =
+        output_of(&sandbox, json!(["probe", "who"]), &json!({ "args": [1, "x"], "kwargs": { "age": 10 } }));
     let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!((&told["run"], &told["worker"]), (&json!("r"), &json!("w")));
     assert_eq!((&told["instance"], &told["launch"]), (&json!(0), &json!(1)));
@@ -159,7 +162,8 @@ fn the_folder_of_the_supervisor_stands_at_the_end_of_the_path() {
 #[test]
 fn a_worker_has_the_supervisors_environment_and_over_it_what_its_config_says() {
     let sandbox = Sandbox::new();
-    sandbox.write(".env", "# a file\nFROM_FILE=file\nBOTH=file\nexport EXPORTED=yes\nQUOTED=\"two words\"\n\n");
+    sandbox
+        .write(".env", "# a file\nFROM_FILE=file\nBOTH=file\nexport EXPORTED=yes\nQUOTED=\"two words\"\n\n");
     let more = json!({ "env_file": ".env", "env": { "BOTH": "config", "MINE": "mine", "EMPTY": "" } });
     let mut config = one(json!(["env"]), &more);
     config["workers"]["w"]["stdout"] = json!("output");
@@ -168,20 +172,28 @@ fn a_worker_has_the_supervisors_environment_and_over_it_what_its_config_says() {
     Said::of(command.args(["run", "r.json"]).env("INHERITED", "yes").env("MINE", "supervisor")).ends_with(0);
     let env = table(&sandbox.read("output"), '=');
     assert_eq!(env["INHERITED"], "yes");
-    assert_eq!((env["FROM_FILE"].as_str(), env["BOTH"].as_str(), env["MINE"].as_str()), ("file", "config", "mine"));
-    assert_eq!((env["EXPORTED"].as_str(), env["QUOTED"].as_str(), env["EMPTY"].as_str()), ("yes", "two words", ""));
+    assert_eq!(
+        (env["FROM_FILE"].as_str(), env["BOTH"].as_str(), env["MINE"].as_str()),
+        ("file", "config", "mine")
+    );
+    assert_eq!(
+        (env["EXPORTED"].as_str(), env["QUOTED"].as_str(), env["EMPTY"].as_str()),
+        ("yes", "two words", "")
+    );
 }
 
 #[test]
 fn clear_env_leaves_nothing_of_the_supervisors_environment() {
     let sandbox = Sandbox::new();
-    let mut config = one(json!(["env"]), &json!({ "clear_env": true, "env": { "MINE": "mine" }, "stdout": "output" }));
+    let mut config =
+        one(json!(["env"]), &json!({ "clear_env": true, "env": { "MINE": "mine" }, "stdout": "output" }));
     config["workers"]["w"]["command"] = json!(["/usr/bin/env"]);
     sandbox.write("r.json", config.to_string());
     let mut command = sandbox.command("supervisor");
     Said::of(command.args(["run", "r.json"]).env("SECRET", "secret").env("HOME", "/secret")).ends_with(0);
     let env = table(&sandbox.read("output"), '=');
-    let names: BTreeSet<&str> = env.keys().map(String::as_str).filter(|name| !name.starts_with("SUPERVISOR_")).collect();
+    let names: BTreeSet<&str> =
+        env.keys().map(String::as_str).filter(|name| !name.starts_with("SUPERVISOR_")).collect();
     assert_eq!(names, BTreeSet::from(["MINE", "PATH"]));
     assert!(!env.contains_key("SUPERVISOR_RUNTIME_DIR"), "that is the supervisor's own");
 }
@@ -244,7 +256,8 @@ fn standard_input_comes_from_a_file_or_from_the_supervisors_own() {
     sandbox.write("input", "from a file\n");
     assert_eq!(output_of(&sandbox, json!(["cat"]), &json!({ "stdin": "input" })), "from a file\n");
     std::fs::remove_file(sandbox.path().join("output")).unwrap();
-    let config = sandbox.write("r.json", one(json!(["cat"]), &json!({ "stdin": "inherit", "stdout": "output" })).to_string());
+    let config = sandbox
+        .write("r.json", one(json!(["cat"]), &json!({ "stdin": "inherit", "stdout": "output" })).to_string());
     sandbox.supervisor_with_input(&["run", config.to_str().unwrap()], b"from the supervisor\n").ends_with(0);
     assert_eq!(sandbox.read("output"), "from the supervisor\n");
 }
@@ -278,7 +291,10 @@ fn standard_output_and_error_go_where_the_config_says() {
     let logged = run(&json!({}));
     let new = logged.out();
     let lines: Vec<&str> = new.lines().filter(|line| line.contains('w')).collect();
-    assert!(lines.iter().any(|line| line.ends_with("out")) && lines.iter().any(|line| line.ends_with("err")), "{new}");
+    assert!(
+        lines.iter().any(|line| line.ends_with("out")) && lines.iter().any(|line| line.ends_with("err")),
+        "{new}"
+    );
     assert!(!new.contains('\u{1b}'), "colour where there is no terminal");
 }
 

@@ -12,7 +12,10 @@ fn namespaces() -> bool {
         skipped("only root makes pid namespaces");
         return false;
     }
-    let made = Command::new("unshare").args(["--pid", "--fork", "--mount-proc", "true"]).stderr(Stdio::null()).status();
+    let made = Command::new("unshare")
+        .args(["--pid", "--fork", "--mount-proc", "true"])
+        .stderr(Stdio::null())
+        .status();
     if !made.is_ok_and(|status| status.success()) {
         skipped("no pid namespaces here (unshare)");
         return false;
@@ -67,9 +70,8 @@ fn as_process_1_it_ends_when_it_gets_term_and_takes_its_workers_along() {
     sandbox.until_written("up");
     // As the outer namespace sees it, it is the only child of `unshare`.
     let outer = process::Pid::from_raw(child.id() as i32);
-    let inner = until("process 1 is there", || {
-        process::Snapshot::take().unwrap().children(outer).first().copied()
-    });
+    let inner =
+        until("process 1 is there", || process::Snapshot::take().unwrap().children(outer).first().copied());
     nix::sys::signal::kill(inner, Signal::SIGTERM).unwrap();
     Said::at_the_end_of(child).ends_with(0);
     assert!(sandbox.has("asked"));

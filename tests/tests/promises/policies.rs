@@ -136,7 +136,8 @@ fn supervisord_168_daemon_when_the_supervisor_is_killed_the_kernel_kills_it() {
 fn daemon_when_the_supervisor_is_killed_its_children_die_with_it() {
     let sandbox = Sandbox::new();
     let script = "sleep 1000 & echo $! > child; (setsid sh -c 'echo $$ > escaped; exec sleep 1000' &); wait";
-    let run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "policy": "daemon" } } }));
+    let run =
+        sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "policy": "daemon" } } }));
     let child = sandbox.until_pid("child");
     let escaped = sandbox.until_pid("escaped");
     run.kill_9();
@@ -259,7 +260,10 @@ fn the_next_run_takes_the_queue_of_a_surviving_worker_back_with_its_messages() {
     first.kill_9();
     let mut second = sandbox.run(&config);
     assert_eq!(second.queue("q").len, 3);
-    assert_eq!(sandbox.supervisor(&["queue", "get", "q", "-n", "3", "--lines"]).ends_with(0).out, "one\ntwo\nthree\n");
+    assert_eq!(
+        sandbox.supervisor(&["queue", "get", "q", "-n", "3", "--lines"]).ends_with(0).out,
+        "one\ntwo\nthree\n"
+    );
     assert_eq!(second.stop(), 0);
 }
 
@@ -309,7 +313,9 @@ fn s6_204_a_stop_does_not_sleep_through_a_grace_that_nobody_needs() {
 fn a_worker_is_asked_with_the_signal_that_its_config_names() {
     for signal in ["INT", "HUP", "USR2", "QUIT"] {
         let sandbox = Sandbox::new();
-        let script = format!("trap 'echo {signal} > asked; exit 0' {signal}; echo $$ > pid; while :; do sleep 0.02; done");
+        let script = format!(
+            "trap 'echo {signal} > asked; exit 0' {signal}; echo $$ > pid; while :; do sleep 0.02; done"
+        );
         let mut run = sandbox.run(&json!({ "name": "r", "workers": {
             "w": { "command": script, "stop": { "signal": signal } } } }));
         sandbox.until_pid("pid");

@@ -8,7 +8,9 @@ use tests::{Run, Said, Sandbox, stays, until};
 
 /// A run with these queues and a worker that has nothing to do with them.
 fn with(sandbox: &Sandbox, queues: &Value) -> Run {
-    let run = sandbox.run(&json!({ "name": "r", "queues": queues, "workers": { "idle": { "command": ["sleep", "1000"] } } }));
+    let run = sandbox.run(
+        &json!({ "name": "r", "queues": queues, "workers": { "idle": { "command": ["sleep", "1000"] } } }),
+    );
     run.until_state("idle", "running");
     run
 }
@@ -54,7 +56,10 @@ fn a_full_queue_blocks_refuses_or_times_out_as_it_is_told() {
     assert_eq!(run.queue("q").len, 2);
     assert_eq!(sandbox.supervisor(&["queue", "get", "q"]).ends_with(0).out, "one");
     Said::at_the_end_of(blocked).ends_with(0);
-    assert_eq!(sandbox.supervisor(&["queue", "get", "q", "-n", "2", "--lines"]).ends_with(0).out, "two\nthree\n");
+    assert_eq!(
+        sandbox.supervisor(&["queue", "get", "q", "-n", "2", "--lines"]).ends_with(0).out,
+        "two\nthree\n"
+    );
     assert_eq!(run.stop(), 0);
 }
 
@@ -99,7 +104,10 @@ fn a_closed_queue_takes_nothing_more_is_drained_and_then_says_closed() {
     assert!(said.err.contains("closed"), "{}", said.err);
     assert!(run.queue("q").closed);
     assert_eq!(sandbox.supervisor(&["queue", "get", "q"]).ends_with(0).out, "one");
-    assert_eq!(sandbox.supervisor(&["queue", "get", "q", "--lines", "--follow"]).ends_with(0).out, "two\nthree\n");
+    assert_eq!(
+        sandbox.supervisor(&["queue", "get", "q", "--lines", "--follow"]).ends_with(0).out,
+        "two\nthree\n"
+    );
     for wait in [&[][..], &["--nowait"], &["--timeout", "1m"]] {
         sandbox.supervisor(&[&["queue", "get", "q"], wait].concat()).ends_with(8);
     }
@@ -124,7 +132,9 @@ fn lines_go_in_and_come_out_as_messages() {
     let mut run = with(&sandbox, &json!({ "q": { "capacity": 10 } }));
     let lines: String = (0..2_000).map(|number| format!("line {number}\n")).collect();
     let follower = begin(&sandbox, &["queue", "get", "q", "--lines", "--follow"]);
-    let said = sandbox.supervisor_with_input(&["queue", "put", "q", "--lines", "--json"], lines.as_bytes()).ends_with(0);
+    let said = sandbox
+        .supervisor_with_input(&["queue", "put", "q", "--lines", "--json"], lines.as_bytes())
+        .ends_with(0);
     assert_eq!(said.json()["put"], 2_000);
     sandbox.supervisor(&["queue", "close", "q"]).ends_with(0);
     assert!(Said::at_the_end_of(follower).ends_with(0).out == lines, "other lines came out");
@@ -138,7 +148,11 @@ fn a_message_is_any_bytes_from_none_to_16_mib() {
     let binary: Vec<u8> = (0..=255).cycle().take(16 << 20).collect();
     for message in [&b""[..], b"\0", b"\n\n", b"\xff\xfe no text \x80", &binary[..70_000], &binary] {
         sandbox.supervisor_with_input(&["queue", "put", "q"], message).ends_with(0);
-        assert!(sandbox.supervisor(&["queue", "get", "q"]).ends_with(0).bytes == message, "{} bytes", message.len());
+        assert!(
+            sandbox.supervisor(&["queue", "get", "q"]).ends_with(0).bytes == message,
+            "{} bytes",
+            message.len()
+        );
     }
     let too_long: Vec<u8> = vec![0; (16 << 20) + 1];
     sandbox.supervisor_with_input(&["queue", "put", "q"], &too_long).ends_with(1);
@@ -233,7 +247,8 @@ fn many_producers_and_many_consumers_lose_and_double_nothing() {
     let got = sandbox.read("got");
     let mut all: Vec<&str> = got.lines().collect();
     all.sort_unstable();
-    let mut expected: Vec<String> = (0..4).flat_map(|p| (0..300).map(move |n| format!("got p{p}-{n}"))).collect();
+    let mut expected: Vec<String> =
+        (0..4).flat_map(|p| (0..300).map(move |n| format!("got p{p}-{n}"))).collect();
     expected.sort_unstable();
     assert!(all == expected, "{} messages came", all.len());
 }
@@ -246,8 +261,11 @@ fn one_consumer_gets_every_producers_messages_in_their_order() {
     let got = sandbox.read("got");
     for producer in 0..3 {
         let prefix = format!("got p{producer}-");
-        let numbers: Vec<u32> =
-            got.lines().filter_map(|line| line.strip_prefix(&prefix)).map(|number| number.parse().unwrap()).collect();
+        let numbers: Vec<u32> = got
+            .lines()
+            .filter_map(|line| line.strip_prefix(&prefix))
+            .map(|number| number.parse().unwrap())
+            .collect();
         assert!(numbers.iter().copied().eq(0..300), "{producer}: {numbers:?}");
     }
 }
@@ -298,13 +316,16 @@ fn a_message_leased_by_a_worker_that_is_killed_is_delivered_again_with_its_count
         "leaser": { "command": ["probe", "lease", "q"], "backoff": { "initial": 0 } } } }));
     sandbox.supervisor(&["queue", "put", "q", "precious"]).ends_with(0);
     for time in 1..=3 {
-        until(&format!("delivery {time}"), || run.out().contains(&format!("leased precious time {time} of")).then_some(()));
+        until(&format!("delivery {time}"), || {
+            run.out().contains(&format!("leased precious time {time} of")).then_some(())
+        });
         assert_eq!(run.queue("q").in_flight, 1);
         sandbox.supervisor(&["kill", "leaser", "--signal", "KILL"]).ends_with(0);
     }
     until("delivery 4", || run.out().contains("leased precious time 4 of").then_some(()));
     let id = |line: &str| line.rsplit(' ').next().map(str::to_owned);
-    let ids: std::collections::BTreeSet<_> = run.out().lines().filter(|line| line.contains("leased")).map(id).collect();
+    let ids: std::collections::BTreeSet<_> =
+        run.out().lines().filter(|line| line.contains("leased")).map(id).collect();
     assert_eq!(ids.len(), 1, "a message has one id, however often it is delivered");
     assert_eq!(run.queue("q").redelivered, 3);
     assert_eq!(run.stop(), 0);
@@ -334,7 +355,10 @@ fn a_message_that_is_given_back_too_often_lands_among_the_dead_letters() {
     sandbox.supervisor(&["queue", "put", "q", "unwanted"]).ends_with(0);
     until("it is given up on", || (run.queue("dead").len == 1).then_some(()));
     let out = run.out();
-    assert!(out.contains("time 1 of unwanted") && out.contains("time 2 of unwanted") && !out.contains("time 3"), "{out}");
+    assert!(
+        out.contains("time 1 of unwanted") && out.contains("time 2 of unwanted") && !out.contains("time 3"),
+        "{out}"
+    );
     assert_eq!(run.stop(), 0);
 }
 
@@ -343,7 +367,8 @@ fn a_command_line_getter_that_is_killed_holds_nothing() {
     let sandbox = Sandbox::new();
     let mut run = with(&sandbox, &json!({ "q": {} }));
     sandbox.supervisor(&["queue", "put", "q", "kept"]).ends_with(0);
-    let mut each = begin(&sandbox, &["queue", "each", "q", "--", "sh", "-c", "echo $$ > command; exec sleep 1000"]);
+    let mut each =
+        begin(&sandbox, &["queue", "each", "q", "--", "sh", "-c", "echo $$ > command; exec sleep 1000"]);
     let command = sandbox.until_pid("command");
     assert_eq!(run.queue("q").in_flight, 1);
     each.kill().unwrap();
@@ -360,7 +385,9 @@ fn a_getter_that_waits_hears_that_the_supervisor_is_gone() {
         let sandbox = Sandbox::new();
         let mut run = with(&sandbox, &json!({ "q": { "capacity": 1 } }));
         let getter = begin(&sandbox, &["queue", "get", "q"]);
-        until("it waits", || Some(()).filter(|()| process::cmdline(process::Pid::from_raw(getter.id() as i32)).contains("get")));
+        until("it waits", || {
+            Some(()).filter(|()| process::cmdline(process::Pid::from_raw(getter.id() as i32)).contains("get"))
+        });
         if kill {
             run.kill_9();
         } else {
@@ -375,8 +402,10 @@ fn a_getter_that_waits_hears_that_the_supervisor_is_gone() {
 #[test]
 fn workers_that_die_inside_put_and_get_harm_no_queue() {
     let sandbox = Sandbox::new();
-    let die = |what: &str| json!({ "command": ["worker-misbehave", what, "q"], "instances": 2, "backoff": { "initial": 0 },
-                                   "intensity": { "restarts": 100_000, "within": "1s" } });
+    let die = |what: &str| {
+        json!({ "command": ["worker-misbehave", what, "q"], "instances": 2, "backoff": { "initial": 0 },
+                                   "intensity": { "restarts": 100_000, "within": "1s" } })
+    };
     let mut run = sandbox.run(&json!({ "name": "r", "queues": { "q": { "capacity": 5 } }, "workers": {
         "putter": die("die-in-put"), "getter": die("die-in-get") } }));
     until("forty have died", || {

@@ -61,8 +61,10 @@ fn horust_121_a_worker_killed_by_a_signal_is_started_again() {
 #[test]
 fn always_starts_again_what_succeeded() {
     let sandbox = Sandbox::new();
-    let config = one(&json!({ "command": counted(0), "restart": "always", "backoff": { "initial": "10ms", "max": "10ms" },
-                              "intensity": { "restarts": 100_000, "within": "1s" } }));
+    let config = one(
+        &json!({ "command": counted(0), "restart": "always", "backoff": { "initial": "10ms", "max": "10ms" },
+                              "intensity": { "restarts": 100_000, "within": "1s" } }),
+    );
     let mut run = sandbox.run(&config);
     until("it was started four times", || (starts(&sandbox) >= 4).then_some(()));
     assert_eq!(run.stop(), 0, "{}", run.err());
@@ -101,7 +103,8 @@ fn backoff_is_at_least_as_long_as_promised_and_grows() {
 fn a_worker_in_backoff_says_why_and_can_be_started_at_once() {
     let sandbox = Sandbox::new();
     let script = "echo start >> starts; [ -e fixed ] && exec sleep 1000; exit 5";
-    let mut run = sandbox.run(&one(&json!({ "command": script, "backoff": { "initial": "10m", "max": "10m", "jitter": 0 } })));
+    let mut run = sandbox
+        .run(&one(&json!({ "command": script, "backoff": { "initial": "10m", "max": "10m", "jitter": 0 } })));
     let row = run.until_state("w", "backoff");
     assert_eq!(row.exit, Some(control::api::Exit::Code(5)));
     assert!(row.why.as_deref().is_some_and(|why| why.contains('5')), "{row:?}");
@@ -131,7 +134,9 @@ fn a_worker_in_backoff_can_be_stopped_and_stays_stopped() {
 #[test]
 fn horust_318_intensity_bounds_the_restarts_of_a_crash_loop() {
     let sandbox = Sandbox::new();
-    let config = one(&json!({ "command": counted(3), "backoff": { "initial": 0 }, "intensity": { "restarts": 4, "within": "1h" } }));
+    let config = one(
+        &json!({ "command": counted(3), "backoff": { "initial": 0 }, "intensity": { "restarts": 4, "within": "1h" } }),
+    );
     let (code, run) = sandbox.run_to_its_end(&config);
     assert_eq!(code, 3);
     assert_eq!(starts(&sandbox), 5, "one start and four restarts");
@@ -304,7 +309,8 @@ fn a_worker_that_ends_before_it_is_ready_lets_nobody_through() {
 #[test]
 fn circus_935_a_run_can_be_stopped_while_it_starts() {
     let sandbox = Sandbox::new();
-    let first = json!({ "command": "echo $$ > pid; exec sleep 1000", "ready": "notify", "ready_timeout": "10m" });
+    let first =
+        json!({ "command": "echo $$ > pid; exec sleep 1000", "ready": "notify", "ready_timeout": "10m" });
     let mut run = sandbox.run(&after(&first, "ready"));
     let pid = sandbox.until_pid("pid");
     run.until_state("second", "waiting");

@@ -22,7 +22,8 @@ fn nothing_of_the_run_is_left_in_it_at_the_end() {
 #[test]
 fn overmind_50_the_stale_socket_of_a_killed_supervisor_is_told_and_reused() {
     let sandbox = Sandbox::new();
-    let config = json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"], "policy": "daemon" } } });
+    let config =
+        json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"], "policy": "daemon" } } });
     let run = sandbox.run(&config);
     let pid = run.until_state("w", "running").pid.unwrap();
     let socket = run.socket().to_owned();

@@ -13,7 +13,9 @@ fn pids_of(run: &Run, worker: &str) -> Vec<i32> {
 /// Waits until a worker's tree has so many processes, and says which.
 #[track_caller]
 fn until_so_many(run: &Run, worker: &str, count: usize) -> Vec<i32> {
-    until(&format!("{worker} has {count} processes"), || Some(pids_of(run, worker)).filter(|all| all.len() == count))
+    until(&format!("{worker} has {count} processes"), || {
+        Some(pids_of(run, worker)).filter(|all| all.len() == count)
+    })
 }
 
 #[test]
@@ -31,7 +33,8 @@ fn supervisord_1101_grandchildren_survive_stop() {
 #[test]
 fn a_grandchild_with_a_session_of_its_own_is_found_and_killed() {
     let sandbox = Sandbox::new();
-    let config = json!({ "name": "r", "workers": { "w": { "command": ["worker-misbehave", "double-fork"] } } });
+    let config =
+        json!({ "name": "r", "workers": { "w": { "command": ["worker-misbehave", "double-fork"] } } });
     let mut run = sandbox.run(&config);
     let escaped = until("it has escaped and came back to the supervisor", || {
         run.ps().into_iter().find(|row| row.command.contains("hang") && row.ppid == run.pid())
@@ -50,7 +53,8 @@ fn twenty_children_of_a_crashed_leader_are_gone_before_its_successor_starts() {
                   [ -e children ] && echo looked > looked && exec sleep 1000; \
                   for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 1000 & echo $! >> new; done; \
                   mv new children; exit 1";
-    let config = json!({ "name": "r", "workers": { "w": { "command": script, "backoff": { "initial": 0 } } } });
+    let config =
+        json!({ "name": "r", "workers": { "w": { "command": script, "backoff": { "initial": 0 } } } });
     let mut run = sandbox.run(&config);
     sandbox.until_written("looked");
     assert_eq!(sandbox.read("children").lines().count(), 20);
@@ -131,7 +135,9 @@ fn process_compose_67_the_stop_signal_goes_to_the_main_process_alone_unless_told
 fn to_tree_asks_every_process_of_the_tree_also_one_that_escaped() {
     let sandbox = Sandbox::new();
     let child = |name: &str| {
-        format!("sh -c 'trap \"echo asked > {name}.term; exit 0\" TERM; echo $$ > {name}; while :; do sleep 0.02; done'")
+        format!(
+            "sh -c 'trap \"echo asked > {name}.term; exit 0\" TERM; echo $$ > {name}; while :; do sleep 0.02; done'"
+        )
     };
     let script = format!(
         "trap 'while [ ! -e near.term ] || [ ! -e far.term ]; do sleep 0.02; done; exit 0' TERM; \
@@ -196,13 +202,18 @@ fn an_exit_storm_that_is_restarted_comes_back_to_the_last_one() {
     let all_run = |launch: u64| {
         until(&format!("all run in launch {launch}"), || {
             let status = run.status();
-            let fine = |row: &control::api::InstanceStatus| row.state == "running" && row.launch >= Some(launch);
+            let fine =
+                |row: &control::api::InstanceStatus| row.state == "running" && row.launch >= Some(launch);
             status.workers.iter().all(fine).then_some(status)
         })
     };
     for launch in 1..=2 {
         for row in all_run(launch).workers {
-            nix::sys::signal::kill(process::Pid::from_raw(row.pid.unwrap()), nix::sys::signal::Signal::SIGKILL).unwrap();
+            nix::sys::signal::kill(
+                process::Pid::from_raw(row.pid.unwrap()),
+                nix::sys::signal::Signal::SIGKILL,
+            )
+            .unwrap();
         }
     }
     let last = all_run(3);
@@ -229,7 +240,8 @@ fn overmind_182_no_zombie_is_left_below_the_supervisor() {
 #[test]
 fn a_supervisor_inside_a_run_takes_its_own_workers_with_it() {
     let sandbox = Sandbox::new();
-    let inner = json!({ "name": "inner", "workers": { "deep": { "command": "echo $$ > deep; exec sleep 1000" } } });
+    let inner =
+        json!({ "name": "inner", "workers": { "deep": { "command": "echo $$ > deep; exec sleep 1000" } } });
     sandbox.write("inner.json", inner.to_string());
     let mut run = sandbox.run(&json!({ "name": "outer", "workers": { "nested": { "command": ["supervisor", "run", "inner.json"] } } }));
     let deep = sandbox.until_pid("deep");

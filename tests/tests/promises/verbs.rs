@@ -33,13 +33,21 @@ fn status_as_json_has_exactly_its_keys() {
     let rows = status["workers"].as_array().unwrap();
     assert_eq!(rows.len(), 2);
     for (instance, row) in rows.iter().enumerate() {
-        let expected =
-            ["worker", "instance", "launch", "state", "pid", "ppid", "uptime_s", "restarts", "exit", "policy", "why"];
+        let expected = [
+            "worker", "instance", "launch", "state", "pid", "ppid", "uptime_s", "restarts", "exit", "policy",
+            "why",
+        ];
         assert_eq!(keys(row), expected);
-        assert_eq!((&row["worker"], &row["instance"], &row["launch"]), (&json!("w"), &json!(instance), &json!(1)));
+        assert_eq!(
+            (&row["worker"], &row["instance"], &row["launch"]),
+            (&json!("w"), &json!(instance), &json!(1))
+        );
         assert_eq!((&row["state"], &row["ppid"]), (&json!("running"), &json!(run.pid())));
         assert!(lives(row["pid"].as_i64().unwrap() as i32) && row["uptime_s"].as_f64().unwrap() >= 0.0);
-        assert_eq!((&row["restarts"], &row["exit"], &row["policy"]), (&json!(0), &Value::Null, &json!("wait")));
+        assert_eq!(
+            (&row["restarts"], &row["exit"], &row["policy"]),
+            (&json!(0), &Value::Null, &json!("wait"))
+        );
     }
     assert_eq!(run.stop(), 0);
 }
@@ -80,9 +88,15 @@ fn ps_as_json_has_exactly_its_keys_and_the_supervisor_first() {
     for row in rows.as_array().unwrap() {
         assert_eq!(keys(row), ["pid", "ppid", "worker", "instance", "launch", "depth", "command"]);
     }
-    assert_eq!((&rows[0]["pid"], &rows[0]["worker"], &rows[0]["depth"]), (&json!(run.pid()), &Value::Null, &json!(0)));
+    assert_eq!(
+        (&rows[0]["pid"], &rows[0]["worker"], &rows[0]["depth"]),
+        (&json!(run.pid()), &Value::Null, &json!(0))
+    );
     assert_eq!((&rows[0]["instance"], &rows[0]["launch"]), (&Value::Null, &Value::Null));
-    assert_eq!((&rows[1]["ppid"], &rows[1]["worker"], &rows[1]["depth"]), (&rows[0]["pid"], &json!("w"), &json!(1)));
+    assert_eq!(
+        (&rows[1]["ppid"], &rows[1]["worker"], &rows[1]["depth"]),
+        (&rows[0]["pid"], &json!("w"), &json!(1))
+    );
     assert_eq!((&rows[2]["ppid"], &rows[2]["depth"]), (&rows[1]["pid"], &json!(2)));
     assert_eq!(rows[2]["command"], "sleep 1000");
     assert_eq!(run.stop(), 0);
@@ -91,12 +105,12 @@ fn ps_as_json_has_exactly_its_keys_and_the_supervisor_first() {
 #[test]
 fn queue_ls_as_json_has_exactly_its_keys() {
     let sandbox = Sandbox::new();
-    let mut run = sandbox.run(&json!({ "name": "r", "queues": { "bounded": { "capacity": 2 }, "unbounded": {} },
+    let mut run = sandbox
+        .run(&json!({ "name": "r", "queues": { "bounded": { "capacity": 2 }, "unbounded": {} },
         "workers": { "w": { "command": ["sleep", "1000"] } } }));
     sandbox.supervisor(&["queue", "put", "bounded", "one"]).ends_with(0);
     let rows = sandbox.supervisor(&["queue", "ls", "--json"]).ends_with(0).json();
-    let expected =
-        json!({ "queue": "bounded", "capacity": 2, "len": 1, "in_flight": 0, "closed": false, "puts": 1, "gets": 0,
+    let expected = json!({ "queue": "bounded", "capacity": 2, "len": 1, "in_flight": 0, "closed": false, "puts": 1, "gets": 0,
                 "redelivered": 0, "dead": 0 });
     assert_eq!(rows[0], expected);
     assert_eq!(keys(&rows[0]), keys(&expected));
@@ -110,7 +124,11 @@ fn the_tables_for_people_show_the_same() {
     let mut run = pair(&sandbox);
     let status = sandbox.supervisor(&["status"]).ends_with(0);
     assert_eq!(status.out.lines().count(), 3);
-    assert!(status.out.contains("w:0") && status.out.contains("w:1") && status.out.contains("running"), "{}", status.out);
+    assert!(
+        status.out.contains("w:0") && status.out.contains("w:1") && status.out.contains("running"),
+        "{}",
+        status.out
+    );
     assert!(!status.out.contains('\u{1b}'), "colour where there is no terminal");
     let ps = sandbox.supervisor(&["ps"]).ends_with(0);
     for word in ["PID", "PPID", "sleep 1000", &run.pid().to_string()] {
@@ -130,7 +148,10 @@ fn stop_start_and_restart_wait_until_it_is_so() {
     assert_eq!(run.instance("w", 0).state, "stopped");
     assert_eq!(run.instance("w", 1).state, "running");
     let said = sandbox.supervisor(&["start", "w:0", "--json"]).ends_with(0).json();
-    assert_eq!((&said["instances"][0]["state"], &said["instances"][0]["launch"]), (&json!("running"), &json!(2)));
+    assert_eq!(
+        (&said["instances"][0]["state"], &said["instances"][0]["launch"]),
+        (&json!("running"), &json!(2))
+    );
     let second = run.instance("w", 0).pid.unwrap();
     sandbox.supervisor(&["restart", "w"]).ends_with(0);
     assert!(!lives(second));
@@ -194,7 +215,9 @@ fn kill_sends_any_signal_by_name_number_or_pid() {
     let script = "for s in HUP USR1 USR2; do trap \"echo $s >> got\" $s; done; echo $$ > pid; while :; do sleep 0.02; done";
     let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script } } }));
     let pid = sandbox.until_pid("pid").to_string();
-    for (whom, signal, got) in [("w", "HUP", "HUP\n"), ("w:0", "10", "HUP\nUSR1\n"), (&pid, "SIGUSR2", "HUP\nUSR1\nUSR2\n")] {
+    for (whom, signal, got) in
+        [("w", "HUP", "HUP\n"), ("w:0", "10", "HUP\nUSR1\n"), (&pid, "SIGUSR2", "HUP\nUSR1\nUSR2\n")]
+    {
         sandbox.supervisor(&["kill", whom, "--signal", signal]).ends_with(0);
         until("the signal is there", || (sandbox.read("got") == got).then_some(()));
     }
@@ -209,10 +232,12 @@ fn kill_sends_any_signal_by_name_number_or_pid() {
 fn kill_with_tree_reaches_every_descendant_also_one_that_escaped() {
     let sandbox = Sandbox::new();
     let script = "sleep 1000 & echo $! > near; (setsid sh -c 'echo $$ > far; exec sleep 1000' &); wait";
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "restart": "never" } } }));
+    let mut run =
+        sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "restart": "never" } } }));
     let (near, far) = (sandbox.until_pid("near"), sandbox.until_pid("far"));
     let said = sandbox.supervisor(&["kill", "w", "--tree", "--signal", "KILL", "--json"]).ends_with(0).json();
-    let pids: Vec<i64> = said[0]["pids"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();
+    let pids: Vec<i64> =
+        said[0]["pids"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();
     assert!(pids.contains(&i64::from(near)) && pids.contains(&i64::from(far)), "{pids:?}");
     until_gone(near);
     until_gone(far);
@@ -223,7 +248,8 @@ fn kill_with_tree_reaches_every_descendant_also_one_that_escaped() {
 fn kill_with_a_grace_kills_after_it_and_answers_when_it_is_gone() {
     let sandbox = Sandbox::new();
     let script = "trap '' TERM; echo $$ > pid; while :; do sleep 0.02; done";
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "restart": "never" } } }));
+    let mut run =
+        sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "restart": "never" } } }));
     let pid = sandbox.until_pid("pid");
     let start = Instant::now();
     sandbox.supervisor(&["kill", "w", "--grace", "300ms"]).ends_with(0);
@@ -329,7 +355,8 @@ fn shutdown_answers_when_the_supervisor_is_gone() {
 fn shutdown_now_waits_for_no_grace() {
     let sandbox = Sandbox::new();
     let script = "trap '' TERM; echo $$ > pid; while :; do sleep 0.02; done";
-    let run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "stop": { "grace": "10m" } } } }));
+    let run = sandbox
+        .run(&json!({ "name": "r", "workers": { "w": { "command": script, "stop": { "grace": "10m" } } } }));
     let pid = sandbox.until_pid("pid");
     sandbox.supervisor(&["shutdown", "--now"]).ends_with(0);
     assert!(!lives(pid) && !lives(run.pid()));
@@ -339,13 +366,24 @@ fn shutdown_now_waits_for_no_grace() {
 fn what_does_not_exist_ends_with_4_and_a_hint() {
     let sandbox = Sandbox::new();
     let mut run = pair(&sandbox);
-    for verb in [&["status", "ww"][..], &["stop", "ww"], &["start", "ww"], &["restart", "ww"], &["wait", "ww"], &["kill", "ww"],
-        &["stop", "w:7"], &["queue", "put", "qq", "x"], &["queue", "get", "qq"], &["queue", "len", "qq"], &["queue", "close", "qq"]]
-    {
+    for verb in [
+        &["status", "ww"][..],
+        &["stop", "ww"],
+        &["start", "ww"],
+        &["restart", "ww"],
+        &["wait", "ww"],
+        &["kill", "ww"],
+        &["stop", "w:7"],
+        &["queue", "put", "qq", "x"],
+        &["queue", "get", "qq"],
+        &["queue", "len", "qq"],
+        &["queue", "close", "qq"],
+    ] {
         let said = sandbox.supervisor(verb).ends_with(4);
         assert!(said.err.contains("hint: "), "{verb:?}: {}", said.err);
         let machine = sandbox.supervisor(&[verb, &["--json"]].concat()).ends_with(4);
-        let error: Value = serde_json::from_str(&machine.err).unwrap_or_else(|_| panic!("{verb:?}: {}", machine.err));
+        let error: Value =
+            serde_json::from_str(&machine.err).unwrap_or_else(|_| panic!("{verb:?}: {}", machine.err));
         assert_eq!(keys(&error["error"]), ["code", "message", "hint"]);
         assert_eq!(error["error"]["code"], "not_found");
     }
@@ -355,9 +393,20 @@ fn what_does_not_exist_ends_with_4_and_a_hint() {
 #[test]
 fn without_a_supervisor_every_verb_ends_with_5_and_a_hint() {
     let sandbox = Sandbox::new();
-    for verb in [&["status"][..], &["ps"], &["stop", "w"], &["start", "w"], &["restart", "w"], &["kill", "w"], &["wait", "w"], &["shutdown"],
-        &["queue", "ls"], &["queue", "put", "q", "x"], &["queue", "get", "q"], &["--name", "gone", "status"]]
-    {
+    for verb in [
+        &["status"][..],
+        &["ps"],
+        &["stop", "w"],
+        &["start", "w"],
+        &["restart", "w"],
+        &["kill", "w"],
+        &["wait", "w"],
+        &["shutdown"],
+        &["queue", "ls"],
+        &["queue", "put", "q", "x"],
+        &["queue", "get", "q"],
+        &["--name", "gone", "status"],
+    ] {
         let said = sandbox.supervisor(verb).ends_with(5);
         assert!(said.err.contains("hint"), "{verb:?}: {}", said.err);
     }
@@ -397,7 +446,10 @@ fn the_socket_speaks_http_as_curl_does() {
     let sandbox = Sandbox::new();
     let mut run = pair(&sandbox);
     let get = |path: &str| {
-        let answer = raw(&run, format!("GET {path} HTTP/1.1\r\nHost: supervisor\r\nConnection: close\r\n\r\n").as_bytes());
+        let answer = raw(
+            &run,
+            format!("GET {path} HTTP/1.1\r\nHost: supervisor\r\nConnection: close\r\n\r\n").as_bytes(),
+        );
         let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
         let code: u32 = head.split(' ').nth(1).unwrap().parse().unwrap();
         (code, serde_json::from_str::<Value>(body).unwrap_or_else(|error| panic!("{error}: {body}")))
@@ -410,7 +462,16 @@ fn the_socket_speaks_http_as_curl_does() {
     assert_eq!(get("/v1/queues").1[0]["queue"], "q");
     let (code, description) = get("/v1/openapi.json");
     assert_eq!(code, 200);
-    for path in ["/v1/status", "/v1/ps", "/v1/start", "/v1/stop", "/v1/kill", "/v1/wait", "/v1/shutdown", "/v1/queues"] {
+    for path in [
+        "/v1/status",
+        "/v1/ps",
+        "/v1/start",
+        "/v1/stop",
+        "/v1/kill",
+        "/v1/wait",
+        "/v1/shutdown",
+        "/v1/queues",
+    ] {
         assert!(description["paths"][path].is_object(), "{path} is not described");
     }
     let (code, error) = get("/v1/nothing");
@@ -418,7 +479,10 @@ fn the_socket_speaks_http_as_curl_does() {
     let (code, error) = get("/v1/status?worker=nobody");
     assert_eq!((code, &error["error"]["code"]), (404, &json!("not_found")));
     let body = r#"{"workers": ["w:0"]}"#;
-    let stop = format!("POST /v1/stop HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}", body.len());
+    let stop = format!(
+        "POST /v1/stop HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
     assert!(raw(&run, stop.as_bytes()).starts_with("HTTP/1.1 200"), "{}", raw(&run, stop.as_bytes()));
     run.until_state("w", "stopped");
     run.stop();
@@ -445,11 +509,21 @@ fn nonsense_at_the_socket_disturbs_nobody() {
     let mut run = pair(&sandbox);
     let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 20));
     let huge = "POST /v1/stop HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n";
-    let deep = format!("POST /v1/stop HTTP/1.1\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n{}", "[".repeat(200_000));
-    let bad_type = "POST /v1/stop HTTP/1.1\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{\"workers\": 123}";
+    let deep = format!(
+        "POST /v1/stop HTTP/1.1\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n{}",
+        "[".repeat(200_000)
+    );
+    let bad_type =
+        "POST /v1/stop HTTP/1.1\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{\"workers\": 123}";
     let requests: [&[u8]; 8] = [
-        b"\0\xff\xfe nonsense\r\n\r\n", b"\r\n\r\n\r\n", b"GET / HTTP/9.9\r\n\r\n", long.as_bytes(), huge.as_bytes(),
-        deep.as_bytes(), bad_type.as_bytes(), b"DELETE /v1/status HTTP/1.1\r\nConnection: close\r\n\r\n",
+        b"\0\xff\xfe nonsense\r\n\r\n",
+        b"\r\n\r\n\r\n",
+        b"GET / HTTP/9.9\r\n\r\n",
+        long.as_bytes(),
+        huge.as_bytes(),
+        deep.as_bytes(),
+        bad_type.as_bytes(),
+        b"DELETE /v1/status HTTP/1.1\r\nConnection: close\r\n\r\n",
     ];
     for request in requests {
         let mut stream = UnixStream::connect(run.socket()).unwrap();
@@ -498,7 +572,18 @@ fn another_user_is_not_heard() {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
     }
     let mut other = Command::new("setpriv");
-    other.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "curl", "-sS", "-m", "20", "--unix-socket"]);
+    other.args([
+        "--reuid",
+        "65534",
+        "--regid",
+        "65534",
+        "--clear-groups",
+        "curl",
+        "-sS",
+        "-m",
+        "20",
+        "--unix-socket",
+    ]);
     other.arg(run.socket()).args(["-X", "POST", "-d", "{}", "http://supervisor/v1/shutdown"]);
     match other.output() {
         Ok(output) => assert!(!String::from_utf8_lossy(&output.stdout).contains("over"), "{output:?}"),
@@ -543,7 +628,11 @@ fn detach_says_what_is_wrong_before_it_returns() {
 #[test]
 fn inside_a_worker_the_command_means_its_own_run() {
     let sandbox = Sandbox::new();
-    let mut other = Run::start(&sandbox, &json!({ "name": "other", "workers": { "o": { "command": ["sleep", "1000"] } } }), &[]);
+    let mut other = Run::start(
+        &sandbox,
+        &json!({ "name": "other", "workers": { "o": { "command": ["sleep", "1000"] } } }),
+        &[],
+    );
     let config = json!({ "name": "mine", "workers": { "w": { "command": "supervisor status --json > status", "restart": "never" } } });
     assert_eq!(sandbox.run_to_its_end(&config).0, 0);
     let status: Value = serde_json::from_str(&sandbox.read("status")).unwrap();

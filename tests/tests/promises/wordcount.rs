@@ -99,7 +99,8 @@ fn odd_files_are_counted_like_any_other() {
     sandbox.write("text/no newline at the end", "the last word has no NEWLINE");
     sandbox.write("text/only newlines", "\n\n\n\n");
     sandbox.write("text/one long line", "word ".repeat(50_000));
-    let bytes: Vec<u8> = (0..200_000_u32).map(|number| (u64::from(number) * u64::from(number) / 7) as u8).collect();
+    let bytes: Vec<u8> =
+        (0..200_000_u32).map(|number| (u64::from(number) * u64::from(number) / 7) as u8).collect();
     sandbox.write("text/deep/er/bytes of all kinds", bytes);
     sandbox.write("text/.hidden", "this is not read");
     let (code, run) = sandbox.run_to_its_end(&wordcount("text", 2, 1_000));
