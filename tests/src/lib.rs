@@ -4,10 +4,12 @@
 //! started in it may be left: no process, no socket. It looks, and fails the test otherwise.
 #![forbid(unsafe_code)]
 
+mod nursery;
 mod run;
 mod said;
 mod sandbox;
 
+pub use nursery::Nursery;
 pub use run::Run;
 pub use said::Said;
 pub use sandbox::{Sandbox, program, programs};

@@ -3,7 +3,9 @@
 
 mod arrows;
 mod checking;
+mod console;
 mod endings;
+mod footprint;
 mod hostile;
 mod hygiene;
 mod init;

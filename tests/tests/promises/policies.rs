@@ -1,11 +1,10 @@
 //! How a worker and its supervisor part: every cell of the table of policies, on real processes.
 
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tests::{Run, Sandbox, lives, skipped, stays, until, until_gone};
+use tests::{Nursery, Run, Sandbox, lives, skipped, stays, until, until_gone};
 
 /// Writes its pid, and when it gets TERM, `NAME.term`; ends by itself once `go` is there.
 fn recorder(name: &str) -> String {
@@ -165,20 +164,11 @@ fn the_next_run_takes_a_surviving_worker_back_and_starts_no_second_copy() {
     let sandbox = Sandbox::new();
     let config = json!({ "name": "r", "workers": { "w": { "restart": "never", "command":
         "echo $$ >> starts; while [ ! -e end ]; do if [ -e say ]; then rm say; echo still here; fi; sleep 0.02; done; exit 7" } } });
-    sandbox.write("r.json", config.to_string());
-    // Somebody who reaps the worker when its supervisor is gone, as a good init does.
-    let mut nursery = sandbox.command("probe");
-    nursery.args(["nursery", "supervisor", "run", "r.json"]).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut nursery = nursery.spawn().unwrap();
+    let nursery = Nursery::start(&sandbox, &config);
     sandbox.until_written("starts");
-    let status = until("it runs", || {
-        let said = sandbox.supervisor(&["status", "--json"]);
-        (said.code == 0).then(|| said.json()).filter(|status| status["workers"][0]["state"] == "running")
-    });
-    let number = |value: &Value| i32::try_from(value.as_i64().expect("a number")).expect("pids are small");
-    let (supervisor, pid) = (number(&status["pid"]), number(&status["workers"][0]["pid"]));
-    nix::sys::signal::kill(process::Pid::from_raw(supervisor), Signal::SIGKILL).unwrap();
-    until_gone(supervisor);
+    let status = sandbox.supervisor(&["status", "--json"]).ends_with(0).json();
+    let pid = status["workers"][0]["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
+    nursery.kill_the_supervisor(&sandbox);
     let mut second = sandbox.run(&config);
     let after = second.until_state("w", "running");
     assert_eq!((after.pid, after.launch), (Some(pid), Some(1)));
@@ -198,7 +188,7 @@ fn the_next_run_takes_a_surviving_worker_back_and_starts_no_second_copy() {
         skipped("this kernel keeps no exit codes of processes that others reaped");
         assert_eq!(code, 1, "{}", second.err());
     }
-    assert!(nursery.wait().unwrap().success());
+    nursery.until_empty();
 }
 
 #[test]
@@ -355,4 +345,62 @@ fn stopping_goes_in_reverse_order_of_dependence() {
     let order = sandbox.read("order");
     let ends: Vec<&str> = order.lines().filter(|line| line.ends_with("ends")).collect();
     assert_eq!(ends, ["web ends", "app ends", "db ends"]);
+}
+
+#[test]
+fn a_worker_is_taken_back_as_often_as_its_supervisor_is_killed() {
+    let sandbox = Sandbox::new();
+    let config = pair("wait");
+    let (mut run, pid) = begun(&sandbox, "wait");
+    for _ in 0..3 {
+        run.kill_9();
+        run = sandbox.run(&config);
+        let row = run.until_state("w", "running");
+        assert_eq!((row.pid, row.launch), (Some(pid), Some(1)));
+    }
+    assert_eq!(run.stop(), 0, "{}", run.err());
+    assert!(sandbox.has("w.term") && !lives(pid));
+}
+
+#[test]
+fn the_tree_of_a_worker_that_was_taken_back_is_stopped_to_the_last_process() {
+    let sandbox = Sandbox::new();
+    let script = "(setsid sh -c 'echo $$ > escaped; exec sleep 1000' &); sleep 1000 & echo $! > child; wait";
+    let config = json!({ "name": "r", "workers": { "w": { "command": script } } });
+    let first = sandbox.run(&config);
+    let (child, escaped) = (sandbox.until_pid("child"), sandbox.until_pid("escaped"));
+    first.kill_9();
+    let mut second = sandbox.run(&config);
+    second.until_state("w", "running");
+    sandbox.supervisor(&["stop", "w"]).ends_with(0);
+    assert!(!lives(child), "its child lives");
+    assert!(!lives(escaped), "what escaped from it lives");
+    assert_eq!(second.stop(), 0);
+}
+
+#[test]
+fn all_instances_of_a_worker_are_taken_back_and_what_is_missing_is_started() {
+    let sandbox = Sandbox::new();
+    let config =
+        json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"], "instances": 10 } } });
+    let all_run = |run: &Run| {
+        until("all run", || {
+            let rows = run.status().workers;
+            rows.iter().all(|row| row.state == "running").then_some(rows)
+        })
+    };
+    let first = sandbox.run(&config);
+    let before = all_run(&first);
+    first.kill_9();
+    for row in &before[..3] {
+        let pid = row.pid.unwrap();
+        nix::sys::signal::kill(process::Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        until_gone(pid);
+    }
+    let mut second = sandbox.run(&config);
+    let after = all_run(&second);
+    for (instance, (before, after)) in before.iter().zip(&after).enumerate() {
+        assert_eq!(before.pid == after.pid, instance >= 3, "instance {instance}");
+    }
+    assert_eq!(second.stop(), 0);
 }

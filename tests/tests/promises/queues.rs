@@ -354,11 +354,9 @@ fn a_message_that_is_given_back_too_often_lands_among_the_dead_letters() {
         "workers": { "w": { "command": ["probe", "give-back", "q"], "restart": "never" } } }));
     sandbox.supervisor(&["queue", "put", "q", "unwanted"]).ends_with(0);
     until("it is given up on", || (run.queue("dead").len == 1).then_some(()));
+    until("it tells of both deliveries", || run.out().contains("time 2 of unwanted").then_some(()));
     let out = run.out();
-    assert!(
-        out.contains("time 1 of unwanted") && out.contains("time 2 of unwanted") && !out.contains("time 3"),
-        "{out}"
-    );
+    assert!(out.contains("time 1 of unwanted") && !out.contains("time 3"), "{out}");
     assert_eq!(run.stop(), 0);
 }
 
@@ -385,8 +383,9 @@ fn a_getter_that_waits_hears_that_the_supervisor_is_gone() {
         let sandbox = Sandbox::new();
         let mut run = with(&sandbox, &json!({ "q": { "capacity": 1 } }));
         let getter = begin(&sandbox, &["queue", "get", "q"]);
-        until("it waits", || {
-            Some(()).filter(|()| process::cmdline(process::Pid::from_raw(getter.id() as i32)).contains("get"))
+        let maps = format!("/proc/{}/maps", getter.id());
+        until("it has opened the queue", || {
+            std::fs::read_to_string(&maps).unwrap_or_default().contains("memfd:").then_some(())
         });
         if kill {
             run.kill_9();
@@ -414,7 +413,8 @@ fn workers_that_die_inside_put_and_get_harm_no_queue() {
     });
     sandbox.supervisor(&["stop", "putter", "getter"]).ends_with(0);
     let row = run.queue("q");
-    assert!(row.len <= 5, "{row:?}");
+    // What two dead getters held comes back whether there is room or not.
+    assert!(row.len <= 5 + 2, "{row:?}");
     assert_eq!(row.in_flight, 0, "{row:?}");
     sandbox.supervisor(&["queue", "drain", "q"]).ends_with(0);
     // It is as good as new.

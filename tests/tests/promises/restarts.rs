@@ -343,3 +343,14 @@ fn supervisord_591_a_worker_stopped_by_hand_is_not_started_again_by_its_policy()
     assert_eq!(run.instance("w", 0).restarts, 0);
     assert_eq!(run.stop(), 0);
 }
+
+#[test]
+fn the_intensity_of_the_family_bounds_what_it_restarts_together() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "name": "r", "strategy": "one_for_all", "intensity": { "restarts": 3, "within": "1h" },
+        "workers": { "w": { "command": counted(1), "backoff": { "initial": 0 },
+                            "intensity": { "restarts": 1_000, "within": "1h" }, "on_failed": "stop" } } });
+    let (code, run) = sandbox.run_to_its_end(&config);
+    assert_eq!(code, 1, "{}", run.err());
+    assert_eq!(starts(&sandbox), 4, "one start and three restarts");
+}

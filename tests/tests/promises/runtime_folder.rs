@@ -129,3 +129,17 @@ fn a_name_is_never_a_path() {
     }
     assert!(!sandbox.runtime().exists());
 }
+
+#[test]
+fn without_a_word_the_runtime_folder_lies_in_the_users_own() {
+    let sandbox = Sandbox::new();
+    sandbox.write("r.json", sleeper().to_string());
+    let supervisor = |arguments: &[&str]| {
+        let mut command = sandbox.command("supervisor");
+        command.args(arguments).env_remove("SUPERVISOR_RUNTIME_DIR").env("XDG_RUNTIME_DIR", sandbox.path());
+        tests::Said::of(&mut command).ends_with(0)
+    };
+    supervisor(&["run", "r.json", "--detach"]);
+    assert!(sandbox.path().join("supervisor/r/socket").exists());
+    supervisor(&["shutdown"]);
+}

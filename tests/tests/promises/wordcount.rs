@@ -6,7 +6,7 @@ use std::process::Command;
 
 use nix::sys::stat::Mode;
 use serde_json::{Value, json};
-use tests::{Run, Said, Sandbox, stays, until};
+use tests::{Nursery, Run, Said, Sandbox, skipped, stays, until};
 
 /// One reader, so many counters, one collector, through queues of capacity 5.
 fn wordcount(text: &str, counters: u32, chunk: u32) -> Value {
@@ -192,4 +192,46 @@ fn a_full_queue_holds_its_producer_back() {
     sandbox.supervisor(&["start", "counter"]).ends_with(0);
     assert_eq!(run.exit_code(), 0, "{}", run.err());
     assert_same(&sandbox, &run, &coreutils(&sandbox, "text"));
+}
+
+#[test]
+fn a_supervisor_killed_with_9_in_the_middle_of_the_work_changes_no_count() {
+    let sandbox = Sandbox::new();
+    let whole = prose(60_000);
+    sandbox.write("whole", &whole);
+    let pipe = sandbox.path().join("text");
+    nix::unistd::mkfifo(&pipe, Mode::S_IRUSR | Mode::S_IWUSR).unwrap();
+    let config = wordcount("text", 3, 1_000);
+    let nursery = Nursery::start(&sandbox, &config);
+    let mut feed = File::options().write(true).open(&pipe).unwrap();
+    let (first, second) = whole.as_bytes().split_at(whole.len() / 2);
+    feed.write_all(first).unwrap();
+    until("all have joined and work", || {
+        let queues = sandbox.supervisor(&["queue", "ls", "--json"]).ends_with(0).json();
+        (queues[1]["gets"].as_u64() >= Some(20)).then_some(())
+    });
+    nursery.kill_the_supervisor(&sandbox);
+    let mut run = sandbox.run(&config);
+    feed.write_all(second).unwrap();
+    drop(feed);
+    let code = run.exit_code();
+    if process::facts().iter().any(|fact| fact.name == "pidfd exit record" && fact.available) {
+        assert_eq!(code, 0, "{}", run.err());
+    } else {
+        skipped("this kernel keeps no exit codes of processes that others reaped");
+    }
+    assert_same(&sandbox, &run, &coreutils(&sandbox, "whole"));
+    nursery.until_empty();
+}
+
+#[test]
+fn the_example_counts_the_sources_of_this_workspace() {
+    let sandbox = Sandbox::new();
+    let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+    let text = format!("{root}/crates/supervision");
+    let mut command = sandbox.command("supervisor");
+    command.args(["run", &format!("{root}/scripts/wordcount/config.json")]);
+    command.env("WORDCOUNT_TEXT", &text).env("WORDCOUNT_OUTPUT", sandbox.path().join("counts.txt"));
+    let said = Said::of(&mut command).ends_with(0);
+    assert!(sandbox.read("counts.txt") == coreutils(&sandbox, &text), "{}", said.err);
 }
