@@ -45,7 +45,7 @@ pub struct WorkerSetup {
     pub cwd: Arc<Path>,
     /// Its file mode creation mask.
     pub umask: u32,
-    /// Its niceness, relative to the supervisor's.
+    /// Its niceness; 0: the supervisor's own.
     pub nice: i32,
     /// Where its standard input comes from.
     pub stdin: Input,

@@ -128,7 +128,7 @@ fn reap(processes: &mut Processes, reaped: &mut Vec<i32>) -> bool {
 }
 
 /// Says whose each orphan is that is not known yet: by its mark, by its session, or by the leader that marked it.
-fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>) {
+pub fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>) {
     let mut found = Vec::new();
     for stat in snapshot.children(Pid::this()).iter().filter_map(|pid| snapshot.get(*pid)) {
         let identity = Identity::from(stat);

@@ -606,8 +606,8 @@ impl Loop {
         if to == StopTo::Main {
             return;
         }
-        let tree = process::Snapshot::take().map(|all| self.tree_of(process, &all)).unwrap_or_default();
-        for pid in tree.into_iter().filter(|pid| *pid != leader) {
+        let Ok(snapshot) = process::Snapshot::take() else { return };
+        for pid in self.tree_of(process, &snapshot).into_iter().filter(|pid| *pid != leader) {
             if let Some(held) = hold(pid.as_raw()) {
                 let _ = process::signal::send(held.as_fd(), signal);
                 let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
@@ -617,8 +617,11 @@ impl Loop {
 
     /// The processes of a launch, its leader first: all below the leader, and the orphans that belong to it with all
     /// below them.
-    pub(crate) fn tree_of(&self, process: Process, snapshot: &process::Snapshot) -> Vec<Pid> {
+    pub(crate) fn tree_of(&mut self, process: Process, snapshot: &process::Snapshot) -> Vec<Pid> {
         let mut all = Vec::new();
+        let socket = self.folder.socket();
+        // What escaped while nobody had a reason to look is not known yet.
+        sweeping::recognise(&mut self.processes, snapshot, Marks { roster: &self.roster, socket: &socket });
         let Some(tree) = self.processes.get(process) else { return all };
         if tree.ended.is_none() {
             all.push(tree.pid);
