@@ -14,7 +14,7 @@
 //! is made good by [`Side::reset`], which recovery calls: it starts a new epoch with nobody counted and wakes
 //! everyone, who count themselves anew. Whoever leaves an older epoch has nothing to subtract.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32 as Plain};
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, barrier_after_rmw, fence};
 use crate::futex::{self, Slept};
@@ -68,7 +68,7 @@ impl<'a> Side<'a> {
         if futex::wake(self.sequence, 1) > 0 {
             let _ = self.waiters.compare_exchange(
                 seen,
-                seen + ONE_ON_ITS_WAY,
+                seen.wrapping_add(ONE_ON_ITS_WAY),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             );
@@ -167,19 +167,19 @@ pub(crate) struct Patience<'a> {
     pub(crate) spins: &'a Spins,
     /// How soon to look again.
     pub(crate) pace: Pace,
-    /// After so long asleep, look whether all is still well.
-    pub(crate) slice_ns: u64,
 }
 
 /// Tries until it is done, asleep on the side at the offset that `side` names after a failed try.
 ///
-/// `on_slice` is called after every slice slept through.
+/// `before_sleep` answers how many nanoseconds may be slept in one go; `after_slice` is called when it was that
+/// many.
 pub(crate) fn wait<T, E: From<Ended>>(
     memory: &Memory,
     side: impl Fn() -> usize,
     patience: &Patience<'_>,
     mut attempt: impl FnMut() -> Result<Try<T>, E>,
-    mut on_slice: impl FnMut() -> Result<(), E>,
+    mut before_sleep: impl FnMut() -> u64,
+    mut after_slice: impl FnMut() -> Result<(), E>,
 ) -> Result<T, E> {
     for turn in 0..patience.spins.budget() {
         if let Try::Done(value) = attempt()? {
@@ -199,6 +199,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
         if is_interrupted() {
             return Err(Ended::Interrupted.into());
         }
+        let slice_ns = before_sleep();
         let offset = side();
         let here = Side::at(memory, offset);
         let sequence = here.sequence.load(Ordering::Acquire);
@@ -206,7 +207,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
         let tried = attempt();
         let slept = match &tried {
             Ok(Try::NotBefore(moment)) if side() == offset => {
-                let slice = futex::now_ns().saturating_add(patience.slice_ns);
+                let slice = futex::now_ns().saturating_add(slice_ns);
                 let until = patience.until_ns.min(*moment).min(slice);
                 Some((futex::wait(here.sequence, sequence, until), until == slice))
             }
@@ -223,7 +224,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
                 here.wake_one_if_waited_for();
                 return Err(Ended::Interrupted.into());
             }
-            Some((Slept::TimedOut, true)) => on_slice()?,
+            Some((Slept::TimedOut, true)) => after_slice()?,
             _ => {}
         }
         if futex::now_ns() >= patience.until_ns {
@@ -245,7 +246,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
 #[derive(Debug)]
 pub(crate) struct Spins {
     /// `waits:16 | turns:16`
-    budget: AtomicU32,
+    budget: Plain,
 }
 
 /// Tries with nothing but a pause between them; further ones offer the processor to others.
@@ -257,7 +258,7 @@ const FULL_EVERY: u32 = 16;
 
 impl Spins {
     pub(crate) fn new() -> Self {
-        Self { budget: AtomicU32::new(MOST_TURNS) }
+        Self { budget: Plain::new(MOST_TURNS) }
     }
 
     fn budget(&self) -> u32 {

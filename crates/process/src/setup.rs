@@ -84,3 +84,13 @@ pub fn ignore_broken_pipes() -> io::Result<()> {
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
     Ok(())
 }
+
+/// Gives heap memory that is free but not at the heap's end back to the kernel; the C library keeps it otherwise. It
+/// takes a moment for each such page: to be called after something large is over, not in between.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches nothing but the allocator's own free memory, under the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}

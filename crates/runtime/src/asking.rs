@@ -90,7 +90,7 @@ impl Loop {
         let tree = self.processes.of_instance(instance.id).map(|(_, tree)| tree);
         let leader = tree.filter(|tree| tree.ended.is_none());
         let worker = self.core.worker(instance.id.worker);
-        let says = leader.and_then(|tree| tree.status.clone());
+        let says = leader.and_then(|tree| tree.status());
         InstanceStatus {
             worker: self.roster.name(instance.id.worker).to_owned(),
             instance: instance.id.index,
@@ -258,9 +258,8 @@ impl Loop {
         let mut left = Vec::with_capacity(waiters.len());
         for mut waiter in waiters.drain(..) {
             waiter.until.kill_if_due(now);
-            let standing = |id: InstanceId| {
-                self.core.standing(id).map(|(phase, launch)| Standing { phase, launch })
-            };
+            let standing =
+                |id: InstanceId| self.core.standing(id).map(|(phase, launch)| Standing { phase, launch });
             if waiter.until.has_come(standing) {
                 waiter.reply.ok(&self.came_about(&waiter.until));
             } else if waiter.deadline.is_some_and(|deadline| deadline <= now) {

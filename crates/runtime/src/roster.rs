@@ -1,7 +1,5 @@
 //! Names: which worker and instance a person, a mark in an environment or a request means.
 
-use std::collections::HashMap;
-
 use supervision::{InstanceId, Moment, Supervisor, Target, WorkerId};
 
 use crate::setup::Setup;
@@ -9,8 +7,10 @@ use crate::setup::Setup;
 /// The names of the run's workers.
 #[derive(Debug)]
 pub struct Roster {
-    names: Vec<(String, bool)>,
-    by_name: HashMap<String, WorkerId>,
+    /// In the order of the file: the name, and whether there is more than one instance.
+    names: Vec<(Box<str>, bool)>,
+    /// In the order of their names.
+    by_name: Vec<WorkerId>,
 }
 
 /// What is wrong with a name that somebody gave.
@@ -25,14 +25,18 @@ pub enum UnknownName {
 impl Roster {
     /// The names of `setup`.
     pub fn of(setup: &Setup) -> Roster {
-        let names: Vec<_> = setup.family.workers.iter().map(|w| (w.name.clone(), w.instances != 1)).collect();
-        let by_name = names.iter().zip(0..).map(|((name, _), id)| (name.clone(), WorkerId(id))).collect();
+        let workers = &setup.family.workers;
+        let names: Vec<(Box<str>, bool)> =
+            workers.iter().map(|worker| (worker.name.as_str().into(), worker.instances != 1)).collect();
+        let mut by_name: Vec<WorkerId> = (0..).map(WorkerId).take(names.len()).collect();
+        by_name.sort_by_key(|id| &workers[id.0 as usize].name);
         Roster { names, by_name }
     }
 
     /// The worker of this name.
     pub fn worker(&self, name: &str) -> Option<WorkerId> {
-        self.by_name.get(name).copied()
+        let place = self.by_name.binary_search_by(|id| self.name(*id).cmp(name)).ok()?;
+        Some(self.by_name[place])
     }
 
     /// The name of a worker.
@@ -44,7 +48,7 @@ impl Roster {
     pub fn show(&self, instance: InstanceId) -> String {
         match self.names.get(instance.worker.0 as usize) {
             Some((name, true)) => format!("{name}:{}", instance.index),
-            Some((name, false)) => name.clone(),
+            Some((name, false)) => name.to_string(),
             None => "?".to_owned(),
         }
     }
@@ -69,7 +73,7 @@ impl Roster {
     }
 
     fn nearest(&self, name: &str) -> Option<String> {
-        nearest(name, self.names.iter().map(|(name, _)| name.as_str()))
+        nearest(name, self.names.iter().map(|(name, _)| &**name))
     }
 }
 

@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, Signals, SpawnError, Spawned, Spawner};
 use supervision::{
-    Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor,
+    Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor,
 };
 
 use crate::asking::hold;
@@ -35,6 +35,10 @@ use crate::sweeping::{self, Marks, Swept};
 use crate::talk;
 use crate::waiting::{Held, Waiter};
 use crate::words;
+
+/// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
+/// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
+const LAUNCHES_AT_ONCE: usize = 32;
 
 /// What a descriptor in the epoll set stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +122,8 @@ pub struct Loop {
     pub(crate) pump: Pump,
     spawner: Spawner,
     pending: HashMap<u64, Pending>,
+    /// Launches that were ordered and whose turn has not come.
+    queued: VecDeque<Process>,
     tickets: u64,
     pub(crate) guard: Option<Guard>,
     guards_left: u32,
@@ -132,6 +138,8 @@ pub struct Loop {
     tokens: u64,
     news: VecDeque<Event>,
     told: Told,
+    /// Whether a daemon may be launched, so that a guard is needed.
+    has_daemons: bool,
     begun: bool,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
@@ -171,7 +179,7 @@ impl Loop {
     /// Puts the loop together.
     pub fn new(parts: Parts) -> io::Result<Loop> {
         let Parts {
-            setup,
+            mut setup,
             roster,
             folder,
             pump,
@@ -184,6 +192,9 @@ impl Loop {
             when_up,
             background,
         } = parts;
+        // The core keeps it; the setup's own would be a second copy of everything.
+        let family = std::mem::replace(&mut setup.family, Family::of(Vec::new()));
+        let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
         let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
         let mut all = Loop {
             when_up,
@@ -191,7 +202,7 @@ impl Loop {
             some_failed: false,
             background,
             roster,
-            core: Supervisor::new(setup.family.clone()),
+            core: Supervisor::new(family),
             clock: Clock::start(),
             processes: Processes::default(),
             queues,
@@ -209,6 +220,7 @@ impl Loop {
             pump,
             spawner,
             pending: HashMap::new(),
+            queued: VecDeque::new(),
             tickets: GUARDS_TICKET,
             guard: None,
             guards_left: GUARDS_AT_MOST,
@@ -222,6 +234,7 @@ impl Loop {
             tokens: 0,
             news: VecDeque::new(),
             told: Told::Nothing,
+            has_daemons,
             begun: false,
             changed: false,
             conclusion: None,
@@ -408,7 +421,7 @@ impl Loop {
     }
 
     fn begin(&mut self) {
-        if self.setup.family.workers.iter().any(|worker| worker.policy == Policy::Daemon) {
+        if self.has_daemons {
             self.start_guard();
         }
         self.begun = true;
@@ -431,7 +444,7 @@ impl Loop {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Launch(process) => self.launch(process),
+            Action::Launch(process) => self.queue_launch(process),
             Action::Ask(process) => self.ask(process),
             Action::Kill(process) => self.kill_tree(process),
             Action::Reclaim(process) => self.reclaim(process),
@@ -446,6 +459,23 @@ impl Loop {
                 }
             }
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
+        }
+    }
+
+    fn queue_launch(&mut self, process: Process) {
+        self.queued.push_back(process);
+        self.launch_queued();
+    }
+
+    fn launch_queued(&mut self) {
+        while self.pending.len() < LAUNCHES_AT_ONCE {
+            let Some(process) = self.queued.pop_front() else { break };
+            self.launch(process);
+            if self.queued.is_empty() && self.queued.capacity() > LAUNCHES_AT_ONCE {
+                // The last of a crowd: what only its coming needed, and what reading the config left, is given back.
+                self.queued.shrink_to_fit();
+                process::give_memory_back();
+            }
         }
     }
 
@@ -491,6 +521,7 @@ impl Loop {
                 }
             }
         }
+        self.launch_queued();
         if !self.early.is_empty() {
             self.settle();
             for early in std::mem::take(&mut self.early) {
@@ -530,7 +561,7 @@ impl Loop {
         if let Some(status) = message.status
             && let Some(tree) = self.processes.get_mut(process)
         {
-            tree.status = Some(status);
+            tree.talk().status = Some(status);
         }
         if message.ready {
             self.news.push_back(Event::Ready(process));
@@ -586,7 +617,8 @@ impl Loop {
         let mut all = Vec::new();
         let socket = self.folder.socket();
         // What escaped while nobody had a reason to look is not known yet.
-        sweeping::recognise(&mut self.processes, snapshot, Marks { roster: &self.roster, socket: &socket });
+        let marks = Marks { roster: &self.roster, socket: &socket };
+        sweeping::recognise(&mut self.processes, snapshot, marks, false);
         let Some(tree) = self.processes.get(process) else { return all };
         if tree.ended.is_none() {
             all.push(tree.pid);
@@ -729,11 +761,11 @@ impl Loop {
     fn reclaim(&mut self, process: Process) {
         if let Some(tree) = self.processes.remove(process) {
             self.queues.reclaim(tree.pid.as_raw());
+            for place in tree.meeting_places() {
+                crate::joining::clear_meeting_place(place);
+            }
             for stream in tree.streams {
                 self.pump.finish(stream);
-            }
-            for place in tree.meeting_places {
-                crate::joining::clear_meeting_place(&place);
             }
         }
         let dead: Vec<i32> = self
@@ -754,7 +786,7 @@ impl Loop {
                 Mail::Call(call) => self.take_call(*call),
                 Mail::Met(process, commands) => {
                     if let Some(tree) = self.processes.get_mut(process) {
-                        tree.commands = Some((commands, 0));
+                        tree.talk().commands = Some((commands, 0));
                     }
                 }
             }

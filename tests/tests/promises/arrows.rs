@@ -48,7 +48,8 @@ fn the_rooms_know_one_another_only_along_their_arrows() {
     ]);
     let Some(arrows) = arrows() else { return };
     for (room, known) in &arrows {
-        if room == "tests" {
+        // What only looks at the others may know them all.
+        if room == "tests" || room == "bench" {
             continue;
         }
         let allowed =
