@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use control::api::Who;
+use control::api::{Size, Who};
+
+use crate::demo::{LESSONS, Lang};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -83,6 +85,19 @@ pub enum Verb {
     /// Stop workers, then start them anew
     #[command(after_help = "Example:\n  supervisor restart counter")]
     Restart(Targets),
+    /// Give workers more or fewer instances, touching only the difference
+    ///
+    /// The instances with the highest numbers go first. Waits until the new ones are up and nothing is left of the
+    /// others.
+    #[command(after_help = "Example:\n  supervisor scale counter=5 reader=0")]
+    Scale {
+        /// How many instances which worker is to have
+        #[arg(value_name = "WORKER=N", required = true, value_parser = size)]
+        sizes: Vec<Size>,
+        /// Answer at once, not when it is so
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Send a signal to processes of the run
     #[command(
         after_help = "Example:\n  supervisor kill counter:0 --signal HUP\n  supervisor kill 4711 --tree --grace 5s"
@@ -127,6 +142,16 @@ pub enum Verb {
         /// What to do with it.
         #[command(subcommand)]
         verb: QueueVerb,
+    },
+    /// Show the lessons of multi-process programming, live; without LESSON: what there is
+    #[command(after_help = "Example:\n  supervisor demo\n  supervisor demo daemon --lang zh")]
+    Demo {
+        /// Which; it ends with 0 only if it saw what it teaches
+        #[arg(value_parser = lessons())]
+        lesson: Option<String>,
+        /// The language of the lesson
+        #[arg(long, value_enum, default_value = "en")]
+        lang: Lang,
     },
     /// Print what a shell needs to complete arguments
     #[command(after_help = "Example:\n  source <(supervisor completions bash)")]
@@ -271,11 +296,27 @@ pub fn command() -> clap::Command {
     Arguments::command()
 }
 
+fn lessons() -> clap::builder::PossibleValuesParser {
+    LESSONS.iter().map(|lesson| lesson.name).into()
+}
+
 fn target(text: &str) -> Result<String, String> {
     if control::is_target(text) {
         return Ok(text.to_owned());
     }
     Err("a worker is NAME or NAME:INSTANCE, the name of letters, digits, '-', '_' and '.'".to_owned())
+}
+
+fn size(text: &str) -> Result<Size, String> {
+    let (worker, number) = text.split_once('=').ok_or("how many is WORKER=N, for example counter=3")?;
+    if !control::is_name(worker) {
+        return Err("a worker's name has letters, digits, '-', '_' and '.'".to_owned());
+    }
+    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
+    match number.parse() {
+        Ok(instances) if plain => Ok(Size { worker: worker.to_owned(), instances }),
+        _ => Err(format!("{number:?} is no number of instances")),
+    }
 }
 
 fn queue(text: &str) -> Result<String, String> {
@@ -337,6 +378,14 @@ mod tests {
         }
         for bad in ["", "s", "-1", "1x", "1 s", "1.2.3s", "9999999d", "1e9", "inf"] {
             assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_size_is_a_worker_and_a_plain_number() {
+        assert_eq!(size("a=0"), Ok(Size { worker: "a".to_owned(), instances: 0 }));
+        for bad in ["a", "=1", "a=", "a=-1", "a=+1", "a:0=1", "a=1x", "a=99999999999"] {
+            assert!(size(bad).is_err(), "{bad}");
         }
     }
 

@@ -5,6 +5,7 @@
 mod act;
 mod arguments;
 mod check;
+mod demo;
 mod messages;
 mod offer;
 mod output;
@@ -37,6 +38,9 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
+    }
+    if let Some(code) = demo::part(&given) {
+        return code;
     }
     if let Some(error) = offer::not_yet(&given) {
         return conclude(Err(error.into()), offer::wants_json(&given));
@@ -83,6 +87,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Restart(Targets { workers, no_wait }) => {
             act::act(supervisor()?, &Request::Restart { workers, wait: !no_wait }, !no_wait, json)
         }
+        Verb::Scale { sizes: workers, no_wait } => {
+            act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, json)
+        }
         Verb::Kill { whom, signal, tree, grace, foreign } => {
             let blow = act::Blow { signal, tree, grace, foreign };
             act::kill(supervisor()?, &whom, blow, json)
@@ -90,6 +97,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, json),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, json),
         Verb::Queue { verb } => queue::queue(supervisor()?, verb, json),
+        Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
         Verb::Completions { shell } => offer::completions(shell),
         Verb::Man => offer::man(),
     }

@@ -11,7 +11,6 @@ use crate::talk::Failure;
 
 /// Verbs that are promised under these names and are not there yet.
 const LATER: &[&str] = &[
-    "scale",
     "spawn",
     "logs",
     "events",
@@ -22,7 +21,6 @@ const LATER: &[&str] = &[
     "semaphore",
     "event",
     "value",
-    "demo",
     "doctor",
 ];
 

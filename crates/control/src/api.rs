@@ -122,6 +122,16 @@ pub struct Acted {
     pub instances: Vec<InstanceStatus>,
 }
 
+/// How many instances a worker is to have.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Size {
+    /// The worker's name.
+    pub worker: String,
+    /// So many; 0: none.
+    pub instances: u32,
+}
+
 /// The answer to [`Request::Kill`]: which pids got the signal.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Killed {
@@ -213,6 +223,13 @@ pub enum Request {
         /// `NAME` or `NAME:INSTANCE`.
         workers: Vec<String>,
         /// Answer when the new launches are running, not before.
+        wait: bool,
+    },
+    /// `POST /v1/scale`: give workers more or fewer instances. The highest numbers go first; the others are not touched.
+    Scale {
+        /// How many each is to have.
+        workers: Vec<Size>,
+        /// Answer when the new ones are running and nothing is left of the surplus, not before.
         wait: bool,
     },
     /// `POST /v1/kill`: send a signal to a process, or to a whole tree.

@@ -8,6 +8,7 @@ pub(crate) enum Name {
     Start,
     Stop,
     Restart,
+    Scale,
     Kill,
     Wait,
     Shutdown,
@@ -118,6 +119,21 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     post(Name::Start, "/v1/start", TARGETS, Shape::Named("Acted"), "start what is not up"),
     post(Name::Stop, "/v1/stop", TARGETS, Shape::Named("Acted"), "stop, and stay stopped"),
     post(Name::Restart, "/v1/restart", TARGETS, Shape::Named("Acted"), "stop, then start anew"),
+    post(
+        Name::Scale,
+        "/v1/scale",
+        Body::Object(&[
+            field(
+                "workers",
+                Shape::ListOf("Size"),
+                Required,
+                "how many instances each is to have, at least one",
+            ),
+            field("wait", Shape::Boolean, Default("true"), "answer when it is so, not before"),
+        ]),
+        Shape::Named("Acted"),
+        "give workers more or fewer instances; the highest numbers go first, the others are not touched",
+    ),
     post(
         Name::Kill,
         "/v1/kill",
@@ -260,6 +276,14 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         "Acted",
         "what became of each instance",
         &[field("instances", Shape::ListOf("InstanceStatus"), Required, "a row an instance")],
+    ),
+    (
+        "Size",
+        "how many instances a worker is to have",
+        &[
+            field("worker", Shape::Text, Required, "the worker's name"),
+            field("instances", Shape::Integer, Required, "so many; 0: none"),
+        ],
     ),
     (
         "Killed",

@@ -215,6 +215,7 @@ mod tests {
         assert_eq!(keys(queue), members("QueueStatus"));
         assert_eq!(keys(handle), members("QueueHandle"));
         assert_eq!(keys(Acted { instances: vec![] }), members("Acted"));
+        assert_eq!(keys(Size { worker: "a".into(), instances: 1 }), members("Size"));
         assert_eq!(keys(Killed { pids: vec![], signal: 9 }), members("Killed"));
         assert_eq!(keys(Waited { exit: None, state: None }), members("Waited"));
         assert_eq!(keys(join), members("Join"));
@@ -228,6 +229,7 @@ mod tests {
         let workers = vec!["a".to_owned()];
         let sent = [
             (Name::Start, Request::Start { workers, wait: true }),
+            (Name::Scale, Request::Scale { workers: vec![], wait: true }),
             (
                 Name::Kill,
                 Request::Kill { whom: whom.clone(), signal: 9, tree: true, grace_ms: None, foreign: true },

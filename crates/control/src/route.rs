@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::api::{ApiError, ErrorCode, Join, Request, Tell, Who};
+use crate::api::{ApiError, ErrorCode, Join, Request, Size, Tell, Who};
 use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, endpoint};
 use crate::names;
 
@@ -90,6 +90,14 @@ fn yes() -> bool {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Scale {
+    workers: Vec<Size>,
+    #[serde(default = "yes")]
+    wait: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Kill {
     whom: Who,
     #[serde(default = "term", deserialize_with = "signal")]
@@ -162,6 +170,10 @@ impl Request {
             Request::Start { workers, wait } => targets(Name::Start, workers, wait),
             Request::Stop { workers, wait } => targets(Name::Stop, workers, wait),
             Request::Restart { workers, wait } => targets(Name::Restart, workers, wait),
+            Request::Scale { workers, wait } => {
+                let scale = Scale { workers: workers.clone(), wait: *wait };
+                HttpRequest::to(endpoint(Name::Scale), "", json(&scale))
+            }
             Request::Kill { whom, signal, tree, grace_ms, foreign } => {
                 let kill = Kill {
                     whom: whom.clone(),
@@ -247,6 +259,14 @@ impl Asked {
             Name::Restart => {
                 let Targets { workers, wait } = read_targets(body)?;
                 Request::Restart { workers, wait }
+            }
+            Name::Scale => {
+                let Scale { workers, wait } = read(body)?;
+                if workers.is_empty() {
+                    return Err(usage("no worker is named").into());
+                }
+                workers.iter().try_for_each(|size| names::check_name("worker", &size.worker))?;
+                Request::Scale { workers, wait }
             }
             Name::Kill => {
                 let Kill { whom, signal, tree, grace_ms, foreign } = read(body)?;

@@ -1,7 +1,7 @@
 //! Requests come back from HTTP as what they were, and what is not one of them is refused with the reason.
 
 use control::Asked;
-use control::api::{ErrorCode, Join, Request, Tell, Who};
+use control::api::{ErrorCode, Join, Request, Size, Tell, Who};
 
 fn every_request() -> Vec<Request> {
     let workers = || vec!["a".to_owned(), "b.c-d_e:12".to_owned()];
@@ -12,6 +12,7 @@ fn every_request() -> Vec<Request> {
         Request::Start { workers: workers(), wait: true },
         Request::Stop { workers: workers(), wait: false },
         Request::Restart { workers: workers(), wait: true },
+        Request::Scale { workers: vec![Size { worker: "a".into(), instances: 0 }], wait: false },
         Request::Kill { whom: Who::Pid(12), signal: 9, tree: true, grace_ms: Some(2500), foreign: true },
         Request::Kill {
             whom: Who::Worker("a:0".into()),
@@ -42,7 +43,7 @@ fn every_request_comes_back_as_what_it_was() {
         match request {
             Request::Status { .. } | Request::Ps | Request::Queues | Request::Shutdown { .. } => {}
             Request::Start { .. } | Request::Stop { .. } | Request::Restart { .. } => {}
-            Request::Kill { .. } | Request::Wait { .. } => {}
+            Request::Scale { .. } | Request::Kill { .. } | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
             Request::Join(_) | Request::Tell(_) => {}
         }
@@ -115,6 +116,9 @@ fn nonsense_is_refused_as_wrong_usage() {
         ("POST", "/v1/start", "{\"workers\":[\"a\"],\"wiat\":true}"),
         ("POST", "/v1/start", "{\"workers\":[\"a\"]} x"),
         ("POST", "/v1/start", "\u{0}"),
+        ("POST", "/v1/scale", "{\"workers\":[]}"),
+        ("POST", "/v1/scale", "{\"workers\":[{\"worker\":\"a:0\",\"instances\":1}]}"),
+        ("POST", "/v1/scale", "{\"workers\":[{\"worker\":\"a\",\"instances\":-1}]}"),
         ("POST", "/v1/kill", "{\"whom\":{\"pid\":0}}"),
         ("POST", "/v1/kill", "{\"whom\":{\"pid\":-5}}"),
         ("POST", "/v1/kill", "{\"whom\":{\"pid\":5},\"signal\":0}"),

@@ -4,12 +4,13 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use control::Call;
-use control::api::{Acted, ApiError, ErrorCode, InstanceStatus, Request, Status, Waited, Who};
+use control::api::{Acted, ApiError, ErrorCode, InstanceStatus, Request, Size, Status, Waited, Who};
 use process::{Identity, Pid};
 use serde::Serialize;
 use serde_json::Value;
 use supervision::{
-    Ending, Event, Instance, InstanceId, Moment, Phase, Process, Request as Wish, Target, WorkerId,
+    Ending, Event, Instance, InstanceId, MAX_INSTANCES, Moment, Phase, Process, Request as Wish, Target,
+    WorkerId,
 };
 
 use crate::meeting::Introduction;
@@ -39,6 +40,7 @@ impl Loop {
             Request::Start { workers, wait } => self.start(&workers, wait),
             Request::Stop { workers, wait } => self.stop(&workers, wait),
             Request::Restart { workers, wait } => self.restart(&workers, wait),
+            Request::Scale { workers, wait } => self.scale(&workers, wait),
             Request::Kill { whom, signal, tree, grace_ms, foreign } => {
                 self.kill(&whom, signal, tree, grace_ms.map(Duration::from_millis), foreign)
             }
@@ -179,6 +181,41 @@ impl Loop {
         self.when(wait, Until::Running(wanted))
     }
 
+    fn scale(&mut self, sizes: &[Size], wait: bool) -> Result<Outcome, ApiError> {
+        self.refuse_while_stopping()?;
+        let (mut new, mut surplus, mut all) = (Vec::new(), Vec::new(), Vec::new());
+        let mut wishes = Vec::new();
+        for size in sizes {
+            let Target::Worker(worker) = self.target(&size.worker)? else {
+                return Err(ApiError::new(ErrorCode::Usage, "a worker is scaled, not an instance"));
+            };
+            if wishes.iter().any(|(known, _)| *known == worker) {
+                let message = format!("{} is given two sizes", size.worker);
+                return Err(ApiError::new(ErrorCode::Usage, message));
+            }
+            if size.instances > MAX_INSTANCES {
+                let message = format!("a worker has at most {MAX_INSTANCES} instances");
+                return Err(ApiError::new(ErrorCode::Usage, message));
+            }
+            let had = self.core.worker(worker).map_or(0, |worker| worker.instances);
+            let id = |index| InstanceId { worker, index };
+            surplus.extend((size.instances..had).map(id));
+            all.extend((0..size.instances).map(id));
+            // One that was scaled away and is not gone yet is new again.
+            let is_new = |id: &InstanceId| !matches!(self.core.standing(*id), Some((phase, _)) if phase != Phase::Stopping);
+            let wanted = (0..size.instances).map(id).filter(is_new);
+            new.extend(wanted.map(|instance| Wanted { instance, not: None }));
+            wishes.push((worker, size.instances));
+        }
+        for (worker, instances) in &wishes {
+            self.roster.resize(*worker, *instances);
+        }
+        let wishes =
+            wishes.into_iter().map(|(worker, instances)| Event::Asked(Wish::Scale(worker, instances)));
+        self.tell_core(wishes);
+        self.when(wait, Until::Scaled { new, surplus, all })
+    }
+
     fn refuse_while_stopping(&self) -> Result<(), ApiError> {
         if self.core.is_stopping() {
             return Err(ApiError::new(
@@ -201,6 +238,7 @@ impl Loop {
         let ids: Vec<InstanceId> = match until {
             Until::Running(wanted) => wanted.iter().map(|wanted| wanted.instance).collect(),
             Until::Ended(instances) => instances.clone(),
+            Until::Scaled { all, .. } => all.clone(),
             _ => Vec::new(),
         };
         let rows = ids.into_iter().filter_map(|id| self.core.instance(id, self.clock.now()));
@@ -273,7 +311,7 @@ impl Loop {
 
     fn came_about(&self, until: &Until) -> Value {
         match until {
-            Until::Running(_) | Until::Ended(_) => value(self.acted(until)),
+            Until::Running(_) | Until::Ended(_) | Until::Scaled { .. } => value(self.acted(until)),
             Until::WaitedFor(ids) => value(self.waited(ids)),
             Until::LeaderEnded { ending, .. } => {
                 value(Waited { exit: ending.and_then(words::exit), state: None })

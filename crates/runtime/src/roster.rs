@@ -7,7 +7,7 @@ use crate::setup::Setup;
 /// The names of the run's workers.
 #[derive(Debug)]
 pub struct Roster {
-    /// In the order of the file: the name, and whether there is more than one instance.
+    /// In the order of the file: the name, and whether there is, or once was, another number of instances than one.
     names: Vec<(Box<str>, bool)>,
     /// In the order of their names.
     by_name: Vec<WorkerId>,
@@ -42,6 +42,14 @@ impl Roster {
     /// The name of a worker.
     pub fn name(&self, worker: WorkerId) -> &str {
         self.names.get(worker.0 as usize).map_or("?", |(name, _)| name)
+    }
+
+    /// A worker has so many instances from now on. Who once had several keeps the numbers: its log and its messages
+    /// would be ambiguous otherwise.
+    pub fn resize(&mut self, worker: WorkerId, instances: u32) {
+        if let Some((_, several)) = self.names.get_mut(worker.0 as usize) {
+            *several |= instances != 1;
+        }
     }
 
     /// What people call an instance: the worker's name, with the number where there are several.

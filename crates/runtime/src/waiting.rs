@@ -22,6 +22,15 @@ pub struct Waiter {
 pub enum Until {
     /// Each instance runs, or can not come to run.
     Running(Vec<Wanted>),
+    /// Each of the new instances runs, or can not come to run; nothing is left of the surplus.
+    Scaled {
+        /// Those that were not there before.
+        new: Vec<Wanted>,
+        /// Those that are no longer wanted.
+        surplus: Vec<InstanceId>,
+        /// All that the workers have now.
+        all: Vec<InstanceId>,
+    },
     /// Nothing of the instances lives, and nothing will without being asked for.
     Ended(Vec<InstanceId>),
     /// The same, to learn how they ended.
@@ -66,6 +75,20 @@ pub struct Wanted {
     pub not: Option<Launch>,
 }
 
+impl Wanted {
+    /// Whether it runs, or can not come to run by itself.
+    fn is_up(&self, standing: Option<Standing>) -> bool {
+        standing.is_none_or(|now| {
+            let replaced = self.not.is_none_or(|not| now.launch != Some(not));
+            match now.phase {
+                Phase::Running | Phase::Done | Phase::Failed => replaced,
+                Phase::Stopped => true,
+                Phase::Waiting | Phase::Starting | Phase::Stopping | Phase::Backoff => false,
+            }
+        })
+    }
+}
+
 /// What is known of an instance, for those who wait.
 #[derive(Clone, Copy, Debug)]
 pub struct Standing {
@@ -90,16 +113,12 @@ impl Until {
     /// Whether it has come about. `standing` says where an instance stands; `None`: it is no more.
     pub fn has_come(&mut self, standing: impl Fn(InstanceId) -> Option<Standing>) -> bool {
         match self {
-            Until::Running(wanted) => wanted.iter().all(|wanted| {
-                standing(wanted.instance).is_none_or(|now| {
-                    let replaced = wanted.not.is_none_or(|not| now.launch != Some(not));
-                    match now.phase {
-                        Phase::Running | Phase::Done | Phase::Failed => replaced,
-                        Phase::Stopped => true,
-                        Phase::Waiting | Phase::Starting | Phase::Stopping | Phase::Backoff => false,
-                    }
-                })
-            }),
+            Until::Running(wanted) => wanted.iter().all(|wanted| wanted.is_up(standing(wanted.instance))),
+            Until::Scaled { new, surplus, .. } => {
+                // One that somebody has called back meanwhile is no surplus any more.
+                let gone = |id: &InstanceId| standing(*id).is_none_or(|now| now.phase != Phase::Stopping);
+                new.iter().all(|wanted| wanted.is_up(standing(wanted.instance))) && surplus.iter().all(gone)
+            }
             Until::Ended(instances) | Until::WaitedFor(instances) => instances.iter().all(|instance| {
                 standing(*instance)
                     .is_none_or(|now| matches!(now.phase, Phase::Done | Phase::Failed | Phase::Stopped))

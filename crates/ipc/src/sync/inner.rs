@@ -223,10 +223,10 @@ impl Core {
             interrupt: interrupt.as_deref(),
             spins: &self.spins[object as usize],
             pace: Pace::Eager,
-            slice_ns: if self.segment.header().supervised { SUPERVISED_SLICE_NS } else { WATCHFUL_SLICE_NS },
         };
+        let slice_ns = if self.segment.header().supervised { SUPERVISED_SLICE_NS } else { WATCHFUL_SLICE_NS };
         let on_slice = || self.look_after_the_dead();
-        waiting::wait(self.segment.memory(), side, &patience, attempt, on_slice)
+        waiting::wait(self.segment.memory(), side, &patience, attempt, || slice_ns, on_slice)
     }
 
     /// Notes what the process of this participant calls itself.
@@ -325,7 +325,7 @@ fn understand(segment: &Segment) -> Option<(Vec<Entry>, Layout)> {
     let [length, sum, ..] = header.own;
     let start = segment::data_offset(header.participants);
     let length = usize::try_from(length).ok()?;
-    let fits = segment.memory().length().checked_sub(start).is_some_and(|room| length <= room);
+    let fits = usize::try_from(header.total).ok()?.checked_sub(start).is_some_and(|room| length <= room);
     fits.then_some(())?;
     let mut bytes = Vec::new();
     segment.memory().append_to(&mut bytes, start, length);

@@ -1,0 +1,161 @@
+//! The lessons: each must show what it teaches, in every language, and leave nothing behind.
+
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::unistd::Pid;
+use process::Snapshot;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::fake::{Outcome, outcome};
+
+/// What there is.
+const LESSONS: &[&str] = &["process", "arguments", "kill"];
+
+/// Where a lesson makes its folder, and what its processes bear in their environment.
+struct Place(TempDir);
+
+impl Place {
+    fn new() -> Place {
+        Place(tempfile::tempdir().expect("a folder for the test"))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor"));
+        command.arg("demo").args(arguments).env("TMPDIR", self.path()).current_dir(self.path());
+        command.env("SUPERVISOR_NAME", "nobody").stdin(std::process::Stdio::null());
+        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Outcome {
+        outcome(self.command(arguments).spawn().expect("the command starts"))
+    }
+
+    /// Living processes that a lesson here has started.
+    fn processes(&self) -> Vec<Pid> {
+        let here = self.path().as_os_str().as_encoded_bytes();
+        let snapshot = Snapshot::take().expect("/proc can be read");
+        let living: Vec<Pid> =
+            snapshot.iter().filter(|stat| !stat.is_zombie()).map(|stat| stat.pid).collect();
+        let ours = |pid: &Pid| process::environ_var(*pid, "TMPDIR").is_some_and(|folder| folder == here);
+        living.into_iter().filter(ours).collect()
+    }
+
+    /// Nothing is left: no file, no process.
+    #[track_caller]
+    fn is_empty(&self) {
+        let left: Vec<_> = std::fs::read_dir(self.path()).expect("our folder").collect();
+        assert!(left.is_empty(), "{left:?}");
+        let left: Vec<String> = self.processes().into_iter().map(process::cmdline).collect();
+        assert!(left.is_empty(), "{left:?}");
+    }
+}
+
+#[test]
+fn every_lesson_sees_what_it_teaches_in_both_languages_and_leaves_nothing() {
+    for lesson in LESSONS {
+        let (en, zh) = (Place::new(), Place::new());
+        let said = en.run(&[lesson]);
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{lesson}: {}", said.out);
+        assert!(said.out.starts_with(&format!("{lesson}: ")), "{}", said.out);
+        let gesagt = zh.run(&[lesson, "--lang", "zh"]);
+        assert_eq!((gesagt.code, gesagt.err.as_str()), (Some(0), ""), "{lesson}: {}", gesagt.out);
+        let count = |text: &str, label: &str| text.lines().filter(|line| line.starts_with(label)).count();
+        let steps = count(&said.out, "   seen: ");
+        assert!(steps >= 3 && count(&said.out, "   so: ") == steps, "{}", said.out);
+        assert_eq!(count(&gesagt.out, "   看到："), steps, "{}", gesagt.out);
+        assert_eq!(count(&gesagt.out, "   说明："), steps, "{}", gesagt.out);
+        en.is_empty();
+        zh.is_empty();
+    }
+}
+
+#[test]
+fn every_lesson_tells_machines_that_it_taught_and_what_was_seen() {
+    for lesson in LESSONS {
+        let place = Place::new();
+        let said = place.run(&[lesson, "--json"]);
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""), "{said:?}");
+        let report: Value = serde_json::from_str(&said.out).expect("JSON and nothing else");
+        assert_eq!(report["lesson"], *lesson);
+        assert_eq!(report["taught"], true);
+        let seen = report["seen"].as_object().expect("facts by name");
+        assert!(!seen.is_empty(), "{report}");
+        // What a sentence needs was seen: none stands with its name instead of its fact.
+        let said = place.run(&[lesson]);
+        for name in seen.keys() {
+            assert!(!said.out.contains(&format!("{{{name}}}")), "{name}: {}", said.out);
+        }
+        assert!(
+            !said.out.contains('{') || said.out.contains("lesson.json") || *lesson != "process",
+            "{said:?}"
+        );
+        place.is_empty();
+    }
+}
+
+#[test]
+fn the_list_names_every_lesson_in_a_line() {
+    let place = Place::new();
+    let english = place.run(&["--json"]);
+    let rows: Value = serde_json::from_str(&english.out).expect("JSON and nothing else");
+    let names: Vec<&str> =
+        rows.as_array().expect("rows").iter().filter_map(|row| row["lesson"].as_str()).collect();
+    assert_eq!(names, LESSONS);
+    for arguments in [&[][..], &["--lang", "zh"]] {
+        let said = place.run(arguments);
+        assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+        let first: Vec<&str> = said.out.lines().filter_map(|line| line.split_whitespace().next()).collect();
+        assert_eq!(first, LESSONS);
+    }
+    assert!(place.run(&["--lang", "zh"]).out.contains("进程"));
+}
+
+#[test]
+fn a_lesson_that_does_not_exist_is_wrong_usage_and_the_nearest_is_named() {
+    let said = Place::new().run(&["proces"]);
+    assert_eq!((said.code, said.out.as_str()), (Some(2), ""), "{said:?}");
+    assert!(said.err.contains("\n  hint: ") && said.err.contains("'process'"), "{said:?}");
+    assert_eq!(Place::new().run(&["kill", "--lang", "tlh"]).code, Some(2));
+}
+
+#[test]
+fn a_lesson_that_is_interrupted_leaves_nothing() {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
+        let place = Place::new();
+        // Its output is a pipe that nobody reads until it has ended, and it is stopped by a signal in the middle.
+        let child = place.command(&["kill"]).process_group(0).spawn().expect("the command starts");
+        let pid = Pid::from_raw(child.id().cast_signed());
+        let begun = || place.processes().len() >= 2;
+        while !begun() {
+            std::thread::yield_now();
+        }
+        if signal == Signal::SIGINT {
+            // As a terminal does it: to all of the group.
+            killpg(pid, signal).expect("our own child");
+        } else {
+            kill(pid, signal).expect("our own child");
+        }
+        let said = outcome(child);
+        assert_eq!(said.code, Some(code), "{said:?}");
+        place.is_empty();
+    }
+}
+
+#[test]
+fn nobody_who_reads_the_lesson_is_no_failure() {
+    let place = Place::new();
+    let mut child = place.command(&["process"]).spawn().expect("the command starts");
+    drop(child.stdout.take());
+    let said = outcome(child);
+    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    place.is_empty();
+}
