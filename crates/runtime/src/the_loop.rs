@@ -621,7 +621,8 @@ impl Loop {
         let mut all = Vec::new();
         let socket = self.folder.socket();
         // What escaped while nobody had a reason to look is not known yet.
-        sweeping::recognise(&mut self.processes, snapshot, Marks { roster: &self.roster, socket: &socket });
+        let marks = Marks { roster: &self.roster, socket: &socket };
+        sweeping::recognise(&mut self.processes, snapshot, marks, false);
         let Some(tree) = self.processes.get(process) else { return all };
         if tree.ended.is_none() {
             all.push(tree.pid);
