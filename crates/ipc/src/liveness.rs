@@ -40,18 +40,17 @@ impl Identity {
         if self.pid == memory::this_process() && self == Self::mine() {
             return false;
         }
-        let Ok(fd) = futex::pidfd(self.pid).map_err(|e| e.raw_os_error()) else {
-            // No such process, or (EINVAL) a number that is only a thread's by now. Anything else is doubt.
-            return matches!(
-                futex::pidfd(self.pid).map_err(|e| e.raw_os_error()),
-                Err(Some(libc::ESRCH | libc::EINVAL | libc::ENOENT))
-            );
+        let fd = match futex::pidfd(self.pid) {
+            Ok(fd) => fd,
+            // No such process, or a number that is only a thread's by now. Anything else is doubt.
+            Err(error) => {
+                return matches!(error.raw_os_error(), Some(libc::ESRCH | libc::EINVAL | libc::ENOENT));
+            }
         };
-        match futex::poll_readable(&[&fd], 0) {
-            Ok(readable) if readable[0] => true,
-            // The pidfd holds the process that has the number now; it began at another time if it is another.
-            _ => mark_of(self.pid).is_some_and(|mark| mark != self.mark),
-        }
+        let has_ended = || futex::poll_readable(&[&fd], 0).is_ok_and(|readable| readable[0]);
+        // The descriptor holds the process that has the number now. It is another if it began at another time;
+        // if that cannot be read any more, it has ended meanwhile, whichever it was.
+        has_ended() || mark_of(self.pid).map_or_else(has_ended, |mark| mark != self.mark)
     }
 }
 
