@@ -100,9 +100,8 @@ fn a_recursive_lock_is_free_when_as_many_guards_are_gone() {
     let first = lock.acquire().unwrap();
     let second = lock.try_acquire().unwrap();
     let third = lock.acquire_timeout(Duration::ZERO).unwrap();
-    let is_held_elsewhere = || {
-        thread::scope(|scope| scope.spawn(|| lock.try_acquire().is_err()).join().unwrap())
-    };
+    let is_held_elsewhere =
+        || thread::scope(|scope| scope.spawn(|| lock.try_acquire().is_err()).join().unwrap());
     assert!(is_held_elsewhere());
     drop(first);
     drop(third);
@@ -229,11 +228,8 @@ fn a_family_is_opened_as_what_it_is() {
 
 #[test]
 fn what_was_leaked_is_let_go_of_with_the_last_handle() {
-    let options = SyncOptions {
-        locks: names(&["a"]),
-        bounded_semaphores: vec![("s".into(), 1)],
-        ..Default::default()
-    };
+    let options =
+        SyncOptions { locks: names(&["a"]), bounded_semaphores: vec![("s".into(), 1)], ..Default::default() };
     let family = family(&options);
     let other = Family::open(family.descriptor_path()).unwrap();
     other.semaphore("s").unwrap().acquire().unwrap().keep();

@@ -18,7 +18,9 @@ pub fn main(args: &[String]) -> ExitCode {
     match operation.as_str() {
         // A peer only sleeps: it is not stepped.
         "peer-lock" => drop(lock.acquire().expect("it is handed on")),
-        "peer-permit" => drop((0..3).map(|_| semaphore.acquire().expect("they come back")).collect::<Vec<_>>()),
+        "peer-permit" => {
+            drop((0..3).map(|_| semaphore.acquire().expect("they come back")).collect::<Vec<_>>())
+        }
         _ => {
             ptrace::traceme().expect("a child may be traced");
             // Joined, and warm, where that leaves no trace of a former death behind.

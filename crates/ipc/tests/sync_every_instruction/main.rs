@@ -16,6 +16,7 @@ mod step;
 use std::collections::HashSet;
 use std::fs::{File, OpenOptions};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -177,15 +178,15 @@ fn step_through(scenario: &Scenario) -> Result<(usize, usize), String> {
     if scenario.before != Before::Waiter {
         return step_on(scenario, &stage, ancestor);
     }
+    let held = AtomicBool::new(false);
     thread::scope(|scope| {
         let lock = stage.family.lock("a").map_err(|e| e.to_string())?;
-        let held = std::sync::atomic::AtomicBool::new(false);
         let waiter = scope.spawn(|| {
             let guard = stage.family.lock("a").expect("made so").acquire().expect("nobody dies with it");
-            held.store(true, std::sync::atomic::Ordering::Release);
+            held.store(true, Ordering::Release);
             drop(stage.family.condition("c").expect("made so").wait(guard));
         });
-        while !held.load(std::sync::atomic::Ordering::Acquire) {
+        while !held.load(Ordering::Acquire) {
             thread::yield_now();
         }
         // It lets go of the lock only by waiting.
@@ -328,11 +329,7 @@ fn heritage_is_whole(family: &Family, seen: Seen) -> Result<Progress, String> {
 
 /// Lets a peer fall asleep on what a child holds, kills the child at some instruction of its release, looks after
 /// it, and waits for the peer to have got it.
-fn kill_before_a_sleeping_peer(
-    operation: &str,
-    peer: &str,
-    is_full: bool,
-) -> Result<(usize, usize), String> {
+fn kill_before_a_sleeping_peer(operation: &str, peer: &str, is_full: bool) -> Result<(usize, usize), String> {
     // With nobody there, to learn how many instructions there are; a waiter adds some more.
     let stage = Stage::set();
     let mut child = Stepped::start(&stage.arguments(operation))?;

@@ -142,7 +142,7 @@ fn obey(family: &Family, held: &mut Held, words: &[&str]) -> String {
             took(held, name, lock(name).acquire_timeout(timeout))
         }
         ["release", name] => {
-            held.guards.remove(name).expect("it is held");
+            held.guards.remove(name).expect("it is held").release();
             "ok".to_owned()
         }
         ["permit", name] => match semaphore(name).acquire() {

@@ -69,7 +69,8 @@ fn main() -> ExitCode {
         let at = args.iter().position(|arg| arg == name);
         at.and_then(|at| args.get(at + 1)?.parse().ok()).unwrap_or(default)
     };
-    let numbers = Args { kills: number("--kills", 100), seed: number("--seed", u64::from(std::process::id())) };
+    let numbers =
+        Args { kills: number("--kills", 100), seed: number("--seed", u64::from(std::process::id())) };
     let words: Vec<&String> =
         args.iter().filter(|arg| !arg.starts_with('-') && arg.parse::<u64>().is_err()).collect();
     let (mut passed, mut failed) = (0, 0);
@@ -379,12 +380,18 @@ fn kill_at_random(family: &Family, kills: u64, seed: u64, is_supervised: bool) {
     }
     let rounds = value("rounds") + 100;
     until("the work goes on after all kills", || value("rounds") >= rounds);
-    puppets.into_iter().for_each(|puppet| drop(puppet.kill()));
+    for puppet in puppets {
+        puppet.kill();
+    }
     family.reclaim_dead().unwrap();
     assert_eq!(value("faults"), 0, "--seed {seed}");
     assert_eq!(family.semaphore("gpu").unwrap().value().unwrap(), 3, "--seed {seed}");
     for state in family.locks().unwrap() {
         assert_eq!((state.holder, state.waiting), (None, 0), "{}, --seed {seed}", state.name);
     }
-    println!("     {kills} kills in {} rounds, {} times told of a dead holder", value("rounds"), value("told"));
+    println!(
+        "     {kills} kills in {} rounds, {} times told of a dead holder",
+        value("rounds"),
+        value("told")
+    );
 }
