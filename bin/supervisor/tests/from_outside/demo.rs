@@ -13,7 +13,23 @@ use tempfile::TempDir;
 use crate::fake::{Outcome, outcome};
 
 /// What there is.
-const LESSONS: &[&str] = &["process", "arguments", "kill"];
+const LESSONS: &[&str] = &[
+    "process",
+    "arguments",
+    "isolation",
+    "crash",
+    "wait",
+    "kill",
+    "terminate",
+    "daemon",
+    "race",
+    "join",
+    "lock",
+    "deadlock",
+    "files",
+    "queue",
+    "full-and-empty",
+];
 
 /// Where a lesson makes its folder, and what its processes bear in their environment.
 struct Place(TempDir);
