@@ -154,11 +154,13 @@ impl Core {
         local: &Local,
         until_ns: u64,
         pace: Pace,
+        is_worth_a_try: &dyn Fn() -> bool,
         side: impl Fn() -> usize,
         attempt: impl FnMut() -> Result<Try<T>, Stop>,
     ) -> Result<T, Stop> {
         let interrupt = self.interrupt.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let patience = Patience { until_ns, interrupt: interrupt.as_deref(), spins: &local.spins, pace };
+        let patience =
+            Patience { until_ns, interrupt: interrupt.as_deref(), spins: &local.spins, pace, is_worth_a_try };
         let memory = self.segment.memory();
         let before_sleep = || match self.before_sleep() {
             slice if pace == Pace::Eager && self.has_grown() => slice.min(trim::IDLE_NS),
@@ -201,6 +203,11 @@ impl Core {
         })
     }
 
+    /// How many places are free, about.
+    fn places(&self) -> u64 {
+        self.layout.counts.bound.saturating_sub(self.ring(Which::First).length())
+    }
+
     /// Waits for memory, if there is no block yet, and for a place.
     #[cold]
     fn put_later(
@@ -238,7 +245,11 @@ impl Core {
                 Err(stop) => Err(stop),
             }
         } else {
-            self.wait(me, local, until_ns, Pace::Patient, side, attempt)
+            // Going on with the first place that is free would mean to wait for each of the next ones too, and to
+            // take the head's line from the consumers every time. An eighth of the queue is worth a start.
+            let enough = (self.layout.counts.bound / 8).max(1);
+            let is_worth_a_try = || block.get().is_none() || self.places() >= enough;
+            self.wait(me, local, until_ns, Pace::Patient, &is_worth_a_try, side, attempt)
         };
         ended.map_err(|stop| match block.get() {
             Some(block) => self.forget(block, stop),
@@ -295,7 +306,7 @@ impl Core {
                 Try::NotBefore(_) => Err(Stop::Ended(Ended::TimedOut)),
             }
         } else {
-            self.wait(me, local, until_ns, Pace::Eager, || side.get(), attempt)
+            self.wait(me, local, until_ns, Pace::Eager, &|| true, || side.get(), attempt)
         }
     }
 
