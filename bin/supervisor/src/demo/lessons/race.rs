@@ -16,7 +16,7 @@ pub const LESSON: Lesson = Lesson {
     part,
 };
 
-const ROUNDS: i64 = 300_000;
+const ROUNDS: i64 = 100_000;
 /// How often it is tried before the lesson says that nothing was lost.
 const ATTEMPTS: i64 = 20;
 
