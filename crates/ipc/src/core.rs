@@ -153,8 +153,7 @@ impl Core {
         me: u32,
         local: &Local,
         until_ns: u64,
-        pace: Pace,
-        is_worth_a_try: &dyn Fn() -> bool,
+        (pace, is_worth_a_try): (Pace, &dyn Fn() -> bool),
         side: impl Fn() -> usize,
         attempt: impl FnMut() -> Result<Try<T>, Stop>,
     ) -> Result<T, Stop> {
@@ -249,7 +248,7 @@ impl Core {
             // take the head's line from the consumers every time. An eighth of the queue is worth a start.
             let enough = (self.layout.counts.bound / 8).max(1);
             let is_worth_a_try = || block.get().is_none() || self.places() >= enough;
-            self.wait(me, local, until_ns, Pace::Patient, &is_worth_a_try, side, attempt)
+            self.wait(me, local, until_ns, (Pace::Patient, &is_worth_a_try), side, attempt)
         };
         ended.map_err(|stop| match block.get() {
             Some(block) => self.forget(block, stop),
@@ -306,7 +305,7 @@ impl Core {
                 Try::NotBefore(_) => Err(Stop::Ended(Ended::TimedOut)),
             }
         } else {
-            self.wait(me, local, until_ns, Pace::Eager, &|| true, || side.get(), attempt)
+            self.wait(me, local, until_ns, (Pace::Eager, &|| true), || side.get(), attempt)
         }
     }
 

@@ -17,6 +17,7 @@ use std::thread;
 use crate::atomic::Ordering;
 use crate::core::Core;
 use crate::futex;
+use crate::liveness::Identity;
 use crate::memory::{Memory, OS_PAGE, this_process};
 use crate::segment::{MEMBERSHIP, Segment};
 
@@ -83,7 +84,7 @@ fn follow_membership(memory: &Memory, has_ended: &AtomicBool, mut tells: PipeWri
 fn follow_deaths(core: &Weak<Core>, has_ended: &AtomicBool, hears: PipeReader) -> io::Result<()> {
     let mut hears = hears;
     let heard = OwnedFd::from(hears.try_clone()?);
-    let mut watched: BTreeMap<u32, OwnedFd> = BTreeMap::new();
+    let mut watched: BTreeMap<Identity, OwnedFd> = BTreeMap::new();
     loop {
         let descriptors: Vec<&OwnedFd> = std::iter::once(&heard).chain(watched.values()).collect();
         let readable = match futex::poll_readable(&descriptors, -1) {
@@ -94,17 +95,18 @@ fn follow_deaths(core: &Weak<Core>, has_ended: &AtomicBool, hears: PipeReader) -
             return Ok(());
         }
         let Some(core) = core.upgrade() else { return Ok(()) };
-        let pids = core.segment.pids();
+        let members = core.segment.members();
         // Who has gone is not watched any more, be it that it left or that it died.
-        let gone: Vec<u32> =
+        let gone: Vec<Identity> =
             watched.keys().zip(&readable[1..]).filter(|one| *one.1).map(|one| *one.0).collect();
-        watched.retain(|pid, _| pids.contains(pid) && !gone.contains(pid));
+        watched.retain(|who, _| members.contains(who) && !gone.contains(who));
         let mut has_died = !gone.is_empty();
-        for pid in pids {
-            if pid != this_process() && !watched.contains_key(&pid) {
-                match futex::pidfd(pid) {
-                    Ok(fd) => drop(watched.insert(pid, fd)),
-                    Err(_) => has_died = true,
+        for who in members {
+            if who.pid != this_process() && !watched.contains_key(&who) {
+                // Asked after the descriptor is there: it may be that of another with the same pid.
+                match futex::pidfd(who.pid) {
+                    Ok(fd) if !who.is_dead() => drop(watched.insert(who, fd)),
+                    _ => has_died = true,
                 }
             }
         }
