@@ -17,7 +17,7 @@ use crate::memory;
 use crate::put::{Published, TURNS};
 use crate::ring::Slot;
 use crate::segment::{Reclaimed, Segment};
-use crate::sentinel::Sentinel;
+use crate::sentinel::{Sentinel, Watched};
 use crate::tag::Which;
 use crate::trim;
 use crate::waiting::{self, Ended, Pace, Patience, Try};
@@ -441,6 +441,16 @@ impl Core {
         });
         fence(Ordering::SeqCst);
         self.tell_if_drained();
+    }
+}
+
+impl Watched for Core {
+    fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn reclaim_dead(&self) -> Result<(), Fault> {
+        self.reclaim(|_| true).map(drop)
     }
 }
 
