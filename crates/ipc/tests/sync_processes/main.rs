@@ -44,6 +44,7 @@ const PROMISES: &[Promise] = promises![
     three_processes_in_a_circle_get_one_error_that_names_all,
     a_circle_with_a_killed_member_is_no_deadlock,
     the_permits_of_a_killed_process_come_back_and_those_used_up_do_not,
+    permits_come_back_and_barriers_break_with_no_supervisor,
     an_event_reaches_every_process_that_waits,
     a_notification_of_a_killed_process_goes_to_the_next,
     a_barrier_breaks_when_a_party_is_killed,
@@ -288,6 +289,22 @@ fn the_permits_of_a_killed_process_come_back_and_those_used_up_do_not(_: &Args) 
     assert_eq!(heir.answer(), "ok");
     assert_eq!(family.semaphore("gpu").unwrap().value().unwrap(), 2);
     assert_eq!(family.semaphore("signals").unwrap().value().unwrap(), 2);
+}
+
+fn permits_come_back_and_barriers_break_with_no_supervisor(_: &Args) {
+    let family = Family::create_anonymous("alone", &options(false)).unwrap();
+    let mut holder = Puppet::of(&family, "holder");
+    let mut party = Puppet::of(&family, "party");
+    let mut heir = Puppet::of(&family, "heir");
+    let barrier = family.barrier("line").unwrap();
+    (0..3).for_each(|_| assert_eq!(holder.ask("permit gpu"), "ok"));
+    holder.tell("barrier line");
+    party.tell("barrier line");
+    until("both wait", || barrier.waiting().unwrap() == 2);
+    heir.tell("permit gpu");
+    holder.kill();
+    assert_eq!(heir.answer(), "ok");
+    assert_eq!(party.answer(), "the barrier is broken");
 }
 
 fn an_event_reaches_every_process_that_waits(_: &Args) {
