@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fmt::Write as _;
+use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -79,7 +80,7 @@ impl Stage {
         let births = Births::in_folder(self.folder.path(), &name)?;
         let config = self.write_config(&name, &crowd_config(births.path(), count, output)?)?;
         let mut command = self.supervisor(&name)?;
-        command.arg("run").arg(&config);
+        command.arg("run").arg(&config).stderr(self.talk()?);
         self.open(command, births, name)
     }
 
@@ -108,8 +109,18 @@ impl Stage {
         let name = self.next_name();
         let config = self.write_config(&name, config)?;
         let mut command = self.supervisor(&name)?;
-        command.arg("run").arg(config).stdin(Stdio::null()).stdout(Stdio::null());
+        command.arg("run").arg(config).stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.talk()?);
         Running::start(&mut command)?.end_well()
+    }
+
+    /// Where our supervisors talk to.
+    fn talk(&self) -> Result<File, Trouble> {
+        Ok(File::options().append(true).create(true).open(self.path("talk"))?)
+    }
+
+    /// What our supervisors said, for when something went wrong.
+    pub fn said(&self) -> String {
+        std::fs::read_to_string(self.path("talk")).unwrap_or_default()
     }
 
     fn write_config(&self, name: &OsString, text: &str) -> Result<PathBuf, Trouble> {

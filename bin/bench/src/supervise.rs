@@ -53,14 +53,18 @@ pub fn measure(extent: Extent) -> Result<Vec<Figure>, Trouble> {
             "bench: this user may have {most} workers, not 1000: the limits of processes or descriptors"
         );
     }
-    let few = 100.min(most);
     let mut stage = Stage::new()?;
+    all(&mut stage, most, extent).map_err(|trouble| Trouble::new(format!("{trouble}\n{}", stage.said())))
+}
+
+fn all(stage: &mut Stage, most: u32, extent: Extent) -> Result<Vec<Figure>, Trouble> {
+    let few = 100.min(most);
     let mut figures = Vec::new();
     let mut memory = Vec::new();
     for output in [Output::Null, Output::Log] {
         let mut sizes = Vec::new();
         for count in [1, few, most] {
-            let seen = crowd(&mut stage, count, output, extent)?;
+            let seen = crowd(stage, count, output, extent)?;
             figures.push(start_figure(&seen, count, output));
             sizes.push((count, median(&seen.pss_kib)));
             if count == most {
@@ -80,10 +84,10 @@ pub fn measure(extent: Extent) -> Result<Vec<Figure>, Trouble> {
     }
     figures.extend(memory);
     for output in [Output::Null, Output::Log] {
-        figures.extend(restart_figures(&mut stage, output, extent)?);
+        figures.extend(restart_figures(stage, output, extent)?);
     }
     figures.extend(core_figures(extent));
-    figures.push(message_figure(&mut stage, extent)?);
+    figures.push(message_figure(stage, extent)?);
     Ok(figures)
 }
 

@@ -17,7 +17,7 @@ use crate::memory;
 use crate::put::{Published, TURNS};
 use crate::ring::Slot;
 use crate::segment::{Reclaimed, Segment};
-use crate::sentinel::Sentinel;
+use crate::sentinel::{Sentinel, Watched};
 use crate::tag::Which;
 use crate::trim;
 use crate::waiting::{self, Ended, Pace, Patience, Try};
@@ -153,12 +153,13 @@ impl Core {
         me: u32,
         local: &Local,
         until_ns: u64,
-        pace: Pace,
+        (pace, is_worth_a_try): (Pace, &dyn Fn() -> bool),
         side: impl Fn() -> usize,
         attempt: impl FnMut() -> Result<Try<T>, Stop>,
     ) -> Result<T, Stop> {
         let interrupt = self.interrupt.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let patience = Patience { until_ns, interrupt: interrupt.as_deref(), spins: &local.spins, pace };
+        let patience =
+            Patience { until_ns, interrupt: interrupt.as_deref(), spins: &local.spins, pace, is_worth_a_try };
         let memory = self.segment.memory();
         let before_sleep = || match self.before_sleep() {
             slice if pace == Pace::Eager && self.has_grown() => slice.min(trim::IDLE_NS),
@@ -201,6 +202,11 @@ impl Core {
         })
     }
 
+    /// How many places are free, about.
+    fn places(&self) -> u64 {
+        self.layout.counts.bound.saturating_sub(self.ring(Which::First).length())
+    }
+
     /// Waits for memory, if there is no block yet, and for a place.
     #[cold]
     fn put_later(
@@ -238,7 +244,11 @@ impl Core {
                 Err(stop) => Err(stop),
             }
         } else {
-            self.wait(me, local, until_ns, Pace::Patient, side, attempt)
+            // Going on with the first place that is free would mean to wait for each of the next ones too, and to
+            // take the head's line from the consumers every time. An eighth of the queue is worth a start.
+            let enough = (self.layout.counts.bound / 8).max(1);
+            let is_worth_a_try = || block.get().is_none() || self.places() >= enough;
+            self.wait(me, local, until_ns, (Pace::Patient, &is_worth_a_try), side, attempt)
         };
         ended.map_err(|stop| match block.get() {
             Some(block) => self.forget(block, stop),
@@ -295,7 +305,7 @@ impl Core {
                 Try::NotBefore(_) => Err(Stop::Ended(Ended::TimedOut)),
             }
         } else {
-            self.wait(me, local, until_ns, Pace::Eager, || side.get(), attempt)
+            self.wait(me, local, until_ns, (Pace::Eager, &|| true), || side.get(), attempt)
         }
     }
 
@@ -431,6 +441,16 @@ impl Core {
         });
         fence(Ordering::SeqCst);
         self.tell_if_drained();
+    }
+}
+
+impl Watched for Core {
+    fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn reclaim_dead(&self) -> Result<(), Fault> {
+        self.reclaim(|_| true).map(drop)
     }
 }
 

@@ -97,6 +97,16 @@ pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
     }
 }
 
+/// Whether a pidfd has an inode of its own, with a number that no other process of this boot has.
+pub(crate) fn is_on_pidfs(pidfd: &OwnedFd) -> bool {
+    const PIDFS: i64 = 0x5049_4446;
+    // SAFETY: zero is a legal value for the struct, which is ours; the call writes to nothing else.
+    unsafe {
+        let mut about: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(pidfd.as_raw_fd(), &mut about) == 0 && about.f_type as i64 == PIDFS
+    }
+}
+
 /// Waits until one of `descriptors` is readable, at most `timeout_ms` (negative: for ever); says which are.
 ///
 /// # Errors

@@ -244,12 +244,41 @@ unsafe fn copy_from_shared(from: *mut u8, to: *mut u8, length: usize) {
 #[inline(always)]
 unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
     #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: the caller vouches for both ranges; `rep movsb` reads and writes exactly these bytes, and the
-    // direction flag is clear by the calling convention.
+    // SAFETY: the caller vouches for both ranges; these instructions read and write exactly them: whole chunks of
+    // 64 bytes by the loop, the rest by the string instruction, whose direction flag is clear by the calling
+    // convention. The string instruction alone would do, but is ten times slower on some processors where the
+    // two sides are aligned differently.
     unsafe {
+        let chunks = length / 64;
+        let (mut from, mut to) = (from, to);
+        if chunks > 0 {
+            std::arch::asm!(
+                "2:",
+                "movups {a}, [{from}]",
+                "movups {b}, [{from} + 16]",
+                "movups {c}, [{from} + 32]",
+                "movups {d}, [{from} + 48]",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                "movups [{to} + 32], {c}",
+                "movups [{to} + 48], {d}",
+                "add {from}, 64",
+                "add {to}, 64",
+                "dec {chunks}",
+                "jnz 2b",
+                from = inout(reg) from,
+                to = inout(reg) to,
+                chunks = inout(reg) chunks => _,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                c = out(xmm_reg) _,
+                d = out(xmm_reg) _,
+                options(nostack)
+            );
+        }
         std::arch::asm!(
             "rep movsb",
-            inout("rcx") length => _,
+            inout("rcx") length % 64 => _,
             inout("rsi") from => _,
             inout("rdi") to => _,
             options(nostack, preserves_flags)

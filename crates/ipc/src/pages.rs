@@ -13,7 +13,7 @@ use crate::core::Core;
 use crate::errors::Damage;
 use crate::layout::{self, PAGE};
 use crate::locals::Local;
-use crate::tag::Tag;
+use crate::tag::{Tag, Which};
 
 const HANGING: u64 = 3;
 /// Pages in use at first.
@@ -75,7 +75,7 @@ impl Core {
     pub(crate) fn write_pages(&self, block: u32, local: &Local, bytes: &[u8]) -> Result<(), Short> {
         let word = self.begin_chain(block);
         let needed = bytes.len().div_ceil(PAGE);
-        let mut finder = Finder::new(self, local, word);
+        let mut finder = Finder::new(self, local, word, needed);
         let mut first = None;
         let mut last = None;
         // Neighbouring pages are filled with one copy.
@@ -190,11 +190,15 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn new(core: &'a Core, local: &'a Local, word: u64) -> Self {
+    fn new(core: &'a Core, local: &'a Local, word: u64, needed: usize) -> Self {
         let all = core.layout.counts.pages as u32;
         let window = core.segment.memory().u32(layout::PAGE_WINDOW).load(Ordering::Relaxed);
         let window = window.clamp(FIRST_WINDOW, u32::MAX).min(all);
-        Self { core, local, word, page: local.page.get() as u32, window, looked_at: 0 }
+        // With nothing waiting, what was used last is free again and still in the caches. To look costs a line
+        // that consumers write to, which is little beside many pages and much beside one.
+        let is_low_free = needed >= 64 && core.ring(Which::First).length() == 0;
+        let page = if is_low_free { 0 } else { local.page.get() as u32 };
+        Self { core, local, word, page, window, looked_at: 0 }
     }
 
     fn next(&mut self) -> Option<u32> {

@@ -214,6 +214,10 @@ impl Segment {
             return self.seat().ok_or(Fault::Crowded);
         }
         crate::sentinel::nudge(&self.memory);
+        if !self.header.supervised {
+            // Whoever died while nobody was here, or before the machine was started again, left things behind.
+            self.reclaim(object, index, |_| true)?;
+        }
         Ok(index)
     }
 
@@ -225,18 +229,18 @@ impl Segment {
         }
     }
 
-    /// The pids of all who take part, each once.
-    pub(crate) fn pids(&self) -> Vec<u32> {
+    /// All who take part, each once.
+    pub(crate) fn members(&self) -> Vec<Identity> {
         let table = self.participants();
-        let mut pids: Vec<u32> = (0..table.reach())
+        let mut members: Vec<Identity> = (0..table.reach())
             .filter_map(|index| match table.entry(index) {
-                Ok(Entry::Active(who)) => Some(who.pid),
+                Ok(Entry::Active(who)) => Some(who),
                 _ => None,
             })
             .collect();
-        pids.sort_unstable();
-        pids.dedup();
-        pids
+        members.sort_unstable();
+        members.dedup();
+        members
     }
 
     /// Finds a place in a full table: takes over that of a dead participant, with all it left behind.

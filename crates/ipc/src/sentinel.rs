@@ -15,10 +15,22 @@ use std::sync::{Arc, Weak};
 use std::thread;
 
 use crate::atomic::Ordering;
-use crate::core::Core;
+use crate::errors::Fault;
 use crate::futex;
+use crate::liveness::Identity;
 use crate::memory::{Memory, OS_PAGE, this_process};
 use crate::segment::{MEMBERSHIP, Segment};
+
+/// What sentinels watch over.
+pub(crate) trait Watched: Send + Sync + 'static {
+    fn segment(&self) -> &Segment;
+
+    /// Recovers every participant that is dead.
+    ///
+    /// # Errors
+    /// [`Fault`] where nothing can be done any more.
+    fn reclaim_dead(&self) -> Result<(), Fault>;
+}
 
 /// The two threads of one handle, which end when it is dropped.
 #[derive(Debug)]
@@ -34,7 +46,7 @@ impl Sentinel {
     ///
     /// # Errors
     /// Where there are no threads, descriptors or addresses left.
-    pub(crate) fn start(segment: &Segment, core: Weak<Core>) -> io::Result<Self> {
+    pub(crate) fn start(segment: &Segment, watched: Weak<impl Watched>) -> io::Result<Self> {
         let memory = Arc::new(Memory::map(segment.memory().file().try_clone()?, OS_PAGE)?);
         let has_ended = Arc::new(AtomicBool::new(false));
         let (hears, tells) = io::pipe()?;
@@ -46,7 +58,7 @@ impl Sentinel {
         let has_ended = Arc::clone(&started.has_ended);
         thread::Builder::new().name("ipc-deaths".to_owned()).spawn(move || {
             // Without descriptors there is nothing to poll; the sleepers' own slices are left.
-            let _ = follow_deaths(&core, &has_ended, hears);
+            let _ = follow_deaths(&watched, &has_ended, hears);
         })?;
         Ok(started)
     }
@@ -80,10 +92,10 @@ fn follow_membership(memory: &Memory, has_ended: &AtomicBool, mut tells: PipeWri
     }
 }
 
-fn follow_deaths(core: &Weak<Core>, has_ended: &AtomicBool, hears: PipeReader) -> io::Result<()> {
+fn follow_deaths(object: &Weak<impl Watched>, has_ended: &AtomicBool, hears: PipeReader) -> io::Result<()> {
     let mut hears = hears;
     let heard = OwnedFd::from(hears.try_clone()?);
-    let mut watched: BTreeMap<u32, OwnedFd> = BTreeMap::new();
+    let mut watched: BTreeMap<Identity, OwnedFd> = BTreeMap::new();
     loop {
         let descriptors: Vec<&OwnedFd> = std::iter::once(&heard).chain(watched.values()).collect();
         let readable = match futex::poll_readable(&descriptors, -1) {
@@ -93,22 +105,23 @@ fn follow_deaths(core: &Weak<Core>, has_ended: &AtomicBool, hears: PipeReader) -
         if readable[0] && hears.read(&mut [0; 64])? == 0 || has_ended.load(Ordering::Acquire) {
             return Ok(());
         }
-        let Some(core) = core.upgrade() else { return Ok(()) };
-        let pids = core.segment.pids();
+        let Some(object) = object.upgrade() else { return Ok(()) };
+        let members = object.segment().members();
         // Who has gone is not watched any more, be it that it left or that it died.
-        let gone: Vec<u32> =
+        let gone: Vec<Identity> =
             watched.keys().zip(&readable[1..]).filter(|one| *one.1).map(|one| *one.0).collect();
-        watched.retain(|pid, _| pids.contains(pid) && !gone.contains(pid));
+        watched.retain(|who, _| members.contains(who) && !gone.contains(who));
         let mut has_died = !gone.is_empty();
-        for pid in pids {
-            if pid != this_process() && !watched.contains_key(&pid) {
-                match futex::pidfd(pid) {
-                    Ok(fd) => drop(watched.insert(pid, fd)),
-                    Err(_) => has_died = true,
+        for who in members {
+            if who.pid != this_process() && !watched.contains_key(&who) {
+                // Asked after the descriptor is there: it may be that of another with the same pid.
+                match futex::pidfd(who.pid) {
+                    Ok(fd) if !who.is_dead() => drop(watched.insert(who, fd)),
+                    _ => has_died = true,
                 }
             }
         }
-        if has_died && core.reclaim(|_| true).is_err() {
+        if has_died && object.reclaim_dead().is_err() {
             return Ok(());
         }
     }

@@ -152,7 +152,7 @@ impl Pace {
     fn pauses(self, turn: u32) -> u32 {
         match self {
             Self::Eager => 1,
-            Self::Patient => 1 << (turn / 2).min(6),
+            Self::Patient => 1 << (turn / 2).min(4),
         }
     }
 }
@@ -167,6 +167,8 @@ pub(crate) struct Patience<'a> {
     pub(crate) spins: &'a Spins,
     /// How soon to look again.
     pub(crate) pace: Pace,
+    /// A glance that saves a try; asked only at first, for it may say no where a try would succeed.
+    pub(crate) is_worth_a_try: &'a dyn Fn() -> bool,
 }
 
 /// Tries until it is done, asleep on the side at the offset that `side` names after a failed try.
@@ -181,16 +183,25 @@ pub(crate) fn wait<T, E: From<Ended>>(
     mut before_sleep: impl FnMut() -> u64,
     mut after_slice: impl FnMut() -> Result<(), E>,
 ) -> Result<T, E> {
+    let mut long_yields = 0;
     for turn in 0..patience.spins.budget() {
-        if let Try::Done(value) = attempt()? {
+        if (turn >= QUICK_TURNS || (patience.is_worth_a_try)())
+            && let Try::Done(value) = attempt()?
+        {
             patience.spins.succeeded();
             return Ok(value);
         }
         if turn < QUICK_TURNS {
             (0..patience.pace.pauses(turn)).for_each(|_| std::hint::spin_loop());
         } else {
-            // Where there are more to run than processors, the one we wait for may need ours.
+            // Where there are more to run than processors, the one we wait for may need ours. If it is always
+            // others that take it, it is better to sleep: who is woken is let in before who stood in line.
+            let before = futex::now_ns();
             std::thread::yield_now();
+            long_yields += u32::from(futex::now_ns().saturating_sub(before) > LONG_YIELD_NS);
+            if long_yields >= MOST_LONG_YIELDS {
+                break;
+            }
         }
     }
     patience.spins.failed();
@@ -252,6 +263,9 @@ pub(crate) struct Spins {
 /// Tries with nothing but a pause between them; further ones offer the processor to others.
 const QUICK_TURNS: u32 = 100;
 const MOST_TURNS: u32 = 300;
+/// A yield that took so long let somebody else work.
+const LONG_YIELD_NS: u64 = 5_000;
+const MOST_LONG_YIELDS: u32 = 4;
 const FEWEST_TURNS: u32 = 20;
 /// Of so many waits one tries in full, whatever was learned.
 const FULL_EVERY: u32 = 16;

@@ -141,6 +141,8 @@ pub struct Loop {
     /// Whether a daemon may be launched, so that a guard is needed.
     has_daemons: bool,
     begun: bool,
+    /// Until everything that was ordered at the beginning is launched.
+    starting_up: bool,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -236,6 +238,7 @@ impl Loop {
             told: Told::Nothing,
             has_daemons,
             begun: false,
+            starting_up: true,
             changed: false,
             conclusion: None,
             setup,
@@ -471,11 +474,12 @@ impl Loop {
         while self.pending.len() < LAUNCHES_AT_ONCE {
             let Some(process) = self.queued.pop_front() else { break };
             self.launch(process);
-            if self.queued.is_empty() && self.queued.capacity() > LAUNCHES_AT_ONCE {
-                // The last of a crowd: what only its coming needed, and what reading the config left, is given back.
-                self.queued.shrink_to_fit();
-                process::give_memory_back();
-            }
+        }
+        if self.pending.is_empty() && self.starting_up {
+            // What reading the config and starting took is not needed any more, and this process stays for long.
+            self.starting_up = false;
+            self.queued.shrink_to_fit();
+            process::give_memory_back();
         }
     }
 
@@ -663,14 +667,14 @@ impl Loop {
             self.watched.remove(&token);
             return;
         };
-        let ending = match (tree.kinship, process::is_dead(tree.pidfd.as_fd())) {
-            (_, false) => None,
-            (Kinship::Child, true) => match process::wait_leader(tree.pidfd.as_fd()) {
+        let ending = match tree.kinship {
+            Kinship::Child => match process::wait_leader(tree.pidfd.as_fd()) {
                 Ok(exit) => exit.map(words::ending),
                 // Nobody else waits for our children; should somebody have, its end is all that is known.
                 Err(_) => Some(Ending::Unknown),
             },
-            (Kinship::TakenBack, true) => match process::exit_of(tree.pidfd.as_fd()) {
+            Kinship::TakenBack if !process::is_dead(tree.pidfd.as_fd()) => None,
+            Kinship::TakenBack => match process::exit_of(tree.pidfd.as_fd()) {
                 Some(exit) => Some(words::ending(exit)),
                 None => (!self.await_reaping(process, token)).then_some(Ending::Unknown),
             },

@@ -93,14 +93,6 @@ impl Actor {
         }
     }
 
-    /// How it ended, if it has.
-    ///
-    /// # Errors
-    /// Those of the kernel.
-    pub fn try_wait(&mut self) -> io::Result<Option<ExitStatus>> {
-        self.child.try_wait()
-    }
-
     /// Has nothing more to say to it, and waits for its end.
     ///
     /// # Errors

@@ -85,10 +85,18 @@ impl Stage {
     /// # Errors
     /// What kept it from being tried.
     pub fn perform(mut self) -> Result<ExitCode, Failure> {
+        match self.give() {
+            // Nobody heard it to its end, so nothing was taught.
+            Err(Failure::Unheard) => Ok(ExitCode::FAILURE),
+            end => end,
+        }
+    }
+
+    fn give(&mut self) -> Result<ExitCode, Failure> {
         self.tell(&self.page.title(self.lesson.name, self.lesson.teaches))?;
-        let end = (self.lesson.teach)(&mut self);
+        let end = (self.lesson.teach)(self);
         assert!(end.is_err() || self.steps == self.lesson.steps.len(), "a lesson takes all its steps");
-        if self.json && !matches!(end, Err(Stopped::Trouble(Failure::Unheard))) {
+        if self.json {
             print_json(&json!({"lesson": self.lesson.name, "taught": end.is_ok(), "seen": self.facts}))?;
         }
         match end {

@@ -1,19 +1,41 @@
 //! The lessons: each must show what it teaches, in every language, and leave nothing behind.
 
+use std::fs;
+use std::io::{PipeReader, PipeWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::fcntl::{FcntlArg, fcntl};
 use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use process::Snapshot;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::fake::{Outcome, outcome};
+use crate::fake::{Outcome, WATCHDOG, outcome};
 
 /// What there is.
-const LESSONS: &[&str] = &["process", "arguments", "kill"];
+const LESSONS: &[&str] = &[
+    "process",
+    "arguments",
+    "isolation",
+    "crash",
+    "wait",
+    "kill",
+    "terminate",
+    "daemon",
+    "race",
+    "join",
+    "lock",
+    "deadlock",
+    "files",
+    "queue",
+    "full-and-empty",
+];
 
 /// Where a lesson makes its folder, and what its processes bear in their environment.
 struct Place(TempDir);
@@ -30,8 +52,8 @@ impl Place {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_supervisor"));
         command.arg("demo").args(arguments).env("TMPDIR", self.path()).current_dir(self.path());
-        command.env("SUPERVISOR_NAME", "nobody").stdin(std::process::Stdio::null());
-        command.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        command.env("SUPERVISOR_NAME", "nobody").stdin(Stdio::null());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
@@ -52,7 +74,7 @@ impl Place {
     /// Nothing is left: no file, no process.
     #[track_caller]
     fn is_empty(&self) {
-        let left: Vec<_> = std::fs::read_dir(self.path()).expect("our folder").collect();
+        let left: Vec<_> = fs::read_dir(self.path()).expect("our folder").collect();
         assert!(left.is_empty(), "{left:?}");
         let left: Vec<String> = self.processes().into_iter().map(process::cmdline).collect();
         assert!(left.is_empty(), "{left:?}");
@@ -73,6 +95,13 @@ fn every_lesson_sees_what_it_teaches_in_both_languages_and_leaves_nothing() {
         assert!(steps >= 3 && count(&said.out, "   so: ") == steps, "{}", said.out);
         assert_eq!(count(&gesagt.out, "   看到："), steps, "{}", gesagt.out);
         assert_eq!(count(&gesagt.out, "   说明："), steps, "{}", gesagt.out);
+        // Every fact stands where its name stood.
+        for text in [&said.out, &gesagt.out] {
+            let names = text.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name);
+            let is_name =
+                |name: &str| !name.is_empty() && name.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+            assert_eq!(names.filter(|name| is_name(name)).collect::<Vec<_>>(), [""; 0], "{text}");
+        }
         en.is_empty();
         zh.is_empty();
     }
@@ -87,17 +116,7 @@ fn every_lesson_tells_machines_that_it_taught_and_what_was_seen() {
         let report: Value = serde_json::from_str(&said.out).expect("JSON and nothing else");
         assert_eq!(report["lesson"], *lesson);
         assert_eq!(report["taught"], true);
-        let seen = report["seen"].as_object().expect("facts by name");
-        assert!(!seen.is_empty(), "{report}");
-        // What a sentence needs was seen: none stands with its name instead of its fact.
-        let said = place.run(&[lesson]);
-        for name in seen.keys() {
-            assert!(!said.out.contains(&format!("{{{name}}}")), "{name}: {}", said.out);
-        }
-        assert!(
-            !said.out.contains('{') || said.out.contains("lesson.json") || *lesson != "process",
-            "{said:?}"
-        );
+        assert!(report["seen"].as_object().is_some_and(|seen| !seen.is_empty()), "{report}");
         place.is_empty();
     }
 }
@@ -128,15 +147,59 @@ fn a_lesson_that_does_not_exist_is_wrong_usage_and_the_nearest_is_named() {
 }
 
 #[test]
+fn a_lesson_that_sees_something_else_says_so_and_does_not_end_with_0() {
+    let place = Place::new();
+    let elsewhere = tempfile::tempdir().expect("a folder for the test");
+    let liar = elsewhere.path().join("sh");
+    fs::write(&liar, "#!/bin/sh\necho child: 42; echo parent: 42\n").expect("our folder");
+    fs::set_permissions(&liar, fs::Permissions::from_mode(0o755)).expect("our file");
+    let run = |arguments: &[&str]| {
+        let mut command = place.command(arguments);
+        outcome(command.env("PATH", elsewhere.path()).spawn().expect("the command starts"))
+    };
+    let said = run(&["isolation"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("isolation: step 3 showed something else"), "{said:?}");
+    assert!(said.out.contains("   seen instead: ") && said.out.contains("fork_parent = 42"), "{said:?}");
+    let said = run(&["isolation", "--json"]);
+    assert_eq!((said.code, said.err.as_str()), (Some(1), ""), "{said:?}");
+    let report: Value = serde_json::from_str(&said.out).expect("JSON and nothing else");
+    assert_eq!((&report["taught"], &report["seen"]["fork_parent"]), (&Value::from(false), &Value::from(42)));
+    place.is_empty();
+}
+
+#[test]
+fn a_lesson_that_cannot_be_tried_says_why() {
+    let place = Place::new();
+    let nowhere = place.path().join("nowhere");
+    let said = outcome(place.command(&["files"]).env("TMPDIR", nowhere).spawn().expect("the command starts"));
+    assert_eq!((said.code, said.out.as_str()), (Some(1), ""), "{said:?}");
+    assert!(said.err.contains("the lesson cannot begin"), "{said:?}");
+}
+
+/// A pipe with room for so many bytes: who writes more stands still until somebody reads.
+fn pipe_with_room(room: usize) -> (PipeReader, PipeWriter) {
+    let (reader, mut writer) = std::io::pipe().expect("a pipe");
+    let size = fcntl(&writer, FcntlArg::F_SETPIPE_SZ(4096)).expect("a pipe can be small");
+    let filling = usize::try_from(size).expect("a size") - room;
+    writer.write_all(&vec![b'\n'; filling]).expect("there is room");
+    (reader, writer)
+}
+
+#[test]
 fn a_lesson_that_is_interrupted_leaves_nothing() {
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 143)] {
         let place = Place::new();
-        // Its output is a pipe that nobody reads until it has ended, and it is stopped by a signal in the middle.
-        let child = place.command(&["kill"]).process_group(0).spawn().expect("the command starts");
+        // It gets as far as its second step and no farther: a supervisor was killed, and a worker lives on.
+        let (unread, mouth) = pipe_with_room(1700);
+        let mut command = place.command(&["daemon"]);
+        let child = command.process_group(0).stdout(mouth).spawn().expect("the command starts");
+        drop(command);
         let pid = Pid::from_raw(child.id().cast_signed());
-        let begun = || place.processes().len() >= 2;
-        while !begun() {
-            std::thread::yield_now();
+        let deadline = Instant::now() + WATCHDOG;
+        while !place.processes().iter().any(|pid| process::cmdline(*pid).contains("sleep 600")) {
+            assert!(Instant::now() < deadline, "no worker ever ran");
+            thread::sleep(Duration::from_millis(2));
         }
         if signal == Signal::SIGINT {
             // As a terminal does it: to all of the group.
@@ -147,15 +210,16 @@ fn a_lesson_that_is_interrupted_leaves_nothing() {
         let said = outcome(child);
         assert_eq!(said.code, Some(code), "{said:?}");
         place.is_empty();
+        drop(unread);
     }
 }
 
 #[test]
-fn nobody_who_reads_the_lesson_is_no_failure() {
+fn a_lesson_that_nobody_hears_ends_in_silence_and_not_with_0() {
     let place = Place::new();
     let mut child = place.command(&["process"]).spawn().expect("the command starts");
     drop(child.stdout.take());
     let said = outcome(child);
-    assert_eq!((said.code, said.err.as_str()), (Some(0), ""));
+    assert_eq!((said.code, said.err.as_str()), (Some(1), ""));
     place.is_empty();
 }

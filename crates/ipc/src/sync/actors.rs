@@ -107,21 +107,21 @@ impl Core {
         word.store(before.wrapping_add(ONE_GENERATION) & GENERATION, Ordering::Release);
     }
 
-    /// This thread's actor.
+    /// This thread's actor, where this is the family in which it was an actor last.
+    #[inline(always)]
+    pub(crate) fn known_actor(&self) -> Option<Actor> {
+        let last = LAST.get();
+        (last.core == self.id && last.pid == memory::this_process()).then_some(last.actor)
+    }
+
+    /// This thread's actor; it becomes one where it is none yet.
     ///
     /// # Errors
     /// [`Fault::Crowded`] when there is no room for one more.
-    #[inline(always)]
     pub(crate) fn actor(self: &Arc<Self>) -> Result<Actor, Fault> {
-        let last = LAST.get();
-        if last.core == self.id && last.pid == memory::this_process() {
-            return Ok(last.actor);
+        if let Some(actor) = self.known_actor() {
+            return Ok(actor);
         }
-        self.actor_found()
-    }
-
-    #[cold]
-    fn actor_found(self: &Arc<Self>) -> Result<Actor, Fault> {
         let participant = self.join()?;
         let pid = memory::this_process();
         let known = |seats: &RefCell<Seats>| {

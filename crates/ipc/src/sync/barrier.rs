@@ -37,7 +37,7 @@ fn generation(word: u64) -> u64 {
 }
 
 fn next_generation(word: u64) -> u64 {
-    (generation(word) + 1 & GENERATION) << 33
+    ((generation(word) + 1) & GENERATION) << 33
 }
 
 fn mark(barrier: u32, generation: u64) -> u64 {

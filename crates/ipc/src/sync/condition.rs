@@ -201,7 +201,7 @@ impl Condition {
         let parked = core.parked_word(me);
         // Seen before the lock is free: whoever takes it then and notifies, notifies us.
         parked.store(waiting, Ordering::SeqCst);
-        let Some((_, depth)) = guard.suspend() else {
+        let (Some(lock), Some(depth)) = (guard.lock(), guard.suspend()) else {
             parked.store(0, Ordering::Release);
             return Err(core.impossible().into());
         };
@@ -224,10 +224,10 @@ impl Condition {
                 !gave_up
             }
         };
-        match core.take_later(guard.lock, me, depth, u64::MAX) {
+        match core.take_later(lock, me, depth, u64::MAX) {
             Ok(recovered) => {
                 parked.store(0, Ordering::Release);
-                guard.resume(me, recovered);
+                guard.resume(recovered);
                 Ok((guard, is_notified))
             }
             Err(stop) => {

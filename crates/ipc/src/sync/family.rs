@@ -27,8 +27,8 @@ use crate::sync::value::{Array, Value};
 /// child of a fork may go on using the handle, is a participant of its own, and holds nothing of its parent's.
 ///
 /// Any participant may be killed at any moment: what it held is handed on. Where the family is supervised, that
-/// happens when somebody calls [`Family::reclaim`]; elsewhere those who wait look after each other, who holds the
-/// lock they wait for within some ten milliseconds and then ever more rarely, everybody else after 250 ms asleep.
+/// happens when somebody calls [`Family::reclaim`]; elsewhere, and when the one that made the family is dead too,
+/// those who wait look after each other.
 #[derive(Debug, Clone)]
 pub struct Family {
     core: Arc<Core>,

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, barrier_after_rmw};
@@ -11,9 +11,10 @@ use crate::errors::{Damage, Fault, OpenError};
 use crate::futex;
 use crate::header::{Header, Kind};
 use crate::liveness::Identity;
-use crate::memory::Memory;
+use crate::memory::{self, Memory};
 use crate::participants::Index;
 use crate::segment::{self, Reclaimed, Segment};
+use crate::sentinel::{Sentinel, Watched};
 use crate::sync::deadlock::Deadlock;
 use crate::sync::directory::{self, Entry, LABEL, Layout, What};
 use crate::sync::errors::NoSuch;
@@ -23,8 +24,9 @@ use crate::waiting::{self, Ended, Pace, Patience, Side, Spins, Try};
 /// Where in an object the side is on which its waiters sleep.
 pub(crate) const SIDE: usize = 32;
 
-/// How long a sleeper trusts that somebody else looks after the dead.
-const SUPERVISED_SLICE_NS: u64 = 5_000_000_000;
+/// How long a sleeper trusts that somebody looks after the dead, be it the supervisor or its own sentinel.
+const TRUSTING_SLICE_NS: u64 = 10_000_000_000;
+/// The same where a sentinel could not be started.
 const WATCHFUL_SLICE_NS: u64 = 250_000_000;
 
 /// What all clones of a handle share.
@@ -37,6 +39,9 @@ pub(crate) struct Core {
     pub(crate) layout: Layout,
     spins: Vec<Spins>,
     interrupt: RwLock<Option<Arc<AtomicBool>>>,
+    /// Looks after the dead while this process sleeps, where nobody else does.
+    sentinel: Mutex<Option<Sentinel>>,
+    this: Weak<Self>,
 }
 
 /// Why an operation stopped, before it is said in the operation's own words.
@@ -85,13 +90,15 @@ impl Core {
     fn over(segment: Segment) -> Result<Arc<Self>, OpenError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let (entries, layout) = understand(&segment).ok_or(OpenError::CorruptHeader)?;
-        Ok(Arc::new(Self {
+        Ok(Arc::new_cyclic(|this| Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
             spins: entries.iter().map(|_| Spins::new()).collect(),
             segment,
             entries,
             layout,
             interrupt: RwLock::new(None),
+            sentinel: Mutex::new(None),
+            this: this.clone(),
         }))
     }
 
@@ -177,10 +184,34 @@ impl Core {
     /// Looks after the dead, unless somebody lives who has promised to.
     pub(crate) fn look_after_the_dead(&self) -> Result<(), Stop> {
         let header = self.segment.header();
-        if !header.supervised || header.creator.is_dead() {
-            self.reclaim(|_| true)?;
+        if header.supervised && !header.creator.is_dead() {
+            return Ok(());
+        }
+        self.reclaim(|_| true)?;
+        if let Ok(mut sentinel) = self.sentinel.try_lock() {
+            self.start_sentinel(&mut sentinel);
         }
         Ok(())
+    }
+
+    /// Sees to it that somebody looks after the dead while we sleep; answers how long to sleep in one go.
+    fn before_sleep(&self) -> u64 {
+        if self.segment.header().supervised {
+            return TRUSTING_SLICE_NS;
+        }
+        match self.sentinel.try_lock() {
+            Ok(mut sentinel) => self.start_sentinel(&mut sentinel),
+            // Another thread is starting it.
+            Err(_) => WATCHFUL_SLICE_NS,
+        }
+    }
+
+    fn start_sentinel(&self, sentinel: &mut Option<Sentinel>) -> u64 {
+        // One that was started before a fork watches for the parent only.
+        if sentinel.as_ref().is_none_or(|started| started.process != memory::this_process()) {
+            *sentinel = Sentinel::start(&self.segment, self.this.clone()).ok();
+        }
+        if sentinel.is_some() { TRUSTING_SLICE_NS } else { WATCHFUL_SLICE_NS }
     }
 
     /// Every place where somebody may sleep.
@@ -223,10 +254,10 @@ impl Core {
             interrupt: interrupt.as_deref(),
             spins: &self.spins[object as usize],
             pace: Pace::Eager,
+            is_worth_a_try: &|| true,
         };
-        let slice_ns = if self.segment.header().supervised { SUPERVISED_SLICE_NS } else { WATCHFUL_SLICE_NS };
-        let on_slice = || self.look_after_the_dead();
-        waiting::wait(self.segment.memory(), side, &patience, attempt, || slice_ns, on_slice)
+        let memory = self.segment.memory();
+        waiting::wait(memory, side, &patience, attempt, || self.before_sleep(), || self.look_after_the_dead())
     }
 
     /// Notes what the process of this participant calls itself.
@@ -255,6 +286,16 @@ impl Core {
         let mut bytes = Vec::new();
         self.segment.memory().append_to(&mut bytes, at + 8, length);
         (length > 0).then(|| String::from_utf8_lossy(&bytes).into_owned())
+    }
+}
+
+impl Watched for Core {
+    fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn reclaim_dead(&self) -> Result<(), Fault> {
+        self.reclaim(|_| true).map(drop)
     }
 }
 

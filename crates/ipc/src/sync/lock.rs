@@ -252,38 +252,54 @@ impl Handle {
         Self { core: Arc::clone(core), lock, at: core.place(lock) }
     }
 
+    /// The guard where nothing stands in the way: everything else goes by [`Handle::acquire`].
     #[inline(always)]
+    fn acquire_free(&self, recursive: bool) -> Option<Guard> {
+        let me = self.core.known_actor()?;
+        let word = self.core.lock_word(self.at);
+        let before = Word(word.load(Ordering::Relaxed));
+        if recursive && before.0 >> 48 == u64::from(me + 1) {
+            self.core.check().ok()?;
+            return Some(self.deeper(me, before));
+        }
+        let is_plain = before.is_free() && before.0 & DIED == 0 && self.core.check().is_ok();
+        let after = before.taken(me, 1);
+        let is_taken =
+            is_plain && word.compare_exchange(before.0, after.0, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        is_taken.then(|| self.guard(me, None))
+    }
+
+    #[cold]
+    #[inline(never)]
     fn acquire(&self, recursive: bool, until_ns: u64) -> Result<Guard, Stop> {
         let me = self.core.actor()?;
         self.core.check()?;
         match self.core.take(self.at, me, 1)? {
             Took::Yes { died: false } => Ok(self.guard(me, None)),
-            Took::Yes { died: true } => Ok(self.guard(me, Some(self.core.dead_holder(self.at)))),
-            Took::Mine if recursive => Ok(self.deeper(me)),
+            Took::Yes { died: true } => Ok(self.guard(me, Some(Box::new(self.core.dead_holder(self.at))))),
+            Took::Mine if recursive => Ok(self.deeper(me, self.core.lock_state(self.lock))),
             Took::Mine | Took::Held if until_ns == 0 => Err(Stop::Ended(Ended::TimedOut)),
             Took::Mine | Took::Held => {
                 let recovered = self.core.take_later(self.lock, me, 1, until_ns)?;
-                Ok(self.guard(me, recovered))
+                Ok(self.guard(me, recovered.map(Box::new)))
             }
         }
     }
 
-    fn deeper(&self, me: Actor) -> Guard {
-        let word = self.core.lock_word(self.at);
-        let before = Word(word.load(Ordering::Relaxed));
+    #[inline(always)]
+    fn deeper(&self, me: Actor, before: Word) -> Guard {
         assert!(before.depth() < MOST_DEEP, "a recursive lock held 65,535 deep");
-        word.store(before.0 + ONE_DEEPER, Ordering::Release);
+        self.core.lock_word(self.at).store(before.0 + ONE_DEEPER, Ordering::Release);
         self.guard(me, None)
     }
 
     #[inline(always)]
-    fn guard(&self, actor: Actor, recovered: Option<DeadHolder>) -> Guard {
+    fn guard(&self, actor: Actor, recovered: Option<Box<DeadHolder>>) -> Guard {
         Guard {
             core: Arc::clone(&self.core),
-            lock: self.lock,
             at: self.at,
-            hold: Some(Hold { actor, pid: memory::this_process() }),
-            recovered: recovered.map(Box::new),
+            hold: Hold { actor, pid: memory::this_process() },
+            recovered,
             of_this_thread: PhantomData,
         }
     }
@@ -309,6 +325,9 @@ macro_rules! lock_methods {
             /// [`LockError::Fault`].
             #[inline]
             pub fn acquire(&self) -> Result<Guard, LockError> {
+                if let Some(guard) = self.handle.acquire_free($recursive) {
+                    return Ok(guard);
+                }
                 self.handle.acquire($recursive, u64::MAX).map_err(|stop| match stop {
                     Stop::Deadlock(deadlock) => LockError::Deadlock(Box::new(deadlock)),
                     Stop::Fault(fault) => LockError::Fault(fault),
@@ -322,6 +341,9 @@ macro_rules! lock_methods {
             /// [`TryLockError::Held`] where [`Self::acquire`] would wait, [`TryLockError::Fault`].
             #[inline]
             pub fn try_acquire(&self) -> Result<Guard, TryLockError> {
+                if let Some(guard) = self.handle.acquire_free($recursive) {
+                    return Ok(guard);
+                }
                 self.handle.acquire($recursive, 0).map_err(|stop| match stop {
                     Stop::Fault(fault) => TryLockError::Fault(fault),
                     _ => TryLockError::Held,
@@ -334,6 +356,9 @@ macro_rules! lock_methods {
             /// # Errors
             /// [`LockTimeoutError::Timeout`], [`LockTimeoutError::Interrupted`], [`LockTimeoutError::Fault`].
             pub fn acquire_timeout(&self, timeout: Duration) -> Result<Guard, LockTimeoutError> {
+                if let Some(guard) = self.handle.acquire_free($recursive) {
+                    return Ok(guard);
+                }
                 self.handle.acquire($recursive, deadline(timeout)).map_err(|stop| match stop {
                     Stop::Ended(Ended::Interrupted) => LockTimeoutError::Interrupted,
                     Stop::Fault(fault) => LockTimeoutError::Fault(fault),
@@ -405,10 +430,8 @@ lone_lock!(RLock, What::RLock, SyncOptions { rlocks: vec!["lock".into()], ..Defa
 #[must_use = "the lock is released at once where the guard is not kept"]
 pub struct Guard {
     pub(crate) core: Arc<Core>,
-    pub(crate) lock: u32,
     at: usize,
-    /// None while a condition waits without it.
-    hold: Option<Hold>,
+    hold: Hold,
     recovered: Option<Box<DeadHolder>>,
     of_this_thread: PhantomData<*const ()>,
 }
@@ -416,7 +439,7 @@ pub struct Guard {
 #[derive(Debug, Clone, Copy)]
 struct Hold {
     actor: Actor,
-    /// The child of a fork has a copy of the guard, and no hold.
+    /// The child of a fork has a copy of the guard, and no hold. Zero while a condition waits without the lock.
     pid: u32,
 }
 
@@ -429,22 +452,29 @@ impl Guard {
     /// Releases the lock, as dropping the guard does.
     pub fn release(self) {}
 
-    /// Lets go of the lock in full, to take it again later; answers who held it and how deep.
-    pub(crate) fn suspend(&mut self) -> Option<(Actor, u64)> {
-        let hold = self.hold.take().filter(|hold| hold.pid == memory::this_process())?;
-        let depth = self.core.release(self.at, hold.actor, true);
-        (depth > 0).then_some((hold.actor, depth))
+    /// The number of the lock.
+    pub(crate) fn lock(&self) -> Option<u32> {
+        self.core.layout.objects.binary_search(&self.at).ok().map(|number| number as u32)
+    }
+
+    /// Lets go of the lock in full, to take it again later; answers how deep it was held.
+    pub(crate) fn suspend(&mut self) -> Option<u64> {
+        let actor = self.actor()?;
+        self.hold.pid = 0;
+        let depth = self.core.release(self.at, actor, true);
+        (depth > 0).then_some(depth)
     }
 
     /// Holds the lock again.
-    pub(crate) fn resume(&mut self, actor: Actor, recovered: Option<DeadHolder>) {
-        self.hold = Some(Hold { actor, pid: memory::this_process() });
+    pub(crate) fn resume(&mut self, recovered: Option<DeadHolder>) {
+        self.hold.pid = memory::this_process();
         self.recovered = recovered.map(Box::new);
     }
 
     /// Who holds it by this guard.
+    #[inline(always)]
     pub(crate) fn actor(&self) -> Option<Actor> {
-        self.hold.filter(|hold| hold.pid == memory::this_process()).map(|hold| hold.actor)
+        (self.hold.pid == memory::this_process()).then_some(self.hold.actor)
     }
 }
 

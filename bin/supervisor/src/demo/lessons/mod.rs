@@ -1,12 +1,19 @@
 //! The lessons, in the order in which they are best learned.
 
 mod arguments;
+mod counting;
 mod crash;
 mod daemon;
+mod deadlock;
 mod files;
+mod full_and_empty;
 mod isolation;
+mod join;
 mod kill;
+mod lock;
 mod process;
+mod queue;
+mod race;
 mod terminate;
 mod wait;
 
@@ -22,5 +29,11 @@ pub const LESSONS: &[Lesson] = &[
     kill::LESSON,
     terminate::LESSON,
     daemon::LESSON,
+    race::LESSON,
+    join::LESSON,
+    lock::LESSON,
+    deadlock::LESSON,
     files::LESSON,
+    queue::LESSON,
+    full_and_empty::LESSON,
 ];
