@@ -41,6 +41,14 @@ impl Roster {
         self.names.get(worker.0 as usize).map_or("?", |(name, _)| name)
     }
 
+    /// One more worker, of a name that nobody has.
+    pub fn add(&mut self, name: String, instances: u32) -> WorkerId {
+        let id = WorkerId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        self.by_name.insert(name.clone(), id);
+        self.names.push((name, instances != 1));
+        id
+    }
+
     /// A worker has so many instances from now on. Who once had several keeps the numbers: its log and its messages
     /// would be ambiguous otherwise.
     pub fn resize(&mut self, worker: WorkerId, instances: u32) {
