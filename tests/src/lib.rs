@@ -4,10 +4,14 @@
 //! started in it may be left: no process, no socket. It looks, and fails the test otherwise.
 #![forbid(unsafe_code)]
 
+mod nursery;
 mod run;
+mod said;
 mod sandbox;
 
+pub use nursery::Nursery;
 pub use run::Run;
+pub use said::Said;
 pub use sandbox::{Sandbox, program, programs};
 
 use std::time::{Duration, Instant};
@@ -37,4 +41,24 @@ pub fn lives(pid: i32) -> bool {
 #[track_caller]
 pub fn until_gone(pid: i32) {
     until(&format!("process {pid} is gone"), || (!lives(pid)).then_some(()));
+}
+
+/// Holds `condition` for a while: looks often, and fails as soon as it does not hold.
+#[track_caller]
+pub fn stays(what: &str, length: Duration, mut condition: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while start.elapsed() < length {
+        assert!(condition(), "no longer: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Says that a part of a test is left out, and why.
+pub fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+/// Whether this is the superuser.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
 }

@@ -2,13 +2,14 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use process::{Pid, Snapshot};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Run, lives, until};
+use crate::{PATIENCE, Run, Said, until};
 
 /// The folder of the programs under test.
 pub fn programs() -> PathBuf {
@@ -70,7 +71,17 @@ impl Sandbox {
 
     /// A program under test, which knows no other supervisor and finds the worker programs.
     pub fn command(&self, name: &str) -> Command {
-        let mut command = Command::new(program(name));
+        self.outfit(Command::new(program(name)))
+    }
+
+    /// A shell that is yet to be given its script, as [`Sandbox::command`].
+    pub fn shell(&self) -> Command {
+        let mut command = self.outfit(Command::new("/bin/sh"));
+        command.arg("-c");
+        command
+    }
+
+    fn outfit(&self, mut command: Command) -> Command {
         let path = std::env::var_os("PATH").unwrap_or_default();
         let all = std::iter::once(programs()).chain(std::env::split_paths(&path));
         command.current_dir(self.path());
@@ -84,18 +95,20 @@ impl Sandbox {
     }
 
     /// Runs `supervisor` with these arguments to its end.
-    pub fn supervisor(&self, arguments: &[&str]) -> Output {
-        self.command("supervisor").args(arguments).output().expect("the supervisor can be executed")
+    #[track_caller]
+    pub fn supervisor(&self, arguments: &[&str]) -> Said {
+        Said::of(self.command("supervisor").args(arguments))
     }
 
     /// Runs `supervisor` with these arguments and this standard input to its end.
-    pub fn supervisor_with_input(&self, arguments: &[&str], input: &[u8]) -> Output {
+    #[track_caller]
+    pub fn supervisor_with_input(&self, arguments: &[&str], input: &[u8]) -> Said {
         let mut command = self.command("supervisor");
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the supervisor can be executed");
         // It may end before it has read everything; what it says then is what matters.
         let _ = child.stdin.take().expect("it was asked for").write_all(input);
-        child.wait_with_output().expect("a child can be waited for")
+        Said::at_the_end_of(child)
     }
 
     /// Starts a run of this config, and waits until it answers.
@@ -103,11 +116,39 @@ impl Sandbox {
         Run::start(self, config, &[])
     }
 
-    /// The processes that a run of this sandbox has started, by the mark in their environment.
+    /// Starts a run of this config, and waits until it has ended by itself.
+    #[track_caller]
+    pub fn run_to_its_end(&self, config: &Value) -> (i32, Run) {
+        let mut run = Run::begin(self, config, &[]);
+        let code = run.exit_code();
+        (code, run)
+    }
+
+    /// Whether a file is there.
+    pub fn has(&self, name: &str) -> bool {
+        self.path().join(name).exists()
+    }
+
+    /// Waits until a file is there and holds a whole line, and says what it holds.
+    #[track_caller]
+    pub fn until_written(&self, name: &str) -> String {
+        until(&format!("{name} is written"), || Some(self.read(name)).filter(|text| text.ends_with('\n')))
+    }
+
+    /// Waits until a file holds a line with a pid, and says which.
+    #[track_caller]
+    pub fn until_pid(&self, name: &str) -> i32 {
+        self.until_written(name).trim().parse().expect("a pid is written there")
+    }
+
+    /// The supervisors of this sandbox and the processes that they have started, by the marks in their environment.
     pub fn processes(&self) -> Vec<i32> {
         let ours = |pid: Pid| {
-            let socket = process::environ_var(pid, "SUPERVISOR_SOCKET")?;
-            socket.starts_with(self.path().as_os_str().as_encoded_bytes()).then_some(pid.as_raw())
+            let here = |name: &str| {
+                process::environ_var(pid, name)
+                    .is_some_and(|value| value.starts_with(self.path().as_os_str().as_encoded_bytes()))
+            };
+            (here("SUPERVISOR_SOCKET") || here("SUPERVISOR_RUNTIME_DIR")).then_some(pid.as_raw())
         };
         let snapshot = Snapshot::take().expect("/proc can be read");
         let living: Vec<Pid> =
@@ -115,11 +156,18 @@ impl Sandbox {
         living.into_iter().filter_map(ours).collect()
     }
 
-    /// Ends, by pid, whatever a test left on purpose.
+    /// Ends, by pid, whatever a test left on purpose, also what a supervisor among them starts meanwhile.
     pub fn clean(&self) {
-        for pid in self.processes() {
-            let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
-            until(&format!("process {pid} is gone"), || (!lives(pid)).then_some(()));
+        let start = Instant::now();
+        while start.elapsed() < PATIENCE {
+            let left = self.processes();
+            if left.is_empty() {
+                return;
+            }
+            for pid in left {
+                let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+            }
+            std::thread::sleep(Duration::from_millis(2));
         }
     }
 }

@@ -7,6 +7,8 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use control::api::{Milestone, Policy, Restart, Size, Who};
 use serde::de::DeserializeOwned;
 
+use crate::demo::{LESSONS, Lang};
+
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done                                  5  no supervisor is running
@@ -184,6 +186,16 @@ Example:
         /// What to do with it.
         #[command(subcommand)]
         verb: QueueVerb,
+    },
+    /// Show the lessons of multi-process programming, live; without LESSON: what there is
+    #[command(after_help = "Example:\n  supervisor demo\n  supervisor demo daemon --lang zh")]
+    Demo {
+        /// Which; it ends with 0 only if it saw what it teaches
+        #[arg(value_parser = lessons())]
+        lesson: Option<String>,
+        /// The language of the lesson
+        #[arg(long, value_enum, default_value = "en")]
+        lang: Lang,
     },
     /// Print what a shell needs to complete arguments
     #[command(after_help = "Example:\n  source <(supervisor completions bash)")]
@@ -368,6 +380,10 @@ pub struct Patience {
 /// The definition itself, for completions and the man page.
 pub fn command() -> clap::Command {
     Arguments::command()
+}
+
+fn lessons() -> clap::builder::PossibleValuesParser {
+    LESSONS.iter().map(|lesson| lesson.name).into()
 }
 
 fn target(text: &str) -> Result<String, String> {

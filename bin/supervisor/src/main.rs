@@ -5,6 +5,7 @@
 mod act;
 mod arguments;
 mod check;
+mod demo;
 mod doctor;
 mod logs;
 mod messages;
@@ -41,6 +42,9 @@ fn main() -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::FAILURE,
         };
+    }
+    if let Some(code) = demo::part(&given) {
+        return code;
     }
     if let Some(error) = offer::not_yet(&given) {
         return conclude(Err(error.into()), offer::wants_json(&given));
@@ -105,6 +109,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, json),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, json),
         Verb::Queue { verb } => queue::queue(supervisor()?, verb, json),
+        Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
         Verb::Completions { shell } => offer::completions(shell),
         Verb::Man => offer::man(),
     }

@@ -1,7 +1,9 @@
 //! From a checked config to what the runtime carries out.
 
-use std::hash::{BuildHasher, Hasher, RandomState};
+use std::collections::HashSet;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use runtime::logs::{Format, LogFile};
@@ -11,11 +13,15 @@ use runtime::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
 pub fn setup(plan: Plan, config: &Path) -> Setup {
     let mut family = plan.family;
     family.seed = RandomState::new().build_hasher().finish();
+    let mut shared = Shared::default();
+    // Not collected: that would keep the plan's memory, which is twice as large.
+    let mut workers = Vec::with_capacity(plan.workers.len());
+    workers.extend(plan.workers.into_iter().map(|plan| worker(plan, &mut shared)));
     Setup {
         name: plan.name,
         config: Some(config.to_owned()),
         family,
-        workers: plan.workers.into_iter().map(worker).collect(),
+        workers,
         queues: plan.queues.into_iter().map(queue).collect(),
         programs: programs(),
     }
@@ -26,15 +32,46 @@ fn programs() -> Option<PathBuf> {
     Some(std::env::current_exe().ok()?.parent()?.to_owned())
 }
 
-fn worker(plan: WorkerPlan) -> WorkerSetup {
+/// What several workers have in common, and its one copy.
+#[derive(Default)]
+struct Shared {
+    texts: HashSet<Arc<str>>,
+    paths: HashSet<Arc<Path>>,
+}
+
+impl Shared {
+    fn text(&mut self, text: &str) -> Arc<str> {
+        one_copy(&mut self.texts, text)
+    }
+
+    fn path(&mut self, path: &Path) -> Arc<Path> {
+        one_copy(&mut self.paths, path)
+    }
+}
+
+fn one_copy<T: Eq + Hash + ?Sized>(copies: &mut HashSet<Arc<T>>, value: &T) -> Arc<T>
+where
+    for<'a> Arc<T>: From<&'a T>,
+{
+    match copies.get(value) {
+        Some(copy) => Arc::clone(copy),
+        None => {
+            let copy = Arc::from(value);
+            copies.insert(Arc::clone(&copy));
+            copy
+        }
+    }
+}
+
+fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
     let log = plan.log;
     WorkerSetup {
         command: match plan.command {
-            config::Command::Argv(argv) => Command::Argv(argv),
+            config::Command::Argv(argv) => Command::Argv(argv.iter().map(|text| shared.text(text)).collect()),
             config::Command::Shell(line) => Command::Shell(line),
         },
-        args: plan.args,
-        kwargs: plan.kwargs,
+        args: shared.text(&plan.args),
+        kwargs: shared.text(&plan.kwargs),
         stop_signal: plan.stop_signal,
         stop_to: match plan.stop_to {
             config::StopTo::Main => StopTo::Main,
@@ -42,7 +79,7 @@ fn worker(plan: WorkerPlan) -> WorkerSetup {
         },
         env: plan.env,
         clear_env: plan.clear_env,
-        cwd: plan.cwd,
+        cwd: shared.path(&plan.cwd),
         umask: plan.umask,
         nice: plan.nice,
         stdin: match plan.stdin {
@@ -53,15 +90,17 @@ fn worker(plan: WorkerPlan) -> WorkerSetup {
         },
         stdout: output(plan.stdout),
         stderr: output(plan.stderr),
-        log: log.file.map(|path| LogFile {
-            path,
-            max_size: log.max_size,
-            keep: log.keep,
-            format: match log.format {
-                LogFormat::Text => Format::Text,
-                LogFormat::Json => Format::Json,
-                LogFormat::Raw => Format::Raw,
-            },
+        log: log.file.map(|path| {
+            Box::new(LogFile {
+                path,
+                max_size: log.max_size,
+                keep: log.keep,
+                format: match log.format {
+                    LogFormat::Text => Format::Text,
+                    LogFormat::Json => Format::Json,
+                    LogFormat::Raw => Format::Raw,
+                },
+            })
         }),
         notify: plan.ready == config::Ready::Notify,
         puts: plan.puts,

@@ -206,7 +206,7 @@ fn ping_pong(turns: u32, pause: Duration) -> f64 {
         .stdin(Stdio::null())
         .spawn()
         .expect("a worker starts");
-    let mut turn = || {
+    let turn = || {
         there.put(&[7; 64]).expect("it is open");
         black_box(back.get().expect("it comes back"));
     };

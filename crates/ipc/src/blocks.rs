@@ -2,10 +2,10 @@
 //! [`pages`](crate::pages); its block leads to them.
 
 use crate::atomic::{AtomicU64, Ordering};
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::layout::{self, BYTES, CHAIN, CHECKSUM, ID, INLINE, LENGTH, RAISED};
 use crate::locals::Local;
-use crate::queue::Core;
 use crate::tag::{TICKET, Tag};
 
 /// Blocks looked at before the window of blocks in use is widened.

@@ -20,6 +20,8 @@ pub enum Damage {
     Participant,
     /// The file was cut short while in use, or its disk is full.
     Cut,
+    /// A lock, semaphore, condition or barrier holds what no operation can have written there.
+    Sync,
     /// Found by another process, which left a reason this version does not know.
     Unknown,
 }
@@ -34,6 +36,7 @@ impl Damage {
             Self::Checksum => 5,
             Self::Participant => 6,
             Self::Cut => 7,
+            Self::Sync => 8,
             Self::Unknown => u32::MAX,
         }
     }
@@ -47,6 +50,7 @@ impl Damage {
             5 => Self::Checksum,
             6 => Self::Participant,
             7 => Self::Cut,
+            8 => Self::Sync,
             _ => Self::Unknown,
         }
     }
@@ -62,6 +66,7 @@ impl fmt::Display for Damage {
             Self::Checksum => "a message does not fit its checksum",
             Self::Participant => "a participant's entry is impossible",
             Self::Cut => "the file was cut short while in use, or its disk is full",
+            Self::Sync => "the word of a lock, semaphore, condition or barrier is impossible",
             Self::Unknown => "another process found it damaged",
         })
     }
@@ -74,8 +79,6 @@ pub enum Fault {
     Corrupt(Damage),
     /// Every participant's place is taken by a living process.
     Crowded,
-    /// The disk under it is full.
-    NoSpace,
 }
 
 impl fmt::Display for Fault {
@@ -83,7 +86,6 @@ impl fmt::Display for Fault {
         match self {
             Self::Corrupt(damage) => write!(f, "corrupt: {damage}"),
             Self::Crowded => f.write_str("too many participants: every place is taken by a living process"),
-            Self::NoSpace => f.write_str("no space left on the disk that holds it"),
         }
     }
 }

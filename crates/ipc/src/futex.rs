@@ -31,7 +31,20 @@ pub(crate) fn now_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
+/// A model has no kernel: nobody ever sleeps in it.
+#[cfg(loom)]
+pub(crate) fn wait(_: &AtomicU32, _: u32, _: u64) -> Slept {
+    unreachable!("a model never sleeps")
+}
+
+/// A model has no kernel: there is nobody to wake.
+#[cfg(loom)]
+pub(crate) fn wake(_: &AtomicU32, _: u32) -> u32 {
+    0
+}
+
 /// Sleeps while `word` holds `expected`, at most until `until_ns` of [`now_ns`].
+#[cfg(not(loom))]
 pub(crate) fn wait(word: &AtomicU32, expected: u32, until_ns: u64) -> Slept {
     let until = libc::timespec {
         tv_sec: (until_ns / 1_000_000_000) as libc::time_t,
@@ -42,7 +55,7 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, until_ns: u64) -> Slept {
     let answer = unsafe {
         libc::syscall(
             libc::SYS_futex,
-            address(word),
+            word.as_ptr(),
             libc::FUTEX_WAIT_BITSET,
             expected,
             &raw const until,
@@ -61,22 +74,13 @@ pub(crate) fn wait(word: &AtomicU32, expected: u32, until_ns: u64) -> Slept {
 }
 
 /// Wakes up to `count` sleepers on `word`; answers how many there were.
+#[cfg(not(loom))]
 pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
     // SAFETY: the word outlives the call, and waking touches no memory.
     let answer = unsafe {
-        libc::syscall(libc::SYS_futex, address(word), libc::FUTEX_WAKE, count.min(i32::MAX as u32))
+        libc::syscall(libc::SYS_futex, word.as_ptr(), libc::FUTEX_WAKE, count.min(i32::MAX as u32))
     };
     u32::try_from(answer).unwrap_or(0)
-}
-
-#[cfg(not(loom))]
-fn address(word: &AtomicU32) -> *const u32 {
-    word.as_ptr()
-}
-
-#[cfg(loom)]
-fn address(_: &AtomicU32) -> *const u32 {
-    unreachable!("a model never sleeps in the kernel")
 }
 
 /// A descriptor that names a process for as long as it is held, whatever becomes of its number.
@@ -90,6 +94,16 @@ pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
         // SAFETY: the kernel has just made this descriptor for us alone.
         Ok(fd) if fd >= 0 => Ok(unsafe { OwnedFd::from_raw_fd(fd) }),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Whether a pidfd has an inode of its own, with a number that no other process of this boot has.
+pub(crate) fn is_on_pidfs(pidfd: &OwnedFd) -> bool {
+    const PIDFS: i64 = 0x5049_4446;
+    // SAFETY: zero is a legal value for the struct, which is ours; the call writes to nothing else.
+    unsafe {
+        let mut about: libc::statfs = std::mem::zeroed();
+        libc::fstatfs(pidfd.as_raw_fd(), &mut about) == 0 && about.f_type as i64 == PIDFS
     }
 }
 

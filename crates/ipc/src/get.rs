@@ -3,12 +3,12 @@
 use std::sync::PoisonError;
 
 use crate::atomic::{Ordering, barrier_after_rmw, fence};
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::futex;
 use crate::layout::{CAME, DRAINED, DUE, MEMORY, PLACE};
 use crate::locals::Local;
 use crate::put::TURNS;
-use crate::queue::Core;
 use crate::ring::Slot;
 use crate::tag::{State, TICKET, Tag, Which};
 use crate::waiting::Side;
@@ -123,7 +123,7 @@ impl Core {
             {
                 break;
             }
-            next += 1;
+            next = next.wrapping_add(1);
             wants_more = take(Claim { block, ticket: tagged })?;
         }
         if next != first {

@@ -18,6 +18,7 @@ const LONGEST_NAME: usize = 128;
 #[repr(u32)]
 pub(crate) enum Kind {
     Queue = 1,
+    Sync = 2,
 }
 
 /// The header, checked.

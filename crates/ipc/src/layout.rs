@@ -7,7 +7,7 @@
 //!     0x200 tail   0x280 head     ring of dead letters
 //!     0x300 side: a message came              (producers look here)
 //!     0x380 sides: a place, memory, drained; due u64   (consumers look here)
-//!     0x400 window u32, reach u32, page window u32, page reach u32, incarnation u64
+//!     0x400 window u32, reach u32, page window u32; 0x410 incarnation u64
 //!   data
 //!     ring slots          3 x 8 bytes a slot        lap:40 | block:24
 //!     page words          8 bytes a page            see `pages`
@@ -56,7 +56,6 @@ pub(crate) const DUE: usize = segment::OBJECT + 0x3b0;
 pub(crate) const WINDOW: usize = segment::OBJECT + 0x400;
 pub(crate) const REACH: usize = segment::OBJECT + 0x404;
 pub(crate) const PAGE_WINDOW: usize = segment::OBJECT + 0x408;
-pub(crate) const PAGE_REACH: usize = segment::OBJECT + 0x40c;
 pub(crate) const INCARNATION: usize = segment::OBJECT + 0x410;
 
 /// The numbers that all offsets follow from.

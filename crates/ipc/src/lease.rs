@@ -4,11 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::atomic::{Ordering, fence};
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::get::Claim;
-use crate::queue::Core;
 
 /// A message that is ours until it is acknowledged. Dropped, or left behind by a death, it is delivered again.
+/// In the child of a fork it is a copy that settles nothing.
 #[derive(Debug)]
 pub struct Lease {
     core: Arc<Core>,
@@ -61,10 +62,17 @@ impl Lease {
     }
 
     fn settle(&mut self) {
+        if self.is_unsettled() {
+            self.core.acknowledge(self.me, self.claim);
+            fence(Ordering::SeqCst);
+            self.core.tell_if_drained();
+        }
         self.is_settled = true;
-        self.core.acknowledge(self.me, self.claim);
-        fence(Ordering::SeqCst);
-        self.core.tell_if_drained();
+    }
+
+    /// Whether it is ours to settle: the child of a fork has a copy of what its parent holds, and leaves it.
+    fn is_unsettled(&self) -> bool {
+        !self.is_settled && self.core.segment.seat() == Some(self.me)
     }
 
     /// Gives the message back at once; it is the next to be delivered, to anybody.
@@ -74,17 +82,19 @@ impl Lease {
 
     /// Gives the message back, to be delivered not before so long.
     pub fn nack_after(mut self, delay: Duration) {
-        self.is_settled = true;
         let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);
-        if let Err(damage) = self.core.give_back_later(self.me, self.claim, delay_ns) {
+        if self.is_unsettled()
+            && let Err(damage) = self.core.give_back_later(self.me, self.claim, delay_ns)
+        {
             self.core.segment.poison(damage);
         }
+        self.is_settled = true;
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if !self.is_settled
+        if self.is_unsettled()
             && let Err(damage) = self.core.give_back(self.me, self.claim)
         {
             self.core.segment.poison(damage);

@@ -10,7 +10,9 @@
 
 mod atomic;
 mod blocks;
+mod core;
 mod errors;
+mod formation;
 mod futex;
 mod get;
 mod header;
@@ -19,6 +21,8 @@ mod lease;
 mod liveness;
 mod locals;
 mod memory;
+#[cfg(all(test, loom))]
+mod model;
 mod options;
 mod pages;
 mod participants;
@@ -27,8 +31,11 @@ mod queue;
 mod recovery;
 mod ring;
 mod segment;
+mod sentinel;
 mod stats;
+pub mod sync;
 mod tag;
+mod trim;
 mod truncation;
 mod waiting;
 

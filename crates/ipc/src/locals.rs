@@ -3,10 +3,9 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
-use std::sync::atomic as plain;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::atomic::{AtomicU64, Ordering};
 use crate::get::Claim;
 use crate::waiting::Spins;
 
@@ -28,6 +27,8 @@ pub(crate) struct Local {
     /// What was got together beside that; how many, and which.
     pub(crate) batch_length: Number,
     pub(crate) batch: Mutex<Vec<Claim>>,
+    /// When the queue was first found empty since something was got, of `futex::now_ns`; zero for not.
+    pub(crate) empty_since: Number,
     pub(crate) spins: Spins,
 }
 
@@ -41,6 +42,7 @@ impl Local {
             got_ticket: Number::default(),
             batch_length: Number::default(),
             batch: Mutex::new(Vec::new()),
+            empty_since: Number::default(),
             spins: Spins::new(),
         }
     }
@@ -115,13 +117,13 @@ impl Locals {
 static TAKEN: AtomicSeats = AtomicSeats::new();
 
 struct AtomicSeats {
-    bits: plain::AtomicU64,
-    next: plain::AtomicU64,
+    bits: AtomicU64,
+    next: AtomicU64,
 }
 
 impl AtomicSeats {
     const fn new() -> Self {
-        Self { bits: plain::AtomicU64::new(0), next: plain::AtomicU64::new(SEATS as u64) }
+        Self { bits: AtomicU64::new(0), next: AtomicU64::new(SEATS as u64) }
     }
 
     fn take(&self) -> u64 {

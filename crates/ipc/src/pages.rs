@@ -9,11 +9,11 @@
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::blocks::Short;
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::layout::{self, PAGE};
 use crate::locals::Local;
-use crate::queue::Core;
-use crate::tag::Tag;
+use crate::tag::{Tag, Which};
 
 const HANGING: u64 = 3;
 /// Pages in use at first.
@@ -34,7 +34,7 @@ impl Core {
         self.segment.memory().u32(self.layout.successors + page as usize * 4)
     }
 
-    fn page(&self, page: u32) -> usize {
+    pub(crate) fn page(&self, page: u32) -> usize {
         self.layout.pages + page as usize * PAGE
     }
 
@@ -51,19 +51,31 @@ impl Core {
             || self.chain(block).load(Ordering::Acquire) >> 28 != word & INCARNATIONS
     }
 
+    /// Begins a new life of `block`, which is private, for pages to hang on; answers the word they bear.
+    pub(crate) fn begin_chain(&self, block: u32) -> u64 {
+        let incarnations = self.segment.memory().u64(layout::INCARNATION);
+        let incarnation = incarnations.fetch_add(1, Ordering::Relaxed).wrapping_add(1) & INCARNATIONS;
+        // The incarnation is known before any page bears it, so that nobody takes a page for abandoned.
+        self.chain(block).store(incarnation << 28, Ordering::Release);
+        hanging(block, incarnation)
+    }
+
+    /// Takes a page if it is free, and hangs it where `word` says.
+    pub(crate) fn take_page(&self, page: u32, word: u64) -> bool {
+        let place = self.page_word(page);
+        let before = place.load(Ordering::Acquire);
+        self.is_free(before)
+            && place.compare_exchange(before, word, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+    }
+
     /// Hangs as many pages as it takes on `block`, which is private, and fills them.
     ///
     /// # Errors
     /// [`Short`] when there are not enough; then none hang on it.
     pub(crate) fn write_pages(&self, block: u32, local: &Local, bytes: &[u8]) -> Result<(), Short> {
-        let memory = self.segment.memory();
-        let incarnation =
-            memory.u64(layout::INCARNATION).fetch_add(1, Ordering::Relaxed).wrapping_add(1) & INCARNATIONS;
-        // The incarnation is known before any page bears it, so that nobody takes a page for abandoned.
-        self.chain(block).store(incarnation << 28, Ordering::Release);
-        let word = hanging(block, incarnation);
+        let word = self.begin_chain(block);
         let needed = bytes.len().div_ceil(PAGE);
-        let mut finder = Finder::new(self, local, word);
+        let mut finder = Finder::new(self, local, word, needed);
         let mut first = None;
         let mut last = None;
         // Neighbouring pages are filled with one copy.
@@ -92,7 +104,7 @@ impl Core {
         self.flush(&mut run, bytes);
         finder.remember();
         let first = first.expect("a large message has at least one page");
-        self.chain(block).store(incarnation << 28 | u64::from(first), Ordering::Release);
+        self.chain(block).store((word & INCARNATIONS) << 28 | u64::from(first), Ordering::Release);
         Ok(())
     }
 
@@ -178,11 +190,15 @@ struct Finder<'a> {
 }
 
 impl<'a> Finder<'a> {
-    fn new(core: &'a Core, local: &'a Local, word: u64) -> Self {
+    fn new(core: &'a Core, local: &'a Local, word: u64, needed: usize) -> Self {
         let all = core.layout.counts.pages as u32;
         let window = core.segment.memory().u32(layout::PAGE_WINDOW).load(Ordering::Relaxed);
         let window = window.clamp(FIRST_WINDOW, u32::MAX).min(all);
-        Self { core, local, word, page: local.page.get() as u32, window, looked_at: 0 }
+        // With nothing waiting, what was used last is free again and still in the caches. To look costs a line
+        // that consumers write to, which is little beside many pages and much beside one.
+        let is_low_free = needed >= 64 && core.ring(Which::First).length() == 0;
+        let page = if is_low_free { 0 } else { local.page.get() as u32 };
+        Self { core, local, word, page, window, looked_at: 0 }
     }
 
     fn next(&mut self) -> Option<u32> {
@@ -204,16 +220,8 @@ impl<'a> Finder<'a> {
             let page = self.page;
             self.page += 1;
             self.looked_at += 1;
-            let word = self.core.page_word(page);
-            let before = word.load(Ordering::Acquire);
-            if self.core.is_free(before) {
-                let reach = self.core.segment.memory().u32(layout::PAGE_REACH);
-                if reach.load(Ordering::Relaxed) <= page {
-                    reach.fetch_max(page + 1, Ordering::AcqRel);
-                }
-                if word.compare_exchange(before, self.word, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
-                    return Some(page);
-                }
+            if self.core.take_page(page, self.word) {
+                return Some(page);
             }
         }
     }

@@ -12,8 +12,8 @@
 //!
 //! An index is used again only after its recovery has ended, so an owner in a block word never means two.
 //!
-//! Each entry has 128 bytes. The first word is this module's; the rest, from [`OWN`], belongs to the kind of
-//! object (locks keep there what a participant waits for).
+//! Each entry has 128 bytes. The first word is this module's; the rest belongs to the kind of object (locks
+//! keep there what a participant waits for).
 
 use crate::atomic::Ordering;
 use crate::errors::{Damage, Fault};
@@ -22,10 +22,6 @@ use crate::memory::Memory;
 
 /// Bytes of one entry.
 pub(crate) const ENTRY: usize = 128;
-
-/// Where in an entry the words of the kind of object begin.
-#[allow(dead_code)]
-pub(crate) const OWN: usize = 16;
 
 /// The most participants a segment can have: owners have 12 bits.
 pub(crate) const MOST: u32 = 4095;

@@ -1,10 +1,10 @@
 //! Publishing a block in a ring, and closing the first ring for good.
 
 use crate::atomic::{Ordering, barrier_after_rmw};
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::layout::{CAME, PLACE};
 use crate::locals::Local;
-use crate::queue::Core;
 use crate::ring::{END, Ring, Slot};
 use crate::tag::{Tag, Which};
 use crate::waiting::Side;
@@ -111,7 +111,7 @@ impl Core {
         self.id(block).store(run.next, Ordering::Relaxed);
         self.tag(block).store(Tag::ready(Which::First, me, ring.tagged(run.next)).0, Ordering::Release);
         let is_done = ring.fill(run.next, open, block);
-        run.next += u64::from(is_done);
+        run.next = run.next.wrapping_add(u64::from(is_done));
         Ok(is_done)
     }
 
@@ -120,7 +120,7 @@ impl Core {
         if run.next != run.first {
             let tail = self.ring(Which::First).tail();
             let _ = tail.compare_exchange(run.first, run.next, Ordering::AcqRel, Ordering::Relaxed);
-            self.tell_many_came(run.next - run.first);
+            self.tell_many_came(run.next.wrapping_sub(run.first));
         }
     }
 
@@ -167,24 +167,24 @@ impl Core {
         Side::at(self.segment.memory(), CAME).wake_one_if_waited_for();
     }
 
-    /// Puts the mark of the end behind all that was put. True for the call that did.
-    pub(crate) fn end_first(&self) -> Result<bool, Damage> {
+    /// Closes the first ring and wakes everybody to learn of it. Whoever closed it before may have died before
+    /// telling, so this tells in any case.
+    pub(crate) fn end_first(&self) -> Result<(), Damage> {
+        self.mark_end()?;
+        self.wake_everybody();
+        Ok(())
+    }
+
+    /// Puts the mark of the end behind all that was put.
+    pub(crate) fn mark_end(&self) -> Result<(), Damage> {
         let ring = self.ring(Which::First);
         for _ in 0..TURNS {
             let ticket = ring.tail().load(Ordering::Acquire);
             match ring.read(ticket)? {
-                Slot::Open(open) => {
-                    if ring.fill(ticket, open, END) {
-                        self.wake_everybody();
-                        return Ok(true);
-                    }
-                }
+                Slot::Open(open) if ring.fill(ticket, open, END) => return Ok(()),
+                Slot::Open(_) => {}
                 Slot::Filled(_) => ring.help_tail(ticket),
-                Slot::End => {
-                    // Whoever closed it may have died before telling.
-                    self.wake_everybody();
-                    return Ok(false);
-                }
+                Slot::End => return Ok(()),
                 Slot::Stale if ring.tail().load(Ordering::Acquire) == ticket => return Err(Damage::Ring),
                 Slot::Stale => {}
             }

@@ -3,30 +3,24 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::atomic::{Ordering, fence};
-use crate::blocks::Short;
+use crate::core::{Core, Refusal, Stop};
 use crate::errors::{
-    Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError,
-    TryGetError, TryPutError,
+    Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError, TryGetError,
+    TryPutError,
 };
+use crate::formation::{format, plan, understand};
 use crate::futex;
-use crate::get::{Claim, Next};
-use crate::header::{Header, Kind};
-use crate::layout::{CAME, Counts, DRAINED, INLINE, Layout, MEMORY, PAGE, PLACE};
+use crate::header::Kind;
 use crate::lease::Lease;
-use crate::liveness::Identity;
-use crate::locals::{Local, Locals};
-use crate::memory::Memory;
 use crate::options::{Acknowledge, QueueOptions};
-use crate::put::{Published, TURNS};
-use crate::ring::Slot;
-use crate::segment::{self, Reclaimed, Segment};
+use crate::segment::{Reclaimed, Segment};
 use crate::stats::Stats;
 use crate::tag::Which;
-use crate::waiting::{self, Ended, Pace, Patience, Try};
+use crate::waiting::Ended;
 
 /// A queue in memory shared by processes that may die.
 ///
@@ -59,50 +53,6 @@ use crate::waiting::{self, Ended, Pace, Patience, Try};
 pub struct Queue {
     core: Arc<Core>,
 }
-
-/// What all clones of a handle share.
-#[derive(Debug)]
-pub(crate) struct Core {
-    pub(crate) segment: Segment,
-    pub(crate) layout: Layout,
-    pub(crate) settings: Settings,
-    locals: Locals,
-    acknowledges_at_once: AtomicBool,
-    interrupt: RwLock<Option<Arc<AtomicBool>>>,
-}
-
-/// What the header says beside the counts.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Settings {
-    capacity: Option<u64>,
-    pub(crate) max_message: u64,
-    pub(crate) max_deliveries: Option<u32>,
-    pub(crate) has_checksums: bool,
-}
-
-/// Why an operation stopped, before it is said in the operation's own words.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Stop {
-    Closed,
-    Ended(Ended),
-    Fault(Fault),
-}
-
-impl From<Ended> for Stop {
-    fn from(ended: Ended) -> Self {
-        Self::Ended(ended)
-    }
-}
-
-impl From<Fault> for Stop {
-    fn from(fault: Fault) -> Self {
-        Self::Fault(fault)
-    }
-}
-
-/// How long a sleeper trusts that somebody else looks after the dead.
-const SUPERVISED_SLICE_NS: u64 = 5_000_000_000;
-const WATCHFUL_SLICE_NS: u64 = 250_000_000;
 
 impl Queue {
     /// Makes a queue that has no place in the file system. Its memory cannot be cut short by anybody. Others
@@ -144,18 +94,15 @@ impl Queue {
         Self::over(Segment::from_file(fd.into(), Kind::Queue)?)
     }
 
+    /// What all clones share, for the model.
+    #[cfg(all(test, loom))]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+
     fn over(segment: Segment) -> Result<Self, OpenError> {
         let (settings, layout) = understand(segment.header()).ok_or(OpenError::CorruptHeader)?;
-        let core = Core {
-            segment,
-            layout,
-            settings,
-            locals: Locals::new(),
-            acknowledges_at_once: AtomicBool::new(false),
-            interrupt: RwLock::new(None),
-        };
-        let core = Arc::new(core);
-        at_exit::remember(&core);
+        let core = Core::over(segment, settings, layout);
         Ok(Self { core })
     }
 
@@ -386,7 +333,7 @@ impl Queue {
 
     /// How many messages wait. Those in hand are not counted, nor those put off.
     pub fn len(&self) -> u64 {
-        self.core.waiting(Which::Again) + self.core.waiting(Which::First)
+        self.core.waiting(Which::Again).saturating_add(self.core.waiting(Which::First))
     }
 
     /// Whether nothing waits.
@@ -446,326 +393,6 @@ impl AsFd for Queue {
     }
 }
 
-/// Why a put put nothing.
-pub(crate) enum Refusal {
-    Stop(Stop),
-    TooLarge { length: u64, limit: u64 },
-}
-
-impl<T: Into<Stop>> From<T> for Refusal {
-    fn from(stop: T) -> Self {
-        Self::Stop(stop.into())
-    }
-}
-
-impl Core {
-    /// Damage found is told to everybody.
-    #[cold]
-    pub(crate) fn fault(&self, damage: Damage) -> Fault {
-        Fault::Corrupt(self.segment.poison(damage))
-    }
-
-    #[inline]
-    pub(crate) fn join(&self) -> Result<u32, Fault> {
-        self.segment.join(self)
-    }
-
-    fn reclaim(&self, concerns: impl Fn(Identity) -> bool) -> Result<Reclaimed, Fault> {
-        self.segment.check()?;
-        let me = self.join()?;
-        Ok(self.segment.reclaim(self, me, concerns)?)
-    }
-
-    /// What a sleeper does after every slice: nothing is wrong as long as somebody looks after the dead.
-    fn look_after_the_dead(&self, me: u32) -> Result<(), Stop> {
-        let header = self.segment.header();
-        if !header.supervised || header.creator.is_dead() {
-            self.segment.reclaim(self, me, |_| true).map_err(Fault::Corrupt)?;
-        }
-        Ok(())
-    }
-
-    fn wait<T>(
-        &self,
-        me: u32,
-        local: &Local,
-        until_ns: u64,
-        pace: Pace,
-        side: impl Fn() -> usize,
-        attempt: impl FnMut() -> Result<Try<T>, Stop>,
-    ) -> Result<T, Stop> {
-        let interrupt = self.interrupt.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let patience = Patience {
-            until_ns,
-            interrupt: interrupt.as_deref(),
-            spins: &local.spins,
-            pace,
-            slice_ns: if self.segment.header().supervised { SUPERVISED_SLICE_NS } else { WATCHFUL_SLICE_NS },
-        };
-        let on_slice = || self.look_after_the_dead(me);
-        waiting::wait(self.segment.memory(), side, &patience, attempt, on_slice)
-    }
-
-    pub(crate) fn largest(&self) -> u64 {
-        self.settings.max_message.min((self.layout.counts.pages * PAGE as u64).max(INLINE as u64))
-    }
-
-    /// Puts a message; `until_ns` zero means not to wait.
-    fn put(&self, message: &[u8], until_ns: u64) -> Result<(), Refusal> {
-        self.segment.check().map_err(Fault::Corrupt)?;
-        let length = message.len() as u64;
-        if length > self.largest() {
-            return Err(Refusal::TooLarge { length, limit: self.largest() });
-        }
-        let me = self.join()?;
-        self.locals.with(|local| {
-            let block = match self.write_message(me, local, message) {
-                Ok(block) => {
-                    self.segment.check().map_err(Fault::Corrupt)?;
-                    match self.publish_first(me, block, local).map_err(|damage| self.fault(damage))? {
-                        Published::Done => return Ok(()),
-                        Published::Full => Some(block),
-                        Published::Closed => return Err(self.forget(block, Stop::Closed).into()),
-                    }
-                }
-                Err(Short) => None,
-            };
-            self.put_later(me, local, message, block, until_ns).map_err(Refusal::Stop)
-        })
-    }
-
-    /// Waits for memory, if there is no block yet, and for a place.
-    #[cold]
-    fn put_later(
-        &self,
-        me: u32,
-        local: &Local,
-        message: &[u8],
-        block: Option<u32>,
-        until_ns: u64,
-    ) -> Result<(), Stop> {
-        let block = std::cell::Cell::new(block);
-        let side = || if block.get().is_some() { PLACE } else { MEMORY };
-        let attempt = || {
-            self.segment.check().map_err(Fault::Corrupt)?;
-            if block.get().is_none() {
-                match self.write_message(me, local, message) {
-                    Ok(written) => block.set(Some(written)),
-                    Err(Short) if self.is_ended().map_err(|damage| self.fault(damage))? => {
-                        return Err(Stop::Closed);
-                    }
-                    Err(Short) => return Ok(Try::NotBefore(u64::MAX)),
-                }
-            }
-            let ready = block.get().expect("written above");
-            match self.publish_first(me, ready, local).map_err(|damage| self.fault(damage))? {
-                Published::Done => Ok(Try::Done(())),
-                Published::Full => Ok(Try::NotBefore(u64::MAX)),
-                Published::Closed => Err(Stop::Closed),
-            }
-        };
-        let ended = if until_ns == 0 {
-            match attempt() {
-                Ok(Try::Done(())) => Ok(()),
-                Ok(Try::NotBefore(_)) => Err(Stop::Ended(Ended::TimedOut)),
-                Err(stop) => Err(stop),
-            }
-        } else {
-            self.wait(me, local, until_ns, Pace::Patient, side, attempt)
-        };
-        ended.map_err(|stop| match block.get() {
-            Some(block) => self.forget(block, stop),
-            None => stop,
-        })
-    }
-
-    /// Frees a block that could not be published.
-    #[cold]
-    fn forget(&self, block: u32, why: Stop) -> Stop {
-        self.free_block(block);
-        fence(Ordering::SeqCst);
-        self.tell_if_drained();
-        why
-    }
-
-    /// Claims the next message; `until_ns` zero means not to wait.
-    #[inline]
-    fn next(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
-        self.segment.check().map_err(Fault::Corrupt)?;
-        match self.claim(me).map_err(|damage| self.fault(damage))? {
-            Next::Claimed(claim) => Ok(claim),
-            _ => self.next_later(me, local, until_ns),
-        }
-    }
-
-    #[cold]
-    fn next_later(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
-        // What was acknowledged before the claim that found nothing has not been told yet.
-        fence(Ordering::SeqCst);
-        self.tell_if_drained();
-        let side = std::cell::Cell::new(CAME);
-        let attempt = || {
-            self.segment.check().map_err(Fault::Corrupt)?;
-            match self.claim(me).map_err(|damage| self.fault(damage))? {
-                Next::Claimed(claim) => return Ok(Try::Done(claim)),
-                Next::Empty => side.set(CAME),
-                Next::Ended if !self.has_in_flight() => return Err(Stop::Closed),
-                Next::Ended => side.set(DRAINED),
-            }
-            Ok(Try::NotBefore(self.next_due_ns()))
-        };
-        if until_ns == 0 {
-            match attempt()? {
-                Try::Done(claim) => Ok(claim),
-                Try::NotBefore(_) => Err(Stop::Ended(Ended::TimedOut)),
-            }
-        } else {
-            self.wait(me, local, until_ns, Pace::Eager, || side.get(), attempt)
-        }
-    }
-
-    fn get(&self, until_ns: u64) -> Result<Vec<u8>, Stop> {
-        let me = self.join()?;
-        self.locals.with(|local| {
-            self.acknowledge_got(me, local);
-            let claim = self.next(me, local, until_ns)?;
-            self.tell_if_drained();
-            let message = self.read_message(claim.block).map_err(|damage| self.fault(damage))?;
-            self.segment.check().map_err(Fault::Corrupt)?;
-            if self.acknowledges_at_once.load(Ordering::Relaxed) {
-                self.acknowledge(me, claim);
-                fence(Ordering::SeqCst);
-                self.tell_if_drained();
-            } else {
-                self.remember_got(local, claim);
-            }
-            Ok(message)
-        })
-    }
-
-    fn get_more(&self, most: usize, messages: &mut Vec<Vec<u8>>) -> Result<(), Stop> {
-        let me = self.join()?;
-        let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
-        self.locals.with(|local| {
-            let mut take = |claim: Claim| {
-                messages.push(self.read_message(claim.block)?);
-                if at_once {
-                    self.acknowledge(me, claim);
-                } else {
-                    self.remember_got(local, claim);
-                }
-                Ok(messages.len() < most)
-            };
-            if most > 1 {
-                self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
-            }
-            if at_once {
-                fence(Ordering::SeqCst);
-                self.tell_if_drained();
-            }
-            self.segment.check().map_err(Fault::Corrupt)?;
-            Ok(())
-        })
-    }
-
-    /// Puts as many messages as there are places for at once; answers how many.
-    fn put_run<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<usize, Fault> {
-        self.segment.check()?;
-        let me = self.join()?;
-        self.locals.with(|local| {
-            let mut run = self.begin_run();
-            let mut put = 0;
-            for message in messages {
-                let message = message.as_ref();
-                if message.len() as u64 > self.largest() || !self.has_place(run, local) {
-                    break;
-                }
-                let Ok(block) = self.write_message(me, local, message) else { break };
-                if !self.publish_in_run(me, block, &mut run).map_err(|damage| self.fault(damage))? {
-                    self.forget(block, Stop::Closed);
-                    break;
-                }
-                put += 1;
-            }
-            self.end_run(run);
-            self.segment.check()?;
-            Ok(put)
-        })
-    }
-
-    /// Copies what is next, and copies again where it was taken meanwhile.
-    fn peek(&self) -> Result<Option<Vec<u8>>, Damage> {
-        for _ in 0..TURNS {
-            let mut found = None;
-            for which in [Which::Again, Which::First] {
-                let ring = self.ring(which);
-                let head = ring.head().load(Ordering::Acquire);
-                if let Slot::Filled(block) = ring.read(head)? {
-                    found = Some((which, ring, head, block));
-                    break;
-                }
-            }
-            let Some((which, ring, head, block)) = found else { return Ok(None) };
-            if !self.is_ready(block, &ring, which, head) {
-                ring.help_head(head);
-                continue;
-            }
-            let read = self.read_message(block);
-            fence(Ordering::SeqCst);
-            // A tag that still bears the ticket has borne it all along, so the copy is whole.
-            if self.is_ready(block, &ring, which, head) {
-                return read.map(Some);
-            }
-        }
-        Err(Damage::Ring)
-    }
-
-    fn lease(core: &Arc<Self>, until_ns: u64) -> Result<Lease, Stop> {
-        let me = core.join()?;
-        let claim = core.locals.with(|local| core.next(me, local, until_ns))?;
-        Lease::of(core, me, claim).map_err(|damage| Stop::Fault(core.fault(damage)))
-    }
-
-    /// How many wait in a ring: exact whenever nothing moves, also when somebody died between publishing and
-    /// moving the tail, or between claiming and moving the head.
-    pub(crate) fn waiting(&self, which: Which) -> u64 {
-        let ring = self.ring(which);
-        for _ in 0..TURNS {
-            let (head, tail) = (ring.head().load(Ordering::Acquire), ring.tail().load(Ordering::Acquire));
-            match (ring.read(tail), ring.read(head)) {
-                (Ok(Slot::Filled(_)), _) => ring.help_tail(tail),
-                (_, Ok(Slot::Filled(block))) if !self.is_ready(block, &ring, which, head) => {
-                    ring.help_head(head);
-                }
-                _ => return (tail.wrapping_sub(head) as i64).max(0) as u64,
-            }
-        }
-        ring.length()
-    }
-
-    /// The end of a handle: what its threads got is done with, or, in a panic, is not.
-    fn finish(&self) {
-        let Some(me) = self.segment.seat() else { return };
-        let in_panic = std::thread::panicking();
-        self.locals.for_each(|local| {
-            if in_panic {
-                let _ = self.give_back_got(me, local).map_err(|damage| self.segment.poison(damage));
-            } else {
-                self.acknowledge_got(me, local);
-            }
-        });
-        fence(Ordering::SeqCst);
-        self.tell_if_drained();
-    }
-}
-
-impl Drop for Core {
-    fn drop(&mut self) {
-        self.finish();
-        self.segment.leave();
-    }
-}
-
 fn deadline(timeout: Duration) -> u64 {
     let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
     futex::now_ns().saturating_add(timeout).max(1)
@@ -793,84 +420,5 @@ fn get_timeout_error(stop: Stop) -> GetTimeoutError {
         Stop::Ended(Ended::TimedOut) => GetTimeoutError::Timeout,
         Stop::Ended(Ended::Interrupted) => GetTimeoutError::Interrupted,
         Stop::Fault(fault) => GetTimeoutError::Fault(fault),
-    }
-}
-
-/// The header and the layout of a new queue.
-fn plan(name: &str, options: &QueueOptions) -> Result<(Header, Layout), OpenError> {
-    let counts = options.counts()?;
-    let layout = Layout::of(counts).ok_or(OpenError::Options("larger than a queue can be"))?;
-    let mut own = [0; 16];
-    own[..7].copy_from_slice(&[
-        options.capacity.unwrap_or(0),
-        counts.bound,
-        counts.blocks,
-        counts.pages,
-        options.max_message,
-        u64::from(options.max_deliveries.unwrap_or(0)),
-        u64::from(options.checksums),
-    ]);
-    let header = Header {
-        kind: Kind::Queue,
-        total: layout.total,
-        participants: options.participants,
-        supervised: options.supervised,
-        creator: Identity::mine(),
-        uuid: segment::new_uuid()?,
-        name: name.to_owned(),
-        own,
-    };
-    Ok((header, layout))
-}
-
-/// What [`plan`] wrote, checked again.
-fn understand(header: &Header) -> Option<(Settings, Layout)> {
-    let [capacity, bound, blocks, pages, max_message, max_deliveries, checksums, ..] = header.own;
-    let layout = Layout::of(Counts { bound, blocks, pages, participants: header.participants })?;
-    let possible = layout.total == header.total
-        && (capacity == 0 || capacity == bound)
-        && max_message <= crate::options::MOST_MESSAGE_BYTES
-        && checksums <= 1;
-    possible.then_some(())?;
-    let max_deliveries = u32::try_from(max_deliveries).ok()?;
-    let settings = Settings {
-        capacity: (capacity != 0).then_some(capacity),
-        max_message,
-        max_deliveries: (max_deliveries != 0).then_some(max_deliveries),
-        has_checksums: checksums == 1,
-    };
-    Some((settings, layout))
-}
-
-/// Makes zeros an empty queue.
-fn format(memory: &Memory, layout: &Layout) {
-    for which in [Which::First, Which::Again, Which::Dead] {
-        let ring = crate::ring::Ring::new(memory, layout, which);
-        ring.tail().store(ring.origin(), Ordering::Relaxed);
-        ring.head().store(ring.origin(), Ordering::Relaxed);
-    }
-}
-
-/// A process that exits by itself has finished what it got, also where its handles are never dropped.
-mod at_exit {
-    use super::{Arc, Core};
-    use std::sync::{Mutex, Once, Weak};
-
-    static HANDLES: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
-
-    pub(super) fn remember(core: &Arc<Core>) {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| crate::futex::at_exit(finish_all));
-        if let Ok(mut handles) = HANDLES.lock() {
-            handles.retain(|handle| handle.strong_count() > 0);
-            handles.push(Arc::downgrade(core));
-        }
-    }
-
-    extern "C" fn finish_all() {
-        // Another thread may have been stopped with the lock held; then what it got is delivered again.
-        if let Ok(handles) = HANDLES.try_lock() {
-            handles.iter().filter_map(Weak::upgrade).for_each(|core| core.finish());
-        }
     }
 }

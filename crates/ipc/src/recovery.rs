@@ -5,11 +5,11 @@
 //! says how far it came, so the recoverer may die anywhere too.
 
 use crate::atomic::Ordering;
+use crate::core::Core;
 use crate::errors::Damage;
 use crate::get::Claim;
 use crate::layout::{CAME, DRAINED, MEMORY, PLACE};
 use crate::participants::Index;
-use crate::queue::Core;
 use crate::segment::{Reclaimed, Recover};
 use crate::tag::{State, Tag, Which};
 use crate::waiting::Side;

@@ -22,7 +22,6 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::errors::{Damage, Fault, OpenError};
-use crate::futex;
 use crate::header::{self, Header, Kind};
 use crate::liveness::Identity;
 use crate::memory::{self, Memory, OS_PAGE};
@@ -30,7 +29,8 @@ use crate::participants::{self, Entry, Index, Table};
 
 const POISONED: usize = 0x200;
 const REACH: usize = 0x240;
-const MEMBERSHIP: usize = 0x280;
+/// Goes up when somebody joins; sentinels sleep on it.
+pub(crate) const MEMBERSHIP: usize = 0x280;
 /// Where the object's page is.
 pub(crate) const OBJECT: usize = 0x1000;
 const PARTICIPANTS: usize = 0x2000;
@@ -49,6 +49,8 @@ pub struct Reclaimed {
     pub redelivered: u32,
     /// Blocks of messages they had not finished putting.
     pub freed: u32,
+    /// Locks and permits they held, handed on.
+    pub handed_on: u32,
 }
 
 impl std::ops::AddAssign for Reclaimed {
@@ -56,6 +58,7 @@ impl std::ops::AddAssign for Reclaimed {
         self.dead += other.dead;
         self.redelivered += other.redelivered;
         self.freed += other.freed;
+        self.handed_on += other.handed_on;
     }
 }
 
@@ -210,9 +213,11 @@ impl Segment {
             self.participants().leave(index, me);
             return self.seat().ok_or(Fault::Crowded);
         }
-        let membership = self.memory.u32(MEMBERSHIP);
-        membership.fetch_add(1, Ordering::AcqRel);
-        futex::wake(membership, u32::MAX);
+        crate::sentinel::nudge(&self.memory);
+        if !self.header.supervised {
+            // Whoever died while nobody was here, or before the machine was started again, left things behind.
+            self.reclaim(object, index, |_| true)?;
+        }
         Ok(index)
     }
 
@@ -222,6 +227,20 @@ impl Segment {
             self.participants().leave(index, Identity::mine());
             self.seat.store(0, Ordering::Release);
         }
+    }
+
+    /// All who take part, each once.
+    pub(crate) fn members(&self) -> Vec<Identity> {
+        let table = self.participants();
+        let mut members: Vec<Identity> = (0..table.reach())
+            .filter_map(|index| match table.entry(index) {
+                Ok(Entry::Active(who)) => Some(who),
+                _ => None,
+            })
+            .collect();
+        members.sort_unstable();
+        members.dedup();
+        members
     }
 
     /// Finds a place in a full table: takes over that of a dead participant, with all it left behind.
@@ -250,10 +269,13 @@ impl Segment {
         let mut done = Reclaimed::default();
         for index in 0..table.reach() {
             match table.entry(index).map_err(|damage| self.poison(damage))? {
-                entry @ Entry::Active(who) if index != by && concerns(who) && who.is_dead() => {
-                    if table.begin_recovery(index, entry, by) {
-                        done += self.recover(object, index, by)?;
-                    }
+                entry @ Entry::Active(who)
+                    if index != by
+                        && concerns(who)
+                        && who.is_dead()
+                        && table.begin_recovery(index, entry, by) =>
+                {
+                    done += self.recover(object, index, by)?;
                 }
                 // A recoverer that died itself: its own recovery takes over what it had begun.
                 Entry::Recovering(other) if other != by => {

@@ -1,8 +1,8 @@
 //! Counts of a queue. None is kept for its own sake: tickets and tags say it all, so no death can falsify it.
 
 use crate::atomic::Ordering;
+use crate::core::Core;
 use crate::layout::{INLINE, LENGTH};
-use crate::queue::Core;
 use crate::tag::{State, Tag, Which};
 
 /// What a queue has seen and holds.
@@ -53,10 +53,10 @@ impl Stats {
             }
         }
         Self {
-            len: first + again,
+            len: first.saturating_add(again),
             in_flight,
             puts,
-            gets: taken_first + taken_again,
+            gets: taken_first.saturating_add(taken_again),
             redelivered,
             dead,
             dead_waiting,

@@ -14,7 +14,7 @@
 //! is made good by [`Side::reset`], which recovery calls: it starts a new epoch with nobody counted and wakes
 //! everyone, who count themselves anew. Whoever leaves an older epoch has nothing to subtract.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU32 as Plain};
 
 use crate::atomic::{AtomicU32, AtomicU64, Ordering, barrier_after_rmw, fence};
 use crate::futex::{self, Slept};
@@ -68,7 +68,7 @@ impl<'a> Side<'a> {
         if futex::wake(self.sequence, 1) > 0 {
             let _ = self.waiters.compare_exchange(
                 seen,
-                seen + ONE_ON_ITS_WAY,
+                seen.wrapping_add(ONE_ON_ITS_WAY),
                 Ordering::AcqRel,
                 Ordering::Relaxed,
             );
@@ -152,7 +152,7 @@ impl Pace {
     fn pauses(self, turn: u32) -> u32 {
         match self {
             Self::Eager => 1,
-            Self::Patient => 1 << (turn / 2).min(6),
+            Self::Patient => 1 << (turn / 2).min(4),
         }
     }
 }
@@ -167,30 +167,41 @@ pub(crate) struct Patience<'a> {
     pub(crate) spins: &'a Spins,
     /// How soon to look again.
     pub(crate) pace: Pace,
-    /// After so long asleep, look whether all is still well.
-    pub(crate) slice_ns: u64,
+    /// A glance that saves a try; asked only at first, for it may say no where a try would succeed.
+    pub(crate) is_worth_a_try: &'a dyn Fn() -> bool,
 }
 
 /// Tries until it is done, asleep on the side at the offset that `side` names after a failed try.
 ///
-/// `on_slice` is called after every slice slept through.
+/// `before_sleep` answers how many nanoseconds may be slept in one go; `after_slice` is called when it was that
+/// many.
 pub(crate) fn wait<T, E: From<Ended>>(
     memory: &Memory,
     side: impl Fn() -> usize,
     patience: &Patience<'_>,
     mut attempt: impl FnMut() -> Result<Try<T>, E>,
-    mut on_slice: impl FnMut() -> Result<(), E>,
+    mut before_sleep: impl FnMut() -> u64,
+    mut after_slice: impl FnMut() -> Result<(), E>,
 ) -> Result<T, E> {
+    let mut long_yields = 0;
     for turn in 0..patience.spins.budget() {
-        if let Try::Done(value) = attempt()? {
+        if (turn >= QUICK_TURNS || (patience.is_worth_a_try)())
+            && let Try::Done(value) = attempt()?
+        {
             patience.spins.succeeded();
             return Ok(value);
         }
         if turn < QUICK_TURNS {
             (0..patience.pace.pauses(turn)).for_each(|_| std::hint::spin_loop());
         } else {
-            // Where there are more to run than processors, the one we wait for may need ours.
+            // Where there are more to run than processors, the one we wait for may need ours. If it is always
+            // others that take it, it is better to sleep: who is woken is let in before who stood in line.
+            let before = futex::now_ns();
             std::thread::yield_now();
+            long_yields += u32::from(futex::now_ns().saturating_sub(before) > LONG_YIELD_NS);
+            if long_yields >= MOST_LONG_YIELDS {
+                break;
+            }
         }
     }
     patience.spins.failed();
@@ -199,6 +210,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
         if is_interrupted() {
             return Err(Ended::Interrupted.into());
         }
+        let slice_ns = before_sleep();
         let offset = side();
         let here = Side::at(memory, offset);
         let sequence = here.sequence.load(Ordering::Acquire);
@@ -206,7 +218,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
         let tried = attempt();
         let slept = match &tried {
             Ok(Try::NotBefore(moment)) if side() == offset => {
-                let slice = futex::now_ns().saturating_add(patience.slice_ns);
+                let slice = futex::now_ns().saturating_add(slice_ns);
                 let until = patience.until_ns.min(*moment).min(slice);
                 Some((futex::wait(here.sequence, sequence, until), until == slice))
             }
@@ -223,7 +235,7 @@ pub(crate) fn wait<T, E: From<Ended>>(
                 here.wake_one_if_waited_for();
                 return Err(Ended::Interrupted.into());
             }
-            Some((Slept::TimedOut, true)) => on_slice()?,
+            Some((Slept::TimedOut, true)) => after_slice()?,
             _ => {}
         }
         if futex::now_ns() >= patience.until_ns {
@@ -245,19 +257,22 @@ pub(crate) fn wait<T, E: From<Ended>>(
 #[derive(Debug)]
 pub(crate) struct Spins {
     /// `waits:16 | turns:16`
-    budget: AtomicU32,
+    budget: Plain,
 }
 
 /// Tries with nothing but a pause between them; further ones offer the processor to others.
 const QUICK_TURNS: u32 = 100;
 const MOST_TURNS: u32 = 300;
+/// A yield that took so long let somebody else work.
+const LONG_YIELD_NS: u64 = 5_000;
+const MOST_LONG_YIELDS: u32 = 4;
 const FEWEST_TURNS: u32 = 20;
 /// Of so many waits one tries in full, whatever was learned.
 const FULL_EVERY: u32 = 16;
 
 impl Spins {
     pub(crate) fn new() -> Self {
-        Self { budget: AtomicU32::new(MOST_TURNS) }
+        Self { budget: Plain::new(MOST_TURNS) }
     }
 
     fn budget(&self) -> u32 {

@@ -260,6 +260,38 @@ fn an_unbounded_queue_grows_refuses_past_its_memory_and_can_be_drained() {
 }
 
 #[test]
+fn a_queue_that_had_grown_gives_its_memory_back_when_it_is_drained() {
+    use std::os::{fd::AsFd, unix::fs::MetadataExt};
+    let options = QueueOptions { max_bytes: Some(256 << 20), ..Default::default() };
+    let queue = Queue::create_anonymous("tide", &options).unwrap();
+    let file = std::fs::File::from(queue.as_fd().try_clone_to_owned().unwrap());
+    let bytes_used = || file.metadata().unwrap().blocks() * 512;
+    for turn in 0..2 {
+        for i in 0..20_000u32 {
+            queue.put(&i.to_le_bytes()).unwrap();
+        }
+        for i in 0..30u8 {
+            queue.put(&vec![i; 1 << 20]).unwrap();
+        }
+        assert!(bytes_used() > 32 << 20, "turn {turn}");
+        for i in 0..20_000u32 {
+            assert_eq!(queue.try_get().unwrap(), i.to_le_bytes());
+        }
+        for i in 0..30u8 {
+            assert!(queue.try_get().unwrap() == vec![i; 1 << 20]);
+        }
+        assert_eq!(queue.try_get(), Err(TryGetError::Empty));
+        let start = Instant::now();
+        while bytes_used() > 8 << 20 {
+            assert!(start.elapsed() < Duration::from_secs(60), "{} MiB are kept", bytes_used() >> 20);
+            // A sleeper gives it back too; both ways are taken in turn.
+            let _ =
+                if turn == 0 { queue.get_timeout(Duration::from_secs(1)).ok() } else { queue.try_get().ok() };
+        }
+    }
+}
+
+#[test]
 fn a_large_put_waits_for_memory_until_a_message_is_acknowledged() {
     let options = QueueOptions { max_bytes: Some(2 << 20), ..Default::default() };
     let queue = Queue::create_anonymous("tight", &options).unwrap();

@@ -1,5 +1,6 @@
 //! What a supervising process arranges for itself before it starts others.
 
+use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::OnceLock;
@@ -83,4 +84,116 @@ pub fn ignore_broken_pipes() -> io::Result<()> {
     // SAFETY: ignoring runs no handler.
     unsafe { signal(Signal::SIGPIPE, SigHandler::SigIgn) }?;
     Ok(())
+}
+
+/// Gives back to the kernel what this process needed for something that is over: heap memory that is free but not at
+/// the heap's end, which the C library keeps otherwise, and the parts of the program that were used for it. What is
+/// needed again of those comes back out of the file. It takes a few milliseconds: to be called after something large,
+/// not in between.
+pub fn give_memory_back() {
+    drop_unwritten();
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it touches nothing but the allocator's own free memory, under the allocator's own locks.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Lets go of the program's own pages, as far as they are as in its file.
+fn drop_unwritten() {
+    let (Ok(maps), Ok(program)) = (fs::read_to_string("/proc/self/smaps"), fs::read_link("/proc/self/exe"))
+    else {
+        return;
+    };
+    for (start, length) in as_in_the_file(&maps, &program.to_string_lossy()) {
+        // SAFETY: the kernel has just said that this range shows the program's file, that nobody can write to it and
+        // that no page of it was ever copied for having been written to. So each is as in the file, and whoever needs
+        // one next gets it from there again. A failure changes nothing.
+        unsafe {
+            libc::madvise(start as *mut libc::c_void, length, libc::MADV_DONTNEED);
+        }
+    }
+}
+
+/// The starts and lengths of the parts of `program` in which no byte differs from the file, nor can come to differ, as
+/// `/proc/PID/smaps` tells them.
+fn as_in_the_file(maps: &str, program: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    let mut current = None;
+    for line in maps.lines() {
+        if let Some((key, value)) = line.split_once(':')
+            && !key.contains(' ')
+        {
+            match (key, value.trim()) {
+                // Pages of its own, in memory or swapped out: what relocation has written to before it was sealed.
+                ("Anonymous" | "Swap", size) if size != "0 kB" => current = None,
+                // The last line of each part.
+                ("VmFlags", _) => found.extend(current.take()),
+                _ => {}
+            }
+        } else {
+            current = readable_part(line, program);
+        }
+    }
+    found
+}
+
+/// The start and length of a part of `program` that cannot be written to, from the line that begins it.
+fn readable_part(line: &str, program: &str) -> Option<(usize, usize)> {
+    // Place, rights, offset, device, inode, and the path as it is, spaces and all.
+    let mut fields = line.splitn(6, ' ');
+    let (place, rights) = (fields.next()?, fields.next()?);
+    let path = fields.nth(3)?.trim_start();
+    let (start, end) = place.split_once('-')?;
+    let (start, end) = (usize::from_str_radix(start, 16).ok()?, usize::from_str_radix(end, 16).ok()?);
+    (matches!(rights, "r-xp" | "r--p") && path == program).then_some((start, end.checked_sub(start)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(rights: &str, path: &str, anonymous: &str) -> String {
+        format!(
+            "1000-3000 {rights} 00001000 fe:00 4711                       {path}\nSize:   8 kB\n\
+             Anonymous:   {anonymous} kB\nSwap:    0 kB\nVmFlags: rd ex mr\n"
+        )
+    }
+
+    #[test]
+    fn only_what_is_of_the_program_and_was_never_written_is_given_back() {
+        let program = "/bin/a b: c";
+        for rights in ["r-xp", "r--p"] {
+            assert_eq!(as_in_the_file(&part(rights, program, "0"), program), [(0x1000, 0x2000)]);
+        }
+        for (rights, path, anonymous) in [
+            ("rw-p", program, "0"),
+            ("r-xs", program, "0"),
+            ("r-xp", "/lib/libc.so", "0"),
+            ("r--p", "", "0"),
+            ("r--p", program, "4"),
+        ] {
+            assert_eq!(
+                as_in_the_file(&part(rights, path, anonymous), program),
+                [],
+                "{rights} {path} {anonymous}"
+            );
+        }
+        let two = part("r--p", program, "4") + &part("r-xp", program, "0");
+        assert_eq!(as_in_the_file(&two, program).len(), 1);
+    }
+
+    #[test]
+    fn what_runs_goes_on_after_its_code_was_given_back() {
+        let numbers: Vec<u64> = (0..100_000).collect();
+        for _ in 0..10 {
+            give_memory_back();
+            assert_eq!(numbers.iter().sum::<u64>(), 4_999_950_000);
+        }
+        let maps = fs::read_to_string("/proc/self/smaps").unwrap();
+        let program = fs::read_link("/proc/self/exe").unwrap();
+        let here = give_memory_back as fn() as usize;
+        let found = as_in_the_file(&maps, &program.to_string_lossy());
+        assert!(found.iter().any(|(start, length)| (*start..start + length).contains(&here)), "{found:x?}");
+    }
 }

@@ -1,5 +1,7 @@
 //! Adding a worker while the run goes on.
 
+use std::path::PathBuf;
+
 use control::api::{self, ApiError, ErrorCode, NewWorker};
 use supervision::{After, Event, MAX_INSTANCES, Milestone, Policy, Request, Restart, Target, Worker};
 
@@ -42,7 +44,6 @@ impl Loop {
             ..Worker::named(&name)
         };
         let id = self.roster.add(name, new.instances);
-        self.setup.family.workers.push(worker.clone());
         self.setup.workers.push(setup(new));
         if worker.policy == Policy::Daemon {
             self.need_guard();
@@ -66,14 +67,14 @@ impl Loop {
 
 fn setup(new: NewWorker) -> WorkerSetup {
     WorkerSetup {
-        command: Command::Argv(new.command),
-        args: "[]".to_owned(),
-        kwargs: "{}".to_owned(),
+        command: Command::Argv(new.command.into_iter().map(Into::into).collect()),
+        args: "[]".into(),
+        kwargs: "{}".into(),
         stop_signal: libc::SIGTERM,
         stop_to: StopTo::Main,
         env: new.env.into_iter().collect(),
         clear_env: false,
-        cwd: new.cwd.into(),
+        cwd: PathBuf::from(new.cwd).into(),
         umask: 0o022,
         nice: 0,
         stdin: Input::Null,

@@ -101,7 +101,7 @@ impl Loop {
         let tree = self.processes.of_instance(instance.id).map(|(_, tree)| tree);
         let leader = tree.filter(|tree| tree.ended.is_none());
         let worker = self.core.worker(instance.id.worker);
-        let says = leader.and_then(|tree| tree.status.clone());
+        let says = leader.and_then(|tree| tree.status());
         InstanceStatus {
             worker: self.roster.name(instance.id.worker).to_owned(),
             instance: instance.id.index,

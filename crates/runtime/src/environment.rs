@@ -79,8 +79,8 @@ impl Environment {
             ("SUPERVISOR_LAUNCH", OsStr::new(&numbers[1])),
             ("SUPERVISOR_PID", OsStr::new(&numbers[2])),
             ("SUPERVISOR_POLICY", OsStr::new(words::policy(policy))),
-            ("SUPERVISOR_ARGS", OsStr::new(&worker.args)),
-            ("SUPERVISOR_KWARGS", OsStr::new(&worker.kwargs)),
+            ("SUPERVISOR_ARGS", OsStr::new(&*worker.args)),
+            ("SUPERVISOR_KWARGS", OsStr::new(&*worker.kwargs)),
         ];
         all.extend(marks.map(|(name, value)| (OsStr::new(name), value)));
         if worker.notify {

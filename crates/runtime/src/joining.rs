@@ -31,14 +31,15 @@ impl Loop {
         let (run, name) = (self.setup.name.clone(), self.roster.name(process.instance.worker).to_owned());
         let setup = self.setup.workers.get(process.instance.worker.0 as usize);
         let (args, kwargs) =
-            setup.map(|setup| (setup.args.clone(), setup.kwargs.clone())).unwrap_or_default();
+            setup.map(|setup| (setup.args.to_string(), setup.kwargs.to_string())).unwrap_or_default();
         let queues = self.queues.grants();
         let Some(tree) = self.processes.get_mut(process) else {
             return Err(ApiError::new(ErrorCode::NotFound, "the worker has ended"));
         };
         let leader = tree.pid.as_raw();
-        if tree.meeting_places.len() < PLACES_AT_MOST {
-            tree.meeting_places.push(join.server.clone());
+        let places = &mut tree.talk().meeting_places;
+        if places.len() < PLACES_AT_MOST {
+            places.push(join.server.clone());
         }
         let nonce = join.nonce;
         let hello = move |commands| Hello {
@@ -63,7 +64,7 @@ impl Loop {
             Tell::Ready => self.tell_core([Event::Ready(process)]),
             Tell::Status(status) => {
                 if let Some(tree) = self.processes.get_mut(process) {
-                    tree.status = Some(status.chars().take(STATUS_AT_MOST).collect());
+                    tree.talk().status = Some(status.chars().take(STATUS_AT_MOST).collect());
                 }
             }
             // Nothing watches for it yet; that the worker lives is known from its pidfd.

@@ -102,7 +102,7 @@ impl Launch<'_> {
                 let failed =
                     |error: io::Error| LaunchFailure(format!("{what}: pipe: {}", words::reason(&error)));
                 let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
-                let file = self.worker.log.clone().map(|settings| pump.file(settings));
+                let file = self.worker.log.as_deref().cloned().map(|settings| pump.file(settings));
                 streams.push(pump.attach(read, self.label(stream), file).map_err(failed)?);
                 Stdio::Fd(Arc::new(write))
             }

@@ -27,6 +27,13 @@ pub struct Tree {
     pub condemned: bool,
     /// The streams of the log that it writes to.
     pub streams: Vec<StreamId>,
+    /// What was said, if anything was: most programs know nothing of their supervisor, and cost nothing here.
+    talk: Option<Box<Talk>>,
+}
+
+/// What was said between a launch and us.
+#[derive(Debug, Default)]
+pub struct Talk {
     /// What it says of itself.
     pub status: Option<String>,
     /// The channel to it, once it has joined, and how many commands it was sent.
@@ -55,15 +62,28 @@ impl Tree {
             exit_unknown_at: None,
             condemned: false,
             streams,
-            status: None,
-            commands: None,
-            meeting_places: Vec::new(),
+            talk: None,
         }
+    }
+
+    /// What was said, to add to it.
+    pub fn talk(&mut self) -> &mut Talk {
+        self.talk.get_or_insert_default()
+    }
+
+    /// What it says of itself.
+    pub fn status(&self) -> Option<String> {
+        self.talk.as_ref()?.status.clone()
+    }
+
+    /// The one-shot servers that it opened; to be called when it is gone.
+    pub fn meeting_places(&self) -> &[String] {
+        self.talk.as_ref().map_or(&[], |talk| &talk.meeting_places)
     }
 
     /// Sends a command, if the worker has joined and was not sent too many. A worker that is gone is no trouble.
     pub fn command(&mut self, command: Command) {
-        if let Some((channel, sent)) = &mut self.commands
+        if let Some(Talk { commands: Some((channel, sent)), .. }) = self.talk.as_deref_mut()
             && *sent < wire::COMMANDS_AT_MOST
         {
             *sent += 1;

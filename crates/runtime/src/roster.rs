@@ -1,7 +1,5 @@
 //! Names: which worker and instance a person, a mark in an environment or a request means.
 
-use std::collections::HashMap;
-
 use supervision::{InstanceId, Moment, Supervisor, Target, WorkerId};
 
 use crate::setup::Setup;
@@ -9,9 +7,10 @@ use crate::setup::Setup;
 /// The names of the run's workers.
 #[derive(Debug)]
 pub struct Roster {
-    /// Each with whether it has, or once had, another number of instances than one.
-    names: Vec<(String, bool)>,
-    by_name: HashMap<String, WorkerId>,
+    /// In the order of the file: the name, and whether there is, or once was, another number of instances than one.
+    names: Vec<(Box<str>, bool)>,
+    /// In the order of their names.
+    by_name: Vec<WorkerId>,
 }
 
 /// What is wrong with a name that somebody gave.
@@ -26,14 +25,18 @@ pub enum UnknownName {
 impl Roster {
     /// The names of `setup`.
     pub fn of(setup: &Setup) -> Roster {
-        let names: Vec<_> = setup.family.workers.iter().map(|w| (w.name.clone(), w.instances != 1)).collect();
-        let by_name = names.iter().zip(0..).map(|((name, _), id)| (name.clone(), WorkerId(id))).collect();
+        let workers = &setup.family.workers;
+        let names: Vec<(Box<str>, bool)> =
+            workers.iter().map(|worker| (worker.name.as_str().into(), worker.instances != 1)).collect();
+        let mut by_name: Vec<WorkerId> = (0..).map(WorkerId).take(names.len()).collect();
+        by_name.sort_by_key(|id| &workers[id.0 as usize].name);
         Roster { names, by_name }
     }
 
     /// The worker of this name.
     pub fn worker(&self, name: &str) -> Option<WorkerId> {
-        self.by_name.get(name).copied()
+        let place = self.by_name.binary_search_by(|id| self.name(*id).cmp(name)).ok()?;
+        Some(self.by_name[place])
     }
 
     /// The name of a worker.
@@ -44,8 +47,9 @@ impl Roster {
     /// One more worker, of a name that nobody has.
     pub fn add(&mut self, name: String, instances: u32) -> WorkerId {
         let id = WorkerId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        self.by_name.insert(name.clone(), id);
-        self.names.push((name, instances != 1));
+        let place = self.by_name.partition_point(|known| *self.name(*known) < *name);
+        self.by_name.insert(place, id);
+        self.names.push((name.into_boxed_str(), instances != 1));
         id
     }
 
@@ -61,7 +65,7 @@ impl Roster {
     pub fn show(&self, instance: InstanceId) -> String {
         match self.names.get(instance.worker.0 as usize) {
             Some((name, true)) => format!("{name}:{}", instance.index),
-            Some((name, false)) => name.clone(),
+            Some((name, false)) => name.to_string(),
             None => "?".to_owned(),
         }
     }
@@ -86,7 +90,7 @@ impl Roster {
     }
 
     fn nearest(&self, name: &str) -> Option<String> {
-        nearest(name, self.names.iter().map(|(name, _)| name.as_str()))
+        nearest(name, self.names.iter().map(|(name, _)| &**name))
     }
 }
 
@@ -95,4 +99,24 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
     let scored = names.map(|name| (strsim::damerau_levenshtein(wanted, name), name));
     let (distance, name) = scored.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + wanted.len() / 4).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_added_are_found_among_all() {
+        let mut roster = Roster { names: Vec::new(), by_name: Vec::new() };
+        for name in ["m", "a", "z", "b"] {
+            roster.add(name.to_owned(), 1);
+        }
+        let found = ["m", "a", "z", "b", "c"].map(|name| roster.worker(name).map(|id| id.0));
+        assert_eq!(found, [Some(0), Some(1), Some(2), Some(3), None]);
+        let third = InstanceId { worker: WorkerId(3), index: 0 };
+        assert_eq!(roster.show(third), "b");
+        roster.resize(third.worker, 2);
+        roster.resize(third.worker, 1);
+        assert_eq!(roster.show(third), "b:0");
+    }
 }

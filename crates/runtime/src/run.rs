@@ -181,7 +181,7 @@ fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
             if *output == Output::Log
                 && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)
             {
-                let file = worker.log.clone().map(|settings| running.pump.file(settings));
+                let file = worker.log.as_deref().cloned().map(|settings| running.pump.file(settings));
                 streams.extend(running.pump.attach(read, launch.label(stream), file));
             }
         }

@@ -1,6 +1,7 @@
 //! What the runtime is told before a run begins: everything about workers and queues that is not a decision.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use supervision::Family;
 
@@ -23,15 +24,15 @@ pub struct Setup {
     pub programs: Option<PathBuf>,
 }
 
-/// How a worker is launched, fed, heard and stopped.
+/// How a worker is launched, fed, heard and stopped. What many workers have in common is shared among them.
 #[derive(Clone, Debug)]
 pub struct WorkerSetup {
     /// What is executed.
     pub command: Command,
     /// A JSON list.
-    pub args: String,
+    pub args: Arc<str>,
     /// A JSON object.
-    pub kwargs: String,
+    pub kwargs: Arc<str>,
     /// The number of its stop signal.
     pub stop_signal: i32,
     /// Who gets it.
@@ -41,10 +42,10 @@ pub struct WorkerSetup {
     /// Whether it starts from an empty environment.
     pub clear_env: bool,
     /// Its working folder, absolute.
-    pub cwd: PathBuf,
+    pub cwd: Arc<Path>,
     /// Its file mode creation mask.
     pub umask: u32,
-    /// Its niceness, relative to the supervisor's.
+    /// Its niceness; 0: the supervisor's own.
     pub nice: i32,
     /// Where its standard input comes from.
     pub stdin: Input,
@@ -53,7 +54,7 @@ pub struct WorkerSetup {
     /// Where its standard error goes.
     pub stderr: Output,
     /// The file that lines under [`Output::Log`] are kept in, beside the console.
-    pub log: Option<LogFile>,
+    pub log: Option<Box<LogFile>>,
     /// Whether it gets a `NOTIFY_SOCKET`.
     pub notify: bool,
     /// The queues it puts into.
@@ -64,7 +65,7 @@ pub struct WorkerSetup {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
     /// A program and its arguments; never empty.
-    Argv(Vec<String>),
+    Argv(Vec<Arc<str>>),
     /// A line for `/bin/sh -c`.
     Shell(String),
 }

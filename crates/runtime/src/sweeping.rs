@@ -46,7 +46,7 @@ pub struct Mark {
 /// thread, whenever such a leader has ended and whenever a child has changed its state.
 pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     let mut swept = Swept::default();
-    let orphans_live = reap(processes, &mut swept.reaped);
+    let mut orphans_live = reap(processes, &mut swept.reaped);
     let leaderless: BTreeSet<Process> = processes
         .sweeping()
         .iter()
@@ -61,13 +61,39 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     if leaderless.is_empty() {
         return swept;
     }
-    if !orphans_live && taken_back.is_empty() {
-        swept.empty.extend(leaderless);
-        return swept;
+    for look in 1..=LOOKS_AT_MOST {
+        if !orphans_live && taken_back.is_empty() {
+            swept.empty.extend(leaderless);
+            return swept;
+        }
+        // Without a look at the processes nothing can be called empty; the next change is another chance.
+        let Ok(snapshot) = Snapshot::take() else { return swept };
+        let sure = recognise(processes, &snapshot, marks, look == LOOKS_AT_MOST);
+        let left = kill_left(processes, &leaderless, &taken_back, &snapshot, marks, &mut swept.watch);
+        // Who ended during the look may have left a child behind that the look could not show.
+        let before = swept.reaped.len();
+        orphans_live = reap(processes, &mut swept.reaped);
+        if sure && swept.reaped.len() == before {
+            swept.empty.extend(leaderless.difference(&left));
+            return swept;
+        }
     }
-    // Without a look at the processes nothing can be called empty; the next change is another chance.
-    let Ok(snapshot) = Snapshot::take() else { return swept };
-    recognise(processes, &snapshot, marks);
+    // They end faster than they can be looked at. Each end is a signal that brings us here again.
+    swept
+}
+
+/// How often a sweep looks again when what it saw has changed meanwhile.
+const LOOKS_AT_MOST: u32 = 10;
+
+/// Kills what a look shows of launches whose leader has ended, and says of which of them there was something.
+fn kill_left(
+    processes: &Processes,
+    leaderless: &BTreeSet<Process>,
+    taken_back: &[Process],
+    snapshot: &Snapshot,
+    marks: Marks<'_>,
+    watch: &mut Vec<i32>,
+) -> BTreeSet<Process> {
     let mut left: BTreeSet<Process> = BTreeSet::new();
     let mut roots: Vec<Identity> = Vec::new();
     for (identity, owner) in processes.orphans().values() {
@@ -80,16 +106,15 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     }
     for process in taken_back {
         for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
-            if mark_of(stat.pid, marks).is_some_and(|mark| mark.process == process) {
-                left.insert(process);
-                swept.watch.push(stat.pid.as_raw());
+            if mark_of(stat.pid, marks).is_some_and(|mark| mark.process == *process) {
+                left.insert(*process);
+                watch.push(stat.pid.as_raw());
                 roots.push(Identity::from(stat));
             }
         }
     }
     kill(&roots);
-    swept.empty.extend(leaderless.difference(&left));
-    swept
+    left
 }
 
 /// Kills every orphan, whoever it belongs to, and reaps what is dead. Says whether any is left. The guard is no orphan.
@@ -128,19 +153,30 @@ fn reap(processes: &mut Processes, reaped: &mut Vec<i32>) -> bool {
 }
 
 /// Says whose each orphan is that is not known yet: by its mark, by its session, or by the leader that marked it.
-fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>) {
+/// `false`: some did not tell, because they are ending or just being executed; they are looked at again next time,
+/// unless this is the last look.
+pub fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>, last: bool) -> bool {
     let mut found = Vec::new();
+    let mut all_told = true;
     for stat in snapshot.children(Pid::this()).iter().filter_map(|pid| snapshot.get(*pid)) {
         let identity = Identity::from(stat);
         let known = processes.orphans().get(&stat.pid.as_raw()).is_some_and(|(known, _)| *known == identity);
         if known || processes.led_by(stat.pid.as_raw()).is_some() {
             continue;
         }
-        found.push((identity, owner(processes, stat, marks)));
+        let owner = owner(processes, stat, marks);
+        // Every launch is given a PATH; what has none has no environment that could be read, or emptied it.
+        let tells = || process::environ_var(stat.pid, "PATH").is_some();
+        if owner.is_some() || last || tells() {
+            found.push((identity, owner));
+        } else {
+            all_told = false;
+        }
     }
     for (identity, owner) in found {
         processes.adopt(identity, owner);
     }
+    all_told
 }
 
 fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Option<Process> {

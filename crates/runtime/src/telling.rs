@@ -10,6 +10,7 @@ use supervision::{Instance, InstanceId, Milestone, Target};
 
 use crate::asking::{Outcome, now};
 use crate::logs::{self, Followed, Follower, Line, stamped};
+use crate::processes::Tree;
 use crate::the_loop::Loop;
 
 /// So many lines of output belong to a reason.
@@ -67,7 +68,7 @@ impl Loop {
                     Milestone::Ended => api::Milestone::Ended,
                 },
             }),
-            says: tree.and_then(|tree| tree.status.clone()),
+            says: tree.and_then(Tree::status),
             output: {
                 let own = kept.iter().rev().filter(|line| concerns(line, Some(instance.id.index)));
                 let mut output: Vec<LogLine> = own.take(LINES_OF_A_REASON).map(told).collect();

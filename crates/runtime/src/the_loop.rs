@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Exit, Pid, Received, Signals, SpawnError, Spawned, Spawner};
 use supervision::{
-    Action, Conclusion, Ending, Event, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor,
+    Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor,
 };
 
 use crate::asking::hold;
@@ -36,6 +36,10 @@ use crate::sweeping::{self, Marks, Swept};
 use crate::talk;
 use crate::waiting::{Held, Waiter};
 use crate::words;
+
+/// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
+/// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
+const LAUNCHES_AT_ONCE: usize = 32;
 
 /// What a descriptor in the epoll set stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,6 +126,8 @@ pub struct Loop {
     pub(crate) pump: Pump,
     spawner: Spawner,
     pending: HashMap<u64, Pending>,
+    /// Launches that were ordered and whose turn has not come.
+    queued: VecDeque<Process>,
     tickets: u64,
     pub(crate) guard: Option<Guard>,
     guards_left: u32,
@@ -136,7 +142,11 @@ pub struct Loop {
     tokens: u64,
     news: VecDeque<Event>,
     told: Told,
+    /// Whether a daemon may be launched, so that a guard is needed.
+    has_daemons: bool,
     begun: bool,
+    /// Until everything that was ordered at the beginning is launched.
+    starting_up: bool,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -175,7 +185,7 @@ impl Loop {
     /// Puts the loop together.
     pub fn new(parts: Parts) -> io::Result<Loop> {
         let Parts {
-            setup,
+            mut setup,
             roster,
             folder,
             pump,
@@ -188,6 +198,9 @@ impl Loop {
             when_up,
             background,
         } = parts;
+        // The core keeps it; the setup's own would be a second copy of everything.
+        let family = std::mem::replace(&mut setup.family, Family::of(Vec::new()));
+        let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
         let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
         let mut all = Loop {
             when_up,
@@ -195,7 +208,7 @@ impl Loop {
             some_failed: false,
             background,
             roster,
-            core: Supervisor::new(setup.family.clone()),
+            core: Supervisor::new(family),
             clock: Clock::start(),
             processes: Processes::default(),
             queues,
@@ -215,6 +228,7 @@ impl Loop {
             pump,
             spawner,
             pending: HashMap::new(),
+            queued: VecDeque::new(),
             tickets: GUARDS_TICKET,
             guard: None,
             guards_left: GUARDS_AT_MOST,
@@ -228,7 +242,9 @@ impl Loop {
             tokens: 0,
             news: VecDeque::new(),
             told: Told::Nothing,
+            has_daemons,
             begun: false,
+            starting_up: true,
             changed: false,
             conclusion: None,
             setup,
@@ -421,7 +437,7 @@ impl Loop {
     }
 
     fn begin(&mut self) {
-        if self.setup.family.workers.iter().any(|worker| worker.policy == Policy::Daemon) {
+        if self.has_daemons {
             self.start_guard();
         }
         self.begun = true;
@@ -444,7 +460,7 @@ impl Loop {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Launch(process) => self.launch(process),
+            Action::Launch(process) => self.queue_launch(process),
             Action::Ask(process) => self.ask(process),
             Action::Kill(process) => self.kill_tree(process),
             Action::Reclaim(process) => self.reclaim(process),
@@ -461,6 +477,24 @@ impl Loop {
                 }
             }
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
+        }
+    }
+
+    fn queue_launch(&mut self, process: Process) {
+        self.queued.push_back(process);
+        self.launch_queued();
+    }
+
+    fn launch_queued(&mut self) {
+        while self.pending.len() < LAUNCHES_AT_ONCE {
+            let Some(process) = self.queued.pop_front() else { break };
+            self.launch(process);
+        }
+        if self.pending.is_empty() && self.starting_up {
+            // What reading the config and starting took is not needed any more, and this process stays for long.
+            self.starting_up = false;
+            self.queued.shrink_to_fit();
+            process::give_memory_back();
         }
     }
 
@@ -506,6 +540,7 @@ impl Loop {
                 }
             }
         }
+        self.launch_queued();
         if !self.early.is_empty() {
             self.settle();
             for early in std::mem::take(&mut self.early) {
@@ -545,7 +580,7 @@ impl Loop {
         if let Some(status) = message.status
             && let Some(tree) = self.processes.get_mut(process)
         {
-            tree.status = Some(status);
+            tree.talk().status = Some(status);
         }
         if message.ready {
             self.news.push_back(Event::Ready(process));
@@ -586,8 +621,8 @@ impl Loop {
         if to == StopTo::Main {
             return;
         }
-        let tree = process::Snapshot::take().map(|all| self.tree_of(process, &all)).unwrap_or_default();
-        for pid in tree.into_iter().filter(|pid| *pid != leader) {
+        let Ok(snapshot) = process::Snapshot::take() else { return };
+        for pid in self.tree_of(process, &snapshot).into_iter().filter(|pid| *pid != leader) {
             if let Some(held) = hold(pid.as_raw()) {
                 let _ = process::signal::send(held.as_fd(), signal);
                 let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
@@ -597,8 +632,12 @@ impl Loop {
 
     /// The processes of a launch, its leader first: all below the leader, and the orphans that belong to it with all
     /// below them.
-    pub(crate) fn tree_of(&self, process: Process, snapshot: &process::Snapshot) -> Vec<Pid> {
+    pub(crate) fn tree_of(&mut self, process: Process, snapshot: &process::Snapshot) -> Vec<Pid> {
         let mut all = Vec::new();
+        let socket = self.folder.socket();
+        // What escaped while nobody had a reason to look is not known yet.
+        let marks = Marks { roster: &self.roster, socket: &socket };
+        sweeping::recognise(&mut self.processes, snapshot, marks, false);
         let Some(tree) = self.processes.get(process) else { return all };
         if tree.ended.is_none() {
             all.push(tree.pid);
@@ -648,14 +687,14 @@ impl Loop {
             dumped_core = matches!(exit, Exit::Signal { core_dumped: true, .. });
             words::ending(exit)
         };
-        let ending = match (tree.kinship, process::is_dead(tree.pidfd.as_fd())) {
-            (_, false) => None,
-            (Kinship::Child, true) => match process::wait_leader(tree.pidfd.as_fd()) {
+        let ending = match tree.kinship {
+            Kinship::Child => match process::wait_leader(tree.pidfd.as_fd()) {
                 Ok(exit) => exit.map(&mut ending_of),
                 // Nobody else waits for our children; should somebody have, its end is all that is known.
                 Err(_) => Some(Ending::Unknown),
             },
-            (Kinship::TakenBack, true) => match process::exit_of(tree.pidfd.as_fd()) {
+            Kinship::TakenBack if !process::is_dead(tree.pidfd.as_fd()) => None,
+            Kinship::TakenBack => match process::exit_of(tree.pidfd.as_fd()) {
                 Some(exit) => Some(ending_of(exit)),
                 None => (!self.await_reaping(process, token)).then_some(Ending::Unknown),
             },
@@ -747,11 +786,11 @@ impl Loop {
     fn reclaim(&mut self, process: Process) {
         if let Some(tree) = self.processes.remove(process) {
             self.queues.reclaim(tree.pid.as_raw());
+            for place in tree.meeting_places() {
+                crate::joining::clear_meeting_place(place);
+            }
             for stream in tree.streams {
                 self.pump.finish(stream);
-            }
-            for place in tree.meeting_places {
-                crate::joining::clear_meeting_place(&place);
             }
         }
         let dead: Vec<i32> = self
@@ -772,7 +811,7 @@ impl Loop {
                 Mail::Call(call) => self.take_call(*call),
                 Mail::Met(process, commands) => {
                     if let Some(tree) = self.processes.get_mut(process) {
-                        tree.commands = Some((commands, 0));
+                        tree.talk().commands = Some((commands, 0));
                     }
                 }
             }

@@ -6,10 +6,8 @@ mod scale;
 mod spawn;
 mod why;
 
-use std::process::Output;
-
 use serde_json::{Value, json};
-use tests::{Run, Sandbox, until};
+use tests::{Run, Said, Sandbox, until};
 
 /// A worker that lives until it is told not to.
 fn lasting() -> Value {
@@ -26,23 +24,22 @@ fn run_of(sandbox: &Sandbox, workers: &Value) -> Run {
 
 /// What a command printed; it ended with this exit code.
 #[track_caller]
-fn printed(output: &Output, code: i32) -> String {
-    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert_eq!(output.status.code(), Some(code), "stdout: {out}\nstderr: {err}");
-    out.into_owned()
+fn printed(said: &Said, code: i32) -> String {
+    assert_eq!(said.code, code, "stdout: {}\nstderr: {}", said.out, said.err);
+    said.out.clone()
 }
 
 /// What a command said on standard error; it ended with this exit code.
 #[track_caller]
-fn complained(output: &Output, code: i32) -> String {
-    printed(output, code);
-    String::from_utf8_lossy(&output.stderr).into_owned()
+fn complained(said: &Said, code: i32) -> String {
+    printed(said, code);
+    said.err.clone()
 }
 
 /// The lines of JSON that a command printed; it ended with this exit code.
 #[track_caller]
-fn json_lines(output: &Output, code: i32) -> Vec<Value> {
-    let text = printed(output, code);
+fn json_lines(said: &Said, code: i32) -> Vec<Value> {
+    let text = printed(said, code);
     text.lines()
         .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
         .collect()

@@ -1,7 +1,7 @@
 //! `spawn`: a worker from a script.
 
 use serde_json::{Value, json};
-use tests::{Run, Sandbox, lives, until, until_gone};
+use tests::{Run, Said, Sandbox, lives, until, until_gone};
 
 use crate::{complained, json_lines, lasting, printed, run_of};
 
@@ -31,7 +31,7 @@ fn it_prints_name_and_pid_and_wait_passes_on_the_exit_code() {
     assert_eq!(run.ps().iter().find(|row| row.pid == *pid).expect("it is of the run").command, "sleep 1000");
 
     assert_eq!(spawned(&sandbox, &["--name", "once", "--", "sh", "-c", "exit 7"])[0].0, "once");
-    assert_eq!(sandbox.supervisor(&["wait", "once"]).status.code(), Some(7));
+    assert_eq!(sandbox.supervisor(&["wait", "once"]).code, 7);
     // Run once: that it failed is no reason to run it again.
     assert_eq!((run.instance("once", 0).state.as_str(), run.instance("once", 0).launch), ("failed", Some(1)));
     printed(&sandbox.supervisor(&["stop", "sleep"]), 0);
@@ -52,7 +52,7 @@ fn it_runs_in_the_callers_folder_with_the_supervisors_environment_and_its_own() 
         let mut command = sandbox.command("supervisor");
         command.env("CALLERS", "not passed on");
         command.args(["spawn", "--env", "OWN=a=b"]).args(more).args(["--", "sh", "-c", script]);
-        let name = printed(&command.output().expect("it can be executed"), 0);
+        let name = printed(&Said::of(&mut command), 0);
         let name = name.split(' ').next().expect("a name").to_owned();
         printed(&sandbox.supervisor(&["wait", &name]), 0);
         until("it is printed", || {
@@ -162,7 +162,7 @@ fn the_run_is_picked_by_the_environment_and_by_run() {
     printed(&sandbox.supervisor(&["--name", "two", "spawn", "--", "sleep", "1000"]), 0);
     let mut command = sandbox.command("supervisor");
     command.env("SUPERVISOR_NAME", "two").args(["spawn", "--name", "web", "--json", "--", "sleep", "1000"]);
-    let acted = json_lines(&command.output().expect("it can be executed"), 0);
+    let acted = json_lines(&Said::of(&mut command), 0);
     assert_eq!(acted[0]["instances"][0]["worker"], "web");
     let names =
         |run: &Run| -> Vec<Value> { run.status().workers.iter().map(|row| json!(row.worker)).collect() };

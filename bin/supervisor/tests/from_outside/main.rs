@@ -2,5 +2,6 @@
 
 mod check;
 mod command;
+mod demo;
 mod fake;
 mod messages;

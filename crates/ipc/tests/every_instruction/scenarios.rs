@@ -511,7 +511,7 @@ impl Peer {
         };
         let start = Instant::now();
         let mut looked = 0;
-        while !self.child.try_wait().map_err(|e| e.to_string())?.is_some() {
+        while self.child.try_wait().map_err(|e| e.to_string())?.is_none() {
             let has_reason_now = has_reason(queue);
             let sleeps = self.is_asleep();
             if sleeps && !has_reason_now && !has_reason(queue) {

@@ -50,14 +50,14 @@ fn main() -> ExitCode {
 }
 
 /// Small numbers from a seed.
-pub struct Random(u64);
+struct Random(u64);
 
 impl Random {
-    pub fn from(seed: u64) -> Self {
+    fn from(seed: u64) -> Self {
         Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
     }
 
-    pub fn below(&mut self, limit: u64) -> u64 {
+    fn below(&mut self, limit: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;

@@ -129,7 +129,8 @@ enum Turn {
 pub(super) struct Engine {
     shared: Arc<Shared>,
     epoll: Epoll,
-    streams: HashMap<u64, Source>,
+    /// Apart from the table, half of which may be empty.
+    streams: HashMap<u64, Box<Source>>,
     /// Streams of this round whose turn is still to come.
     round: VecDeque<u64>,
     /// Streams whose writers are dead.
@@ -247,7 +248,7 @@ impl Engine {
             seq: 0,
             left: None,
         };
-        self.streams.insert(stream, source);
+        self.streams.insert(stream, Box::new(source));
     }
 
     fn unreadable(&self, label: &Label, error: Errno) {

@@ -67,9 +67,16 @@ pub(super) struct Shared {
 
 impl Shared {
     fn order(&self, order: Order) {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner).push_back(order);
-        // Fails only when its count is at the maximum, and then the bell is ringing already.
-        let _ = self.bell.write(1);
+        let first = {
+            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
+            orders.push_back(order);
+            orders.len() == 1
+        };
+        // Whoever gave the first one rings for all that are taken with it: a launch gives four orders at once.
+        if first {
+            // Fails only when its count is at the maximum, and then the bell is ringing already.
+            let _ = self.bell.write(1);
+        }
     }
 
     pub fn take_orders(&self) -> VecDeque<Order> {

@@ -1,0 +1,138 @@
+//! Measures the supervisor beside the least that could do its work, in one run, in turns.
+#![forbid(unsafe_code)]
+
+mod bare;
+mod births;
+mod core_cost;
+mod facts;
+mod figures;
+mod messages;
+mod stage;
+mod supervise;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Supervisors that others have written and that people compare with.
+const OTHERS: [&str; 6] = ["dinit", "s6-svscan", "runsvdir", "supervisord", "circusd", "pm2"];
+
+/// Measures the supervisor beside the least that could do its work.
+#[derive(Parser)]
+#[command(name = "bench")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Start, restart, stop, memory, idleness, status, decisions, and messages between workers
+    Supervise {
+        /// Three rounds instead of five, and shorter ones
+        #[arg(long)]
+        quick: bool,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+    },
+    /// Start programs with posix_spawn
+    #[command(hide = true)]
+    BareCrowd { pipe: PathBuf, count: u32 },
+    /// Start a program again whenever it has ended
+    #[command(hide = true)]
+    BareRestarter { pipe: PathBuf },
+    /// Put messages into the queue of the run
+    #[command(hide = true)]
+    QueuePut { count: u64 },
+    /// Get messages from the queue of the run
+    #[command(hide = true)]
+    QueueGet { count: u64, rate: PathBuf },
+    /// Write messages to standard output
+    #[command(hide = true)]
+    PipePut { count: u64 },
+    /// Read messages from standard input
+    #[command(hide = true)]
+    PipeGet { count: u64, rate: PathBuf },
+}
+
+/// Why something could not be measured.
+#[derive(Debug)]
+struct Trouble(String);
+
+impl Trouble {
+    fn new(what: impl fmt::Display) -> Trouble {
+        Trouble(what.to_string())
+    }
+}
+
+impl fmt::Display for Trouble {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! troubles {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Trouble {
+            fn from(error: $error) -> Trouble {
+                Trouble::new(error)
+            }
+        })*
+    };
+}
+
+troubles!(std::io::Error, nix::errno::Errno, serde_json::Error);
+
+/// The folder of this program, where the others are too.
+fn programs() -> Result<PathBuf, Trouble> {
+    let own = std::env::current_exe()?;
+    own.parent().map(PathBuf::from).ok_or_else(|| Trouble::new("this program has no folder"))
+}
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().verb {
+        Verb::Supervise { quick, json } => supervise(quick, json),
+        Verb::BareCrowd { pipe, count } => bare::crowd(&pipe, count),
+        Verb::BareRestarter { pipe } => bare::restarter(&pipe),
+        Verb::QueuePut { count } => messages::put(count),
+        Verb::QueueGet { count, rate } => messages::get(count, &rate),
+        Verb::PipePut { count } => messages::write(count),
+        Verb::PipeGet { count, rate } => messages::read(count, &rate),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(trouble) => {
+            eprintln!("bench: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn supervise(quick: bool, json: bool) -> Result<(), Trouble> {
+    let machine = facts::machine();
+    let extent = if quick { supervise::Extent::QUICK } else { supervise::Extent::FULL };
+    let figures = supervise::measure(extent)?;
+    if json {
+        println!("{}", serde_json::to_string_pretty(&figures)?);
+    } else {
+        println!("{machine}; medians\n\n{}\n{}", figures::table(&figures), others());
+    }
+    Ok(())
+}
+
+/// What is said of other supervisors: they are measured with programs that set each of them up, not here.
+fn others() -> String {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = |program: &&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
+    let (here, missing): (Vec<&str>, Vec<&str>) = OTHERS.into_iter().partition(|program| found(program));
+    let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    format!(
+        "Other supervisors want configs, adapters and waits of their own, and are measured apart from this.\n\
+         Installed here: {}; not installed: {}.",
+        list(&here),
+        list(&missing)
+    )
+}

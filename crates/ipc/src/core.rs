@@ -1,0 +1,487 @@
+//! What all clones of a handle share, and the operations on it: quick where nothing stands in the way, asleep
+//! in [`waiting`](crate::waiting) where something does.
+
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, TryLockError, Weak};
+
+use crate::atomic::{Ordering, fence};
+use crate::blocks::Short;
+use crate::errors::{Damage, Fault};
+use crate::formation::Settings;
+use crate::get::{Claim, Next};
+use crate::layout::{CAME, DRAINED, INLINE, Layout, MEMORY, PAGE, PLACE};
+use crate::lease::Lease;
+use crate::liveness::Identity;
+use crate::locals::{Local, Locals};
+use crate::memory;
+use crate::put::{Published, TURNS};
+use crate::ring::Slot;
+use crate::segment::{Reclaimed, Segment};
+use crate::sentinel::{Sentinel, Watched};
+use crate::tag::Which;
+use crate::trim;
+use crate::waiting::{self, Ended, Pace, Patience, Try};
+
+/// What all clones of a handle share.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) segment: Segment,
+    pub(crate) layout: Layout,
+    pub(crate) settings: Settings,
+    pub(crate) locals: Locals,
+    pub(crate) acknowledges_at_once: AtomicBool,
+    pub(crate) interrupt: RwLock<Option<Arc<AtomicBool>>>,
+    /// Looks after the dead while this process sleeps, where nobody else does.
+    sentinel: Mutex<Option<Sentinel>>,
+    this: Weak<Self>,
+}
+
+/// Why an operation stopped, before it is said in the operation's own words.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stop {
+    Closed,
+    Ended(Ended),
+    Fault(Fault),
+}
+
+impl From<Ended> for Stop {
+    fn from(ended: Ended) -> Self {
+        Self::Ended(ended)
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+/// How long a sleeper trusts that somebody looks after the dead, be it the supervisor or its own sentinel. It is
+/// woken by events; this only bounds what a stopped process can do to others that it was about to wake.
+const TRUSTING_SLICE_NS: u64 = 10_000_000_000;
+/// The same where a sentinel could not be started.
+const WATCHFUL_SLICE_NS: u64 = 250_000_000;
+
+impl Core {
+    /// The handle of a segment that has been read and understood.
+    pub(crate) fn over(segment: Segment, settings: Settings, layout: Layout) -> Arc<Self> {
+        let core = Arc::new_cyclic(|this| Self {
+            segment,
+            layout,
+            settings,
+            locals: Locals::new(),
+            acknowledges_at_once: AtomicBool::new(false),
+            interrupt: RwLock::new(None),
+            sentinel: Mutex::new(None),
+            this: this.clone(),
+        });
+        #[cfg(not(loom))]
+        at_exit::remember(&core);
+        core
+    }
+}
+
+/// Why a put put nothing.
+pub(crate) enum Refusal {
+    Stop(Stop),
+    TooLarge { length: u64, limit: u64 },
+}
+
+impl<T: Into<Stop>> From<T> for Refusal {
+    fn from(stop: T) -> Self {
+        Self::Stop(stop.into())
+    }
+}
+
+impl Core {
+    /// Damage found is told to everybody.
+    #[cold]
+    pub(crate) fn fault(&self, damage: Damage) -> Fault {
+        Fault::Corrupt(self.segment.poison(damage))
+    }
+
+    #[inline]
+    pub(crate) fn join(&self) -> Result<u32, Fault> {
+        self.segment.join(self)
+    }
+
+    pub(crate) fn reclaim(&self, concerns: impl Fn(Identity) -> bool) -> Result<Reclaimed, Fault> {
+        self.segment.check()?;
+        let me = self.join()?;
+        Ok(self.segment.reclaim(self, me, concerns)?)
+    }
+
+    /// Whether somebody has promised to look after the dead, and can.
+    fn is_supervised(&self) -> bool {
+        let header = self.segment.header();
+        header.supervised && !header.creator.is_dead()
+    }
+
+    /// Sees to it that somebody looks after the dead while we sleep; answers how long to sleep in one go.
+    fn before_sleep(&self) -> u64 {
+        let mut sentinel = match self.sentinel.try_lock() {
+            Ok(sentinel) => sentinel,
+            // Another thread is starting it.
+            Err(TryLockError::WouldBlock) => return WATCHFUL_SLICE_NS,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        if self.segment.header().supervised && sentinel.is_none() {
+            return TRUSTING_SLICE_NS;
+        }
+        if sentinel.as_ref().is_none_or(|started| started.process != memory::this_process()) {
+            *sentinel = Sentinel::start(&self.segment, self.this.clone()).ok();
+        }
+        if sentinel.is_some() { TRUSTING_SLICE_NS } else { WATCHFUL_SLICE_NS }
+    }
+
+    /// What a sleeper does after every slice: nothing, as long as somebody looks after the dead.
+    fn after_slice(&self, me: u32) -> Result<(), Stop> {
+        if !self.is_supervised() {
+            self.segment.reclaim(self, me, |_| true).map_err(Fault::Corrupt)?;
+            if self.segment.header().supervised
+                && let Ok(mut sentinel) = self.sentinel.try_lock()
+                && sentinel.is_none()
+            {
+                *sentinel = Sentinel::start(&self.segment, self.this.clone()).ok();
+            }
+        }
+        Ok(())
+    }
+
+    fn wait<T>(
+        &self,
+        me: u32,
+        local: &Local,
+        until_ns: u64,
+        (pace, is_worth_a_try): (Pace, &dyn Fn() -> bool),
+        side: impl Fn() -> usize,
+        attempt: impl FnMut() -> Result<Try<T>, Stop>,
+    ) -> Result<T, Stop> {
+        let interrupt = self.interrupt.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let patience =
+            Patience { until_ns, interrupt: interrupt.as_deref(), spins: &local.spins, pace, is_worth_a_try };
+        let memory = self.segment.memory();
+        let before_sleep = || match self.before_sleep() {
+            slice if pace == Pace::Eager && self.has_grown() => slice.min(trim::IDLE_NS),
+            slice => slice,
+        };
+        let after_slice = || {
+            if pace == Pace::Eager {
+                self.trim_if_idle(me, local);
+            }
+            self.after_slice(me)
+        };
+        waiting::wait(memory, side, &patience, attempt, before_sleep, after_slice)
+    }
+
+    pub(crate) fn largest(&self) -> u64 {
+        self.settings.max_message.min((self.layout.counts.pages * PAGE as u64).max(INLINE as u64))
+    }
+
+    /// Puts a message; `until_ns` zero means not to wait.
+    pub(crate) fn put(&self, message: &[u8], until_ns: u64) -> Result<(), Refusal> {
+        self.segment.check().map_err(Fault::Corrupt)?;
+        let length = message.len() as u64;
+        if length > self.largest() {
+            return Err(Refusal::TooLarge { length, limit: self.largest() });
+        }
+        let me = self.join()?;
+        self.locals.with(|local| {
+            let block = match self.write_message(me, local, message) {
+                Ok(block) => {
+                    self.segment.check().map_err(Fault::Corrupt)?;
+                    match self.publish_first(me, block, local).map_err(|damage| self.fault(damage))? {
+                        Published::Done => return Ok(()),
+                        Published::Full => Some(block),
+                        Published::Closed => return Err(self.forget(block, Stop::Closed).into()),
+                    }
+                }
+                Err(Short) => None,
+            };
+            self.put_later(me, local, message, block, until_ns).map_err(Refusal::Stop)
+        })
+    }
+
+    /// How many places are free, about.
+    fn places(&self) -> u64 {
+        self.layout.counts.bound.saturating_sub(self.ring(Which::First).length())
+    }
+
+    /// Waits for memory, if there is no block yet, and for a place.
+    #[cold]
+    fn put_later(
+        &self,
+        me: u32,
+        local: &Local,
+        message: &[u8],
+        block: Option<u32>,
+        until_ns: u64,
+    ) -> Result<(), Stop> {
+        let block = std::cell::Cell::new(block);
+        let side = || if block.get().is_some() { PLACE } else { MEMORY };
+        let attempt = || {
+            self.segment.check().map_err(Fault::Corrupt)?;
+            if block.get().is_none() {
+                match self.write_message(me, local, message) {
+                    Ok(written) => block.set(Some(written)),
+                    Err(Short) if self.is_ended().map_err(|damage| self.fault(damage))? => {
+                        return Err(Stop::Closed);
+                    }
+                    Err(Short) => return Ok(Try::NotBefore(u64::MAX)),
+                }
+            }
+            let ready = block.get().expect("written above");
+            match self.publish_first(me, ready, local).map_err(|damage| self.fault(damage))? {
+                Published::Done => Ok(Try::Done(())),
+                Published::Full => Ok(Try::NotBefore(u64::MAX)),
+                Published::Closed => Err(Stop::Closed),
+            }
+        };
+        let ended = if until_ns == 0 {
+            match attempt() {
+                Ok(Try::Done(())) => Ok(()),
+                Ok(Try::NotBefore(_)) => Err(Stop::Ended(Ended::TimedOut)),
+                Err(stop) => Err(stop),
+            }
+        } else {
+            // Going on with the first place that is free would mean to wait for each of the next ones too, and to
+            // take the head's line from the consumers every time. An eighth of the queue is worth a start.
+            let enough = (self.layout.counts.bound / 8).max(1);
+            let is_worth_a_try = || block.get().is_none() || self.places() >= enough;
+            self.wait(me, local, until_ns, (Pace::Patient, &is_worth_a_try), side, attempt)
+        };
+        ended.map_err(|stop| match block.get() {
+            Some(block) => self.forget(block, stop),
+            None => stop,
+        })
+    }
+
+    /// Frees a block that could not be published.
+    #[cold]
+    fn forget(&self, block: u32, why: Stop) -> Stop {
+        self.free_block(block);
+        fence(Ordering::SeqCst);
+        self.tell_if_drained();
+        why
+    }
+
+    /// Claims the next message; `until_ns` zero means not to wait.
+    #[inline]
+    fn next(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
+        self.segment.check().map_err(Fault::Corrupt)?;
+        match self.claim(me).map_err(|damage| self.fault(damage))? {
+            Next::Claimed(claim) => {
+                local.empty_since.set(0);
+                Ok(claim)
+            }
+            _ => {
+                let claim = self.next_later(me, local, until_ns)?;
+                local.empty_since.set(0);
+                Ok(claim)
+            }
+        }
+    }
+
+    #[cold]
+    fn next_later(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
+        // What was acknowledged before the claim that found nothing has not been told yet.
+        fence(Ordering::SeqCst);
+        self.tell_if_drained();
+        self.trim_if_idle(me, local);
+        let side = std::cell::Cell::new(CAME);
+        let attempt = || {
+            self.segment.check().map_err(Fault::Corrupt)?;
+            match self.claim(me).map_err(|damage| self.fault(damage))? {
+                Next::Claimed(claim) => return Ok(Try::Done(claim)),
+                Next::Empty => side.set(CAME),
+                Next::Ended if !self.has_in_flight() => return Err(Stop::Closed),
+                Next::Ended => side.set(DRAINED),
+            }
+            Ok(Try::NotBefore(self.next_due_ns()))
+        };
+        if until_ns == 0 {
+            match attempt()? {
+                Try::Done(claim) => Ok(claim),
+                Try::NotBefore(_) => Err(Stop::Ended(Ended::TimedOut)),
+            }
+        } else {
+            self.wait(me, local, until_ns, (Pace::Eager, &|| true), || side.get(), attempt)
+        }
+    }
+
+    pub(crate) fn get(&self, until_ns: u64) -> Result<Vec<u8>, Stop> {
+        let me = self.join()?;
+        self.locals.with(|local| {
+            self.acknowledge_got(me, local);
+            let claim = self.next(me, local, until_ns)?;
+            self.tell_if_drained();
+            let message = self.read_message(claim.block).map_err(|damage| self.fault(damage))?;
+            self.segment.check().map_err(Fault::Corrupt)?;
+            if self.acknowledges_at_once.load(Ordering::Relaxed) {
+                self.acknowledge(me, claim);
+                fence(Ordering::SeqCst);
+                self.tell_if_drained();
+            } else {
+                self.remember_got(local, claim);
+            }
+            Ok(message)
+        })
+    }
+
+    pub(crate) fn get_more(&self, most: usize, messages: &mut Vec<Vec<u8>>) -> Result<(), Stop> {
+        let me = self.join()?;
+        let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
+        self.locals.with(|local| {
+            let mut take = |claim: Claim| {
+                messages.push(self.read_message(claim.block)?);
+                if at_once {
+                    self.acknowledge(me, claim);
+                } else {
+                    self.remember_got(local, claim);
+                }
+                Ok(messages.len() < most)
+            };
+            if most > 1 {
+                self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
+            }
+            if at_once {
+                fence(Ordering::SeqCst);
+                self.tell_if_drained();
+            }
+            self.segment.check().map_err(Fault::Corrupt)?;
+            Ok(())
+        })
+    }
+
+    /// Puts as many messages as there are places for at once; answers how many.
+    pub(crate) fn put_run<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<usize, Fault> {
+        self.segment.check()?;
+        let me = self.join()?;
+        self.locals.with(|local| {
+            let mut run = self.begin_run();
+            let mut put = 0;
+            for message in messages {
+                let message = message.as_ref();
+                if message.len() as u64 > self.largest() || !self.has_place(run, local) {
+                    break;
+                }
+                let Ok(block) = self.write_message(me, local, message) else { break };
+                if !self.publish_in_run(me, block, &mut run).map_err(|damage| self.fault(damage))? {
+                    self.forget(block, Stop::Closed);
+                    break;
+                }
+                put += 1;
+            }
+            self.end_run(run);
+            self.segment.check()?;
+            Ok(put)
+        })
+    }
+
+    /// Copies what is next, and copies again where it was taken meanwhile.
+    pub(crate) fn peek(&self) -> Result<Option<Vec<u8>>, Damage> {
+        for _ in 0..TURNS {
+            let mut found = None;
+            for which in [Which::Again, Which::First] {
+                let ring = self.ring(which);
+                let head = ring.head().load(Ordering::Acquire);
+                if let Slot::Filled(block) = ring.read(head)? {
+                    found = Some((which, ring, head, block));
+                    break;
+                }
+            }
+            let Some((which, ring, head, block)) = found else { return Ok(None) };
+            if !self.is_ready(block, &ring, which, head) {
+                ring.help_head(head);
+                continue;
+            }
+            let read = self.read_message(block);
+            fence(Ordering::SeqCst);
+            // A tag that still bears the ticket has borne it all along, so the copy is whole.
+            if self.is_ready(block, &ring, which, head) {
+                return read.map(Some);
+            }
+        }
+        Err(Damage::Ring)
+    }
+
+    pub(crate) fn lease(core: &Arc<Self>, until_ns: u64) -> Result<Lease, Stop> {
+        let me = core.join()?;
+        let claim = core.locals.with(|local| core.next(me, local, until_ns))?;
+        Lease::of(core, me, claim).map_err(|damage| Stop::Fault(core.fault(damage)))
+    }
+
+    /// How many wait in a ring: exact whenever nothing moves, also when somebody died between publishing and
+    /// moving the tail, or between claiming and moving the head.
+    pub(crate) fn waiting(&self, which: Which) -> u64 {
+        let ring = self.ring(which);
+        for _ in 0..TURNS {
+            let (head, tail) = (ring.head().load(Ordering::Acquire), ring.tail().load(Ordering::Acquire));
+            match (ring.read(tail), ring.read(head)) {
+                (Ok(Slot::Filled(_)), _) => ring.help_tail(tail),
+                (_, Ok(Slot::Filled(block))) if !self.is_ready(block, &ring, which, head) => {
+                    ring.help_head(head);
+                }
+                _ => return (tail.wrapping_sub(head) as i64).max(0) as u64,
+            }
+        }
+        ring.length()
+    }
+
+    /// The end of a handle: what its threads got is done with, or, in a panic, is not.
+    fn finish(&self) {
+        let Some(me) = self.segment.seat() else { return };
+        let in_panic = std::thread::panicking();
+        self.locals.for_each(|local| {
+            if in_panic {
+                let _ = self.give_back_got(me, local).map_err(|damage| self.segment.poison(damage));
+            } else {
+                self.acknowledge_got(me, local);
+            }
+        });
+        fence(Ordering::SeqCst);
+        self.tell_if_drained();
+    }
+}
+
+impl Watched for Core {
+    fn segment(&self) -> &Segment {
+        &self.segment
+    }
+
+    fn reclaim_dead(&self) -> Result<(), Fault> {
+        self.reclaim(|_| true).map(drop)
+    }
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.finish();
+        self.segment.leave();
+    }
+}
+
+/// A process that exits by itself has finished what it got, also where its handles are never dropped.
+#[cfg(not(loom))]
+mod at_exit {
+    use super::{Arc, Core};
+    use std::sync::{Mutex, Once, Weak};
+
+    static HANDLES: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
+
+    pub(super) fn remember(core: &Arc<Core>) {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| crate::futex::at_exit(finish_all));
+        if let Ok(mut handles) = HANDLES.lock() {
+            handles.retain(|handle| handle.strong_count() > 0);
+            handles.push(Arc::downgrade(core));
+        }
+    }
+
+    extern "C" fn finish_all() {
+        // Another thread may have been stopped with the lock held; then what it got is delivered again.
+        if let Ok(handles) = HANDLES.try_lock() {
+            handles.iter().filter_map(Weak::upgrade).for_each(|core| core.finish());
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! How a queue comes into being: what its header says, and what of that is believed when it is opened.
+
+use crate::atomic::Ordering;
+use crate::errors::OpenError;
+use crate::header::{Header, Kind};
+use crate::layout::{Counts, Layout};
+use crate::liveness::Identity;
+use crate::memory::Memory;
+use crate::options::{MOST_MESSAGE_BYTES, QueueOptions};
+use crate::ring::Ring;
+use crate::segment;
+use crate::tag::Which;
+
+/// What the header says beside the counts.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Settings {
+    pub(crate) capacity: Option<u64>,
+    pub(crate) max_message: u64,
+    pub(crate) max_deliveries: Option<u32>,
+    pub(crate) has_checksums: bool,
+}
+
+/// The header and the layout of a new queue.
+pub(crate) fn plan(name: &str, options: &QueueOptions) -> Result<(Header, Layout), OpenError> {
+    let counts = options.counts()?;
+    let layout = Layout::of(counts).ok_or(OpenError::Options("larger than a queue can be"))?;
+    let mut own = [0; 16];
+    own[..7].copy_from_slice(&[
+        options.capacity.unwrap_or(0),
+        counts.bound,
+        counts.blocks,
+        counts.pages,
+        options.max_message,
+        u64::from(options.max_deliveries.unwrap_or(0)),
+        u64::from(options.checksums),
+    ]);
+    let header = Header {
+        kind: Kind::Queue,
+        total: layout.total,
+        participants: options.participants,
+        supervised: options.supervised,
+        creator: Identity::mine(),
+        uuid: segment::new_uuid()?,
+        name: name.to_owned(),
+        own,
+    };
+    Ok((header, layout))
+}
+
+/// What [`plan`] wrote, checked again.
+pub(crate) fn understand(header: &Header) -> Option<(Settings, Layout)> {
+    let [capacity, bound, blocks, pages, max_message, max_deliveries, checksums, ..] = header.own;
+    let layout = Layout::of(Counts { bound, blocks, pages, participants: header.participants })?;
+    let possible = layout.total == header.total
+        && (capacity == 0 || capacity == bound)
+        && max_message <= MOST_MESSAGE_BYTES
+        && checksums <= 1;
+    possible.then_some(())?;
+    let max_deliveries = u32::try_from(max_deliveries).ok()?;
+    let settings = Settings {
+        capacity: (capacity != 0).then_some(capacity),
+        max_message,
+        max_deliveries: (max_deliveries != 0).then_some(max_deliveries),
+        has_checksums: checksums == 1,
+    };
+    Some((settings, layout))
+}
+
+/// Makes zeros an empty queue.
+pub(crate) fn format(memory: &Memory, layout: &Layout) {
+    for which in [Which::First, Which::Again, Which::Dead] {
+        let ring = Ring::new(memory, layout, which);
+        ring.tail().store(ring.origin(), Ordering::Relaxed);
+        ring.head().store(ring.origin(), Ordering::Relaxed);
+    }
+}

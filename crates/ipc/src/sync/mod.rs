@@ -1,0 +1,50 @@
+//! Locks, semaphores, events, conditions, barriers, values and arrays in memory shared by processes that may
+//! die: the set of Python's `multiprocessing`, and what it lacks when somebody dies.
+//!
+//! All of a program's primitives live in one segment, a [`Family`], each under its name. Being together is what
+//! lets a waiter see who waits for whom across several locks, and name the circle instead of hanging in it.
+//!
+//! ```text
+//!   segment header, participants          (see `segment`)
+//!   directory    what there is: kind, number, name; checked against a sum in the header, copied, never read again
+//!   labels       64 bytes a participant: what its process calls itself
+//!   actors       128 bytes each: one thread of one participant, what it waits for, where it sleeps
+//!   objects      128 bytes each, more for permits and arrays
+//! ```
+//!
+//! A participant is a process by one handle; an actor is one of its threads. Whoever takes something writes its
+//! own number into the word by the very compare-and-swap that takes it, so a process killed at any instruction
+//! either holds it under its name or does not hold it. What the dead held is found by those numbers and handed
+//! on (see `recovery`); the wake-ups they owed are made good by waking everybody once.
+//!
+//! From the ground up: `directory` and `actors`; `inner`, which joins, waits and finds damage; then a file for each
+//! kind of primitive, `deadlock` and `recovery`; and [`Family`], by which programs reach them.
+
+mod actors;
+mod barrier;
+mod condition;
+mod deadlock;
+mod directory;
+mod errors;
+mod event;
+mod family;
+mod inner;
+mod lock;
+mod options;
+mod recovery;
+mod semaphore;
+mod value;
+
+pub use barrier::{Barrier, Passed};
+pub use condition::Condition;
+pub use deadlock::{Deadlock, Link};
+pub use errors::{
+    AcquireError, AcquireTimeoutError, BarrierError, BarrierTimeoutError, LockError, LockTimeoutError,
+    NoSuch, ReleaseError, TryAcquireError, TryLockError, WaitError, WaitTimeoutError,
+};
+pub use event::Event;
+pub use family::{Family, LockState};
+pub use lock::{DeadHolder, Guard, Lock, RLock};
+pub use options::SyncOptions;
+pub use semaphore::{Permit, Semaphore};
+pub use value::{Array, Value};

@@ -1,0 +1,18 @@
+//! Promises of the whole, held through the real programs: one binary, a subject a file.
+#![forbid(unsafe_code)]
+
+mod arrows;
+mod checking;
+mod console;
+mod endings;
+mod footprint;
+mod hostile;
+mod hygiene;
+mod init;
+mod policies;
+mod queues;
+mod restarts;
+mod runtime_folder;
+mod trees;
+mod verbs;
+mod wordcount;

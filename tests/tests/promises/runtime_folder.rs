@@ -1,0 +1,145 @@
+//! The runtime folder: made, kept to its owner, cleaned after a crash, gone at the end.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{PermissionsExt, symlink};
+
+use serde_json::{Value, json};
+use tests::{Sandbox, is_root, skipped, until_gone};
+
+fn sleeper() -> Value {
+    json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"] } } })
+}
+
+#[test]
+fn nothing_of_the_run_is_left_in_it_at_the_end() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(&sleeper());
+    assert!(run.socket().exists());
+    assert_eq!(run.stop(), 0);
+    assert!(!sandbox.runtime().exists(), "{:?}", fs::read_dir(sandbox.runtime()).map(Iterator::count));
+}
+
+#[test]
+fn overmind_50_the_stale_socket_of_a_killed_supervisor_is_told_and_reused() {
+    let sandbox = Sandbox::new();
+    let config =
+        json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"], "policy": "daemon" } } });
+    let run = sandbox.run(&config);
+    let pid = run.until_state("w", "running").pid.unwrap();
+    let socket = run.socket().to_owned();
+    run.kill_9();
+    until_gone(pid);
+    assert!(socket.exists());
+    let said = sandbox.supervisor(&["status"]).ends_with(5);
+    assert!(said.err.contains("hint"), "{}", said.err);
+    sandbox.supervisor(&["--name", "r", "status"]).ends_with(5);
+    let mut second = sandbox.run(&config);
+    second.until_state("w", "running");
+    assert_eq!(second.stop(), 0);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn what_is_no_socket_in_the_sockets_place_is_left_alone() {
+    let sandbox = Sandbox::new();
+    sandbox.write("r.json", sleeper().to_string());
+    let folder = sandbox.runtime().join("r");
+    fs::create_dir_all(&folder).unwrap();
+    for path in [sandbox.runtime(), folder.clone()] {
+        fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+    }
+    fs::write(folder.join("socket"), "precious").unwrap();
+    let said = sandbox.supervisor(&["run", "r.json"]);
+    assert!(said.code != 0 && said.err.contains("not a socket"), "{}", said.err);
+    assert_eq!(fs::read_to_string(folder.join("socket")).unwrap(), "precious");
+}
+
+#[test]
+fn a_run_folder_that_is_open_to_others_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("r.json", sleeper().to_string());
+    let folder = sandbox.runtime().join("r");
+    fs::create_dir_all(&folder).unwrap();
+    fs::set_permissions(sandbox.runtime(), Permissions::from_mode(0o700)).unwrap();
+    fs::set_permissions(&folder, Permissions::from_mode(0o777)).unwrap();
+    let said = sandbox.supervisor(&["run", "r.json"]).ends_with(9);
+    assert!(said.err.contains(folder.to_str().unwrap()), "{}", said.err);
+}
+
+#[test]
+fn a_runtime_folder_that_everybody_may_write_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("r.json", sleeper().to_string());
+    fs::create_dir_all(sandbox.runtime()).unwrap();
+    fs::set_permissions(sandbox.runtime(), Permissions::from_mode(0o777)).unwrap();
+    sandbox.supervisor(&["run", "r.json"]).ends_with(9);
+}
+
+#[test]
+fn a_runtime_folder_of_somebody_else_is_refused() {
+    let sandbox = Sandbox::new();
+    if !is_root() {
+        return skipped("only root can give a folder to somebody else");
+    }
+    sandbox.write("r.json", sleeper().to_string());
+    let folder = sandbox.runtime().join("r");
+    fs::create_dir_all(&folder).unwrap();
+    for path in [sandbox.runtime(), folder.clone()] {
+        fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+    }
+    std::os::unix::fs::chown(&folder, Some(65534), Some(65534)).unwrap();
+    let said = sandbox.supervisor(&["run", "r.json"]).ends_with(9);
+    assert!(said.err.contains(folder.to_str().unwrap()), "{}", said.err);
+    std::os::unix::fs::chown(sandbox.runtime(), Some(65534), Some(65534)).unwrap();
+    sandbox.supervisor(&["run", "r.json"]).ends_with(9);
+}
+
+#[test]
+fn a_link_in_the_place_of_a_run_folder_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.write("r.json", sleeper().to_string());
+    let elsewhere = sandbox.path().join("elsewhere");
+    for path in [&elsewhere, &sandbox.runtime()] {
+        fs::create_dir_all(path).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(0o700)).unwrap();
+    }
+    symlink(&elsewhere, sandbox.runtime().join("r")).unwrap();
+    sandbox.supervisor(&["run", "r.json"]).ends_with(9);
+    assert_eq!(fs::read_dir(&elsewhere).unwrap().count(), 0);
+}
+
+#[test]
+fn a_path_longer_than_a_socket_address_is_no_obstacle() {
+    let sandbox = Sandbox::new();
+    let deep = sandbox.path().join("a-folder-with-a-rather-long-name/".repeat(6));
+    sandbox.write("r.json", sleeper().to_string());
+    let mut command = sandbox.command("supervisor");
+    command.args(["run", "r.json", "--detach"]).env("SUPERVISOR_RUNTIME_DIR", &deep);
+    tests::Said::of(&mut command).ends_with(0);
+    let mut command = sandbox.command("supervisor");
+    tests::Said::of(command.args(["shutdown"]).env("SUPERVISOR_RUNTIME_DIR", &deep)).ends_with(0);
+}
+
+#[test]
+fn a_name_is_never_a_path() {
+    let sandbox = Sandbox::new();
+    sandbox.write("r.json", sleeper().to_string());
+    for name in ["../r", "a/b", "", ".", "..", "12"] {
+        sandbox.supervisor(&["run", "r.json", "--name", name]).ends_with(2);
+    }
+    assert!(!sandbox.runtime().exists());
+}
+
+#[test]
+fn without_a_word_the_runtime_folder_lies_in_the_users_own() {
+    let sandbox = Sandbox::new();
+    sandbox.write("r.json", sleeper().to_string());
+    let supervisor = |arguments: &[&str]| {
+        let mut command = sandbox.command("supervisor");
+        command.args(arguments).env_remove("SUPERVISOR_RUNTIME_DIR").env("XDG_RUNTIME_DIR", sandbox.path());
+        tests::Said::of(&mut command).ends_with(0)
+    };
+    supervisor(&["run", "r.json", "--detach"]);
+    assert!(sandbox.path().join("supervisor/r/socket").exists());
+    supervisor(&["shutdown"]);
+}

@@ -1,0 +1,254 @@
+//! Nothing is left behind: process trees, however they were made.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tests::{Run, Sandbox, lives, stays, until, until_gone};
+
+/// The pids of a worker's processes, as `ps` shows them.
+fn pids_of(run: &Run, worker: &str) -> Vec<i32> {
+    run.ps().into_iter().filter(|row| row.worker.as_deref() == Some(worker)).map(|row| row.pid).collect()
+}
+
+/// Waits until a worker's tree has so many processes, and says which.
+#[track_caller]
+fn until_so_many(run: &Run, worker: &str, count: usize) -> Vec<i32> {
+    until(&format!("{worker} has {count} processes"), || {
+        Some(pids_of(run, worker)).filter(|all| all.len() == count)
+    })
+}
+
+#[test]
+fn supervisord_1101_grandchildren_survive_stop() {
+    let sandbox = Sandbox::new();
+    let script = "sh -c 'sh -c \"sleep 1000 & wait\" & wait' & wait";
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "npm": { "command": script } } }));
+    let all = until_so_many(&run, "npm", 4);
+    sandbox.supervisor(&["stop", "npm"]).ends_with(0);
+    assert!(!all.iter().any(|pid| lives(*pid)), "something of it lives");
+    run.until_state("npm", "stopped");
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn a_grandchild_with_a_session_of_its_own_is_found_and_killed() {
+    let sandbox = Sandbox::new();
+    let config =
+        json!({ "name": "r", "workers": { "w": { "command": ["worker-misbehave", "double-fork"] } } });
+    let mut run = sandbox.run(&config);
+    let escaped = until("it has escaped and came back to the supervisor", || {
+        run.ps().into_iter().find(|row| row.command.contains("hang") && row.ppid == run.pid())
+    });
+    assert_eq!(escaped.worker.as_deref(), Some("w"));
+    let all = until_so_many(&run, "w", 2);
+    assert_eq!((escaped.instance, escaped.launch), (Some(0), Some(1)));
+    assert_eq!(run.stop(), 0, "{}", run.err());
+    assert!(!all.iter().any(|pid| lives(*pid)));
+}
+
+#[test]
+fn twenty_children_of_a_crashed_leader_are_gone_before_its_successor_starts() {
+    let sandbox = Sandbox::new();
+    let script = "for pid in $(cat children 2>/dev/null); do readlink /proc/$pid/exe > target && echo $pid >> alive; done; \
+                  [ -e children ] && echo looked > looked && exec sleep 1000; \
+                  for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do sleep 1000 & echo $! >> new; done; \
+                  mv new children; exit 1";
+    let config =
+        json!({ "name": "r", "workers": { "w": { "command": script, "backoff": { "initial": 0 } } } });
+    let mut run = sandbox.run(&config);
+    sandbox.until_written("looked");
+    assert_eq!(sandbox.read("children").lines().count(), 20);
+    assert_eq!(sandbox.read("alive"), "", "some lived beside the successor");
+    assert_eq!(pids_of(&run, "w").len(), 1);
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn children_that_a_leader_leaves_when_it_ends_well_are_gone_when_it_is_done() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "name": "r", "workers": {
+        "w": { "command": "for i in 1 2 3; do sleep 1000 & echo $! >> children; done; setsid sleep 1000 & exit 0", "restart": "never" },
+        "other": { "command": ["sleep", "1000"] } } });
+    let mut run = sandbox.run(&config);
+    run.until_state("w", "done");
+    for pid in sandbox.read("children").lines() {
+        assert!(!lives(pid.parse().unwrap()));
+    }
+    assert_eq!(pids_of(&run, "w"), [] as [i32; 0]);
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn a_hundred_grandchildren_are_gone_after_a_stop() {
+    let sandbox = Sandbox::new();
+    // A hundred children, and a hundred orphans.
+    let script = "i=0; while [ $i -lt 100 ]; do sleep 1000 & (sleep 1000 &); i=$((i+1)); done; wait";
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script } } }));
+    let all = until("two hundred are there", || Some(pids_of(&run, "w")).filter(|all| all.len() >= 200));
+    sandbox.supervisor(&["stop", "w"]).ends_with(0);
+    assert!(!all.iter().any(|pid| lives(*pid)));
+    assert_eq!(pids_of(&run, "w"), [] as [i32; 0]);
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn process_compose_520_a_stop_is_complete_only_when_the_tree_is_empty() {
+    let sandbox = Sandbox::new();
+    let script = "trap 'exit 0' TERM; sh -c 'trap \"\" TERM; echo $$ > child; while :; do sleep 0.02; done' & \
+                  while :; do sleep 0.02; done";
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": {
+        "w": { "command": script, "stop": { "grace": "300ms" } } } }));
+    let child = sandbox.until_pid("child");
+    sandbox.supervisor(&["stop", "w"]).ends_with(0);
+    assert!(!lives(child), "the stop was answered while a child lived");
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn watchexec_960_a_restart_starts_no_second_copy_beside_what_is_left_of_the_first() {
+    let sandbox = Sandbox::new();
+    let script = "for pid in $(cat child 2>/dev/null); do readlink /proc/$pid/exe > target && echo $pid > both; done; \
+                  sh -c 'trap \"\" TERM; echo $$ > child; while :; do sleep 0.02; done' & echo $$ >> leaders; wait";
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": {
+        "w": { "command": script, "stop": { "grace": "200ms" } } } }));
+    sandbox.until_pid("child");
+    sandbox.supervisor(&["restart", "w"]).ends_with(0);
+    until("the second is there", || (sandbox.read("leaders").lines().count() == 2).then_some(()));
+    assert!(!sandbox.has("both"));
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn process_compose_67_the_stop_signal_goes_to_the_main_process_alone_unless_told_otherwise() {
+    let sandbox = Sandbox::new();
+    let script = "sh -c 'trap \"echo asked > child.term\" TERM; echo $$ > child; while [ ! -e end ]; do sleep 0.02; done; echo finished > finished' & \
+                  trap 'echo asked > main.term; touch end; while [ ! -e finished ]; do sleep 0.02; done; exit 0' TERM; \
+                  while :; do sleep 0.02; done";
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script } } }));
+    sandbox.until_pid("child");
+    assert_eq!(run.stop(), 0);
+    assert!(sandbox.has("main.term") && sandbox.has("finished"));
+    assert!(!sandbox.has("child.term"), "the child was asked too");
+}
+
+#[test]
+fn to_tree_asks_every_process_of_the_tree_also_one_that_escaped() {
+    let sandbox = Sandbox::new();
+    let child = |name: &str| {
+        format!(
+            "sh -c 'trap \"echo asked > {name}.term; exit 0\" TERM; echo $$ > {name}; while :; do sleep 0.02; done'"
+        )
+    };
+    let script = format!(
+        "trap 'while [ ! -e near.term ] || [ ! -e far.term ]; do sleep 0.02; done; exit 0' TERM; \
+         {} & (setsid {} &); while :; do sleep 0.02; done",
+        child("near"),
+        child("far")
+    );
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": {
+        "command": script, "stop": { "to": "tree", "grace": "5m" } } } }));
+    let near = sandbox.until_pid("near");
+    let far = sandbox.until_pid("far");
+    assert_eq!(run.stop(), 0, "{}", run.err());
+    assert!(sandbox.has("near.term") && sandbox.has("far.term"));
+    assert!(!lives(near) && !lives(far));
+}
+
+#[test]
+fn a_worker_whose_children_ignore_term_is_killed_with_all_of_them() {
+    let sandbox = Sandbox::new();
+    let script = "trap '' TERM; sleep 1000 & sleep 1000 & (setsid sleep 1000 &); echo $$ > pid; while :; do sleep 0.02; done";
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": {
+        "command": script, "stop": { "to": "tree", "grace": "200ms" } } } }));
+    sandbox.until_pid("pid");
+    let all = pids_of(&run, "w");
+    assert!(all.len() >= 3);
+    run.stop();
+    assert!(!all.iter().any(|pid| lives(*pid)));
+}
+
+#[test]
+fn a_tree_that_forks_all_the_time_is_killed_all_the_same() {
+    let sandbox = Sandbox::new();
+    // Each child starts the next before it ends, in a session of its own.
+    let script = "echo 'sleep 0.05; setsid sh ./hop & exit 0' > hop; sh ./hop; sh ./hop; exec sleep 1000";
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": {
+        "command": script, "stop": { "grace": "100ms" } } } }));
+    until("it hops", || (pids_of(&run, "w").len() > 2).then_some(()));
+    sandbox.supervisor(&["stop", "w"]).ends_with(0);
+    stays("nothing of it lives", Duration::from_millis(200), || pids_of(&run, "w").is_empty());
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn an_exit_storm_is_counted_to_the_last_one() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "name": "r", "workers": {
+        "storm": { "command": "while [ ! -e go ]; do sleep 0.05; done; exit 0", "instances": 100, "restart": "never" } } });
+    let mut run = sandbox.run(&config);
+    until("all run", || {
+        let status = run.status();
+        (status.workers.iter().filter(|row| row.state == "running").count() == 100).then_some(())
+    });
+    sandbox.write("go", "");
+    assert_eq!(run.exit_code(), 0, "{}", run.err());
+}
+
+#[test]
+fn an_exit_storm_that_is_restarted_comes_back_to_the_last_one() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "name": "r", "workers": { "storm": { "command": ["sleep", "1000"], "instances": 50, "backoff": { "initial": 0 } } } });
+    let mut run = sandbox.run(&config);
+    let all_run = |launch: u64| {
+        until(&format!("all run in launch {launch}"), || {
+            let status = run.status();
+            let fine =
+                |row: &control::api::InstanceStatus| row.state == "running" && row.launch >= Some(launch);
+            status.workers.iter().all(fine).then_some(status)
+        })
+    };
+    for launch in 1..=2 {
+        for row in all_run(launch).workers {
+            nix::sys::signal::kill(
+                process::Pid::from_raw(row.pid.unwrap()),
+                nix::sys::signal::Signal::SIGKILL,
+            )
+            .unwrap();
+        }
+    }
+    let last = all_run(3);
+    assert!(last.workers.iter().all(|row| row.restarts == 2), "{last:?}");
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn overmind_182_no_zombie_is_left_below_the_supervisor() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "name": "r", "workers": {
+        "w": { "command": "i=0; while [ $i -lt 20 ]; do (sleep 0.05 &); i=$((i+1)); done; sleep 0.3; echo done > made; exec sleep 1000" } } });
+    let mut run = sandbox.run(&config);
+    sandbox.until_written("made");
+    until("all orphans are reaped", || {
+        let all = process::Snapshot::take().unwrap();
+        let me = process::Pid::from_raw(run.pid());
+        let zombies = all.iter().filter(|stat| stat.ppid == me && stat.is_zombie()).count();
+        (zombies == 0).then_some(())
+    });
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn a_supervisor_inside_a_run_takes_its_own_workers_with_it() {
+    let sandbox = Sandbox::new();
+    let inner =
+        json!({ "name": "inner", "workers": { "deep": { "command": "echo $$ > deep; exec sleep 1000" } } });
+    sandbox.write("inner.json", inner.to_string());
+    let mut run = sandbox.run(&json!({ "name": "outer", "workers": { "nested": { "command": ["supervisor", "run", "inner.json"] } } }));
+    let deep = sandbox.until_pid("deep");
+    let status = sandbox.supervisor(&["--name", "inner", "status", "--json"]).ends_with(0).json();
+    assert_eq!(status["workers"][0]["pid"], deep);
+    let outer = run.ps();
+    assert!(outer.iter().any(|row| row.pid == deep && row.worker.as_deref() == Some("nested")), "{outer:?}");
+    assert_eq!(run.stop(), 0, "{}", run.err());
+    until_gone(deep);
+}
