@@ -7,7 +7,7 @@ use nix::sys::signal::{Signal, kill};
 use process::Pid;
 use serde_json::Value;
 
-use crate::{Sandbox, until, until_gone};
+use crate::{Sandbox, until};
 
 /// A supervisor whose workers, should it be killed, are reaped at once when they end.
 #[derive(Debug)]
@@ -39,7 +39,10 @@ impl Nursery {
         let status = sandbox.supervisor(&["status", "--json"]).ends_with(0).json();
         let pid = status["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).expect("a pid");
         kill(Pid::from_raw(pid), Signal::SIGKILL).expect("it is ours");
-        until_gone(pid);
+        // Reaped, not only ended: until its last thread has ended it holds what it held.
+        until("the supervisor is reaped", || {
+            matches!(process::Stat::of(Pid::from_raw(pid)), Ok(None)).then_some(())
+        });
     }
 
     /// Waits until nothing that was started in it lives any more.

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
-use control::api::{Size, Who};
+use control::api::{Milestone, Policy, Restart, Size, Who};
+use serde::de::DeserializeOwned;
 
 use crate::demo::{LESSONS, Lang};
 
@@ -98,6 +99,49 @@ pub enum Verb {
         #[arg(long)]
         no_wait: bool,
     },
+    /// Add a worker to the running supervisor, and print NAME PID
+    ///
+    /// It runs in this folder, with the supervisor's environment and what --env says; its output goes to the run's log.
+    /// It is run once: --restart says otherwise. `supervisor wait NAME` ends with its exit code.
+    #[command(after_help = "\
+Example:
+  supervisor spawn -- ./convert.sh holiday.mov
+  supervisor spawn --name web --policy daemon --restart always --env PORT=8080 -- python3 server.py
+  read name pid < <(supervisor spawn -- make) && supervisor wait \"$name\"")]
+    Spawn(Spawn),
+    /// Show what workers print: the last lines of each, and with -f what comes
+    #[command(after_help = "Example:\n  supervisor logs counter:0 -f -n 100")]
+    Logs {
+        /// Only this one
+        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        worker: Option<String>,
+        /// Go on with what comes, until the run ends
+        #[arg(short, long)]
+        follow: bool,
+        /// Begin with so many lines of each worker; at most 64 KiB of each are kept
+        #[arg(short = 'n', long, value_name = "N", default_value = "10")]
+        lines: u32,
+    },
+    /// Show every change of state, a line of JSON each, numbered
+    #[command(after_help = "Example:\n  supervisor events -f | jq -r 'select(.to == \"failed\") | .worker'")]
+    Events {
+        /// Go on with what comes, until the run ends
+        #[arg(short, long)]
+        follow: bool,
+        /// Only what came after the one with this number; 1024 are kept
+        #[arg(long, value_name = "SEQ", default_value = "0")]
+        after: u64,
+    },
+    /// Say why a worker stands where it stands
+    #[command(after_help = "Example:\n  supervisor why reader")]
+    Why {
+        /// Which
+        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        worker: String,
+    },
+    /// Show what this machine offers, and which tier is in use
+    #[command(after_help = "Example:\n  supervisor doctor --json | jq '.facts[] | select(.available | not)'")]
+    Doctor,
     /// Send a signal to processes of the run
     #[command(
         after_help = "Example:\n  supervisor kill counter:0 --signal HUP\n  supervisor kill 4711 --tree --grace 5s"
@@ -173,6 +217,48 @@ pub struct Targets {
     /// Answer at once, not when it is so
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// A worker to be added.
+#[derive(Debug, Args)]
+pub struct Spawn {
+    /// What it is called; not said: as its program, with a number behind it where that is taken
+    // Of the same id as the global option, which it takes the place of.
+    #[arg(long, value_name = "N", value_parser = worker_name)]
+    pub name: Option<String>,
+    /// The run that is meant, where several are up
+    #[arg(long, value_name = "N")]
+    pub run: Option<String>,
+    /// How it and its supervisor part: wait, terminate, daemon
+    #[arg(long, value_name = "P", default_value = "wait", value_parser = word::<Policy>)]
+    pub policy: Policy,
+    /// When it is started again: never, on-failure, always
+    #[arg(long, value_name = "R", default_value = "never", value_parser = word::<Restart>)]
+    pub restart: Restart,
+    /// A variable beside the supervisor's own
+    #[arg(long, value_name = "K=V", value_parser = variable)]
+    pub env: Vec<(String, String)>,
+    /// Its folder; not said: this one
+    #[arg(long, value_name = "D")]
+    pub cwd: Option<PathBuf>,
+    /// How many numbered copies
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub instances: u32,
+    /// Which worker must have started, be ready, have succeeded or have ended before; not said which: be ready
+    #[arg(long, value_name = "W[=MILESTONE]", value_parser = milestone)]
+    pub after: Vec<(String, Milestone)>,
+    /// Answer at once, not when it runs
+    #[arg(long)]
+    pub no_wait: bool,
+    /// Its standard input from a queue
+    #[arg(long, hide = true, value_name = "Q")]
+    pub queue_in: Option<String>,
+    /// Its standard output to a queue
+    #[arg(long, hide = true, value_name = "Q")]
+    pub queue_out: Option<String>,
+    /// The command and its arguments
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 /// What to do with a queue.
@@ -307,6 +393,32 @@ fn target(text: &str) -> Result<String, String> {
     Err("a worker is NAME or NAME:INSTANCE, the name of letters, digits, '-', '_' and '.'".to_owned())
 }
 
+fn worker_name(text: &str) -> Result<String, String> {
+    if control::is_name(text) {
+        return Ok(text.to_owned());
+    }
+    Err("a worker's name has letters, digits, '-', '_' and '.', and is not digits alone".to_owned())
+}
+
+/// One of the words of the control API.
+fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    serde_json::from_value(text.into()).map_err(|error| error.to_string())
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
+        _ => Err("a variable is NAME=VALUE".to_owned()),
+    }
+}
+
+fn milestone(text: &str) -> Result<(String, Milestone), String> {
+    match text.split_once('=') {
+        Some((worker, reached)) => Ok((worker_name(worker)?, word(reached)?)),
+        None => Ok((worker_name(text)?, Milestone::Ready)),
+    }
+}
+
 fn size(text: &str) -> Result<Size, String> {
     let (worker, number) = text.split_once('=').ok_or("how many is WORKER=N, for example counter=3")?;
     if !control::is_name(worker) {
@@ -387,6 +499,19 @@ mod tests {
         for bad in ["a", "=1", "a=", "a=-1", "a=+1", "a:0=1", "a=1x", "a=99999999999"] {
             assert!(size(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_a_worker_comes_after_is_a_name_and_one_of_four_words() {
+        assert_eq!(milestone("db"), Ok(("db".to_owned(), Milestone::Ready)));
+        assert_eq!(milestone("db=ended"), Ok(("db".to_owned(), Milestone::Ended)));
+        let error = milestone("db=soon").expect_err("no such word");
+        assert!(error.contains("`soon`") && error.contains("`succeeded`"), "{error}");
+        for bad in ["", "=ready", "db=", "db:0", "7"] {
+            assert!(milestone(bad).is_err(), "{bad}");
+        }
+        assert_eq!(variable("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
+        assert!(variable("A").is_err() && variable("=b").is_err());
     }
 
     #[test]

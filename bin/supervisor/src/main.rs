@@ -6,6 +6,8 @@ mod act;
 mod arguments;
 mod check;
 mod demo;
+mod doctor;
+mod logs;
 mod messages;
 mod offer;
 mod output;
@@ -13,8 +15,10 @@ mod queue;
 mod reach;
 mod run;
 mod setup;
+mod spawn;
 mod status;
 mod talk;
+mod why;
 
 use std::ffi::OsString;
 use std::path::Path;
@@ -28,7 +32,7 @@ use reach::connect;
 use talk::{Failure, conclude};
 
 fn main() -> ExitCode {
-    let given: Vec<OsString> = std::env::args_os().collect();
+    let given: Vec<OsString> = spawn::own_name(std::env::args_os().collect());
     // Before anything that takes memory: it is to be small, and may wait for long.
     if let [_, verb, supervisor, socket] = given.as_slice()
         && verb == runtime::guard::VERB
@@ -90,6 +94,14 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Scale { sizes: workers, no_wait } => {
             act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, json)
         }
+        Verb::Spawn(new) => {
+            let run = new.run.clone();
+            spawn::spawn(|| connect(run.as_deref()), new, json)
+        }
+        Verb::Logs { worker, follow, lines } => logs::logs(supervisor()?, worker, lines, follow, json),
+        Verb::Events { follow, after } => logs::events(supervisor()?, after, follow),
+        Verb::Why { worker } => why::why(supervisor()?, worker, json),
+        Verb::Doctor => doctor::doctor(json),
         Verb::Kill { whom, signal, tree, grace, foreign } => {
             let blow = act::Blow { signal, tree, grace, foreign };
             act::kill(supervisor()?, &whom, blow, json)

@@ -40,6 +40,7 @@ fn with_suggestion(client: &mut Client, request: &Request, error: ApiError) -> A
         Request::Scale { workers, .. } => {
             (workers.iter().map(|size| size.worker.as_str()).collect(), worker_names(client))
         }
+        Request::Why { worker } => (vec![worker.as_str()], worker_names(client)),
         Request::Kill { whom: control::api::Who::Worker(worker), .. }
         | Request::Wait { whom: control::api::Who::Worker(worker), .. } => {
             (vec![worker.as_str()], worker_names(client))

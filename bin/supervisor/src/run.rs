@@ -5,10 +5,12 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
 
 use control::api::{ApiError, ErrorCode};
-use control::{Rooms, RunFolder};
+use control::{RoomError, Rooms, RunFolder};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use process::{Pid, Stat};
 use runtime::logs::Console;
 use runtime::{Front, Outcome, WhenUp};
 use supervision::Ending;
@@ -32,6 +34,9 @@ pub struct RunArguments {
     /// Say errors in JSON.
     pub json: bool,
 }
+
+/// How long a killed supervisor may take to let go of its run.
+const DYING_TAKES_AT_MOST: Duration = Duration::from_secs(5);
 
 /// What the process in the background says when all is ready.
 const ALL_READY: u8 = b'r';
@@ -57,13 +62,32 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         // It is a leader already when it was started by hand; then it has a session of its own.
         let _ = nix::unistd::setsid();
     }
-    let folder = RunFolder::create(&Rooms::from_environment(), &plan.name)?;
+    let folder = take_folder(&plan.name)?;
     let console = if background { None } else { Console::stdout().ok() };
     let front = Front { console, background, when_up };
     match runtime::run(setup(plan, &config), folder, front) {
         Ok(outcome) => Ok(ExitCode::from(exit_code(outcome))),
         Err(error) => Err(Failure::new(ErrorCode::Failed, error.to_string())),
     }
+}
+
+/// Makes the run's folder, or takes it over. A supervisor that has been killed holds it until its last thread has
+/// ended, which may take a moment: that is waited for.
+fn take_folder(name: &str) -> Result<RunFolder, Failure> {
+    let give_up = Instant::now() + DYING_TAKES_AT_MOST;
+    loop {
+        match RunFolder::create(&Rooms::from_environment(), name) {
+            Err(RoomError::Taken { pid: Some(pid), .. }) if is_dying(pid) && Instant::now() < give_up => {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            made => return Ok(made?),
+        }
+    }
+}
+
+/// Whether a process has ended, if only its main thread, or is about to.
+fn is_dying(pid: i32) -> bool {
+    !matches!(Stat::of(Pid::from_raw(pid)), Ok(Some(stat)) if !stat.is_zombie())
 }
 
 fn exit_code(outcome: Outcome) -> u8 {

@@ -1,6 +1,12 @@
 //! What goes over the wire: one [`Request`] type, the reports that answer it, and the error that refuses it.
 
+mod added;
+mod told;
+
 use serde::{Deserialize, Serialize};
+
+pub use added::{Milestone, NewWorker, Policy, Restart};
+pub use told::{EventLine, LogLine, Missed, Partial, Transition, WaitsFor, Why};
 
 /// How a process ended: `{"code": 1}` or `{"signal": 9}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,6 +237,34 @@ pub enum Request {
         workers: Vec<Size>,
         /// Answer when the new ones are running and nothing is left of the surplus, not before.
         wait: bool,
+    },
+    /// `POST /v1/spawn`: add a worker, and start it.
+    Spawn {
+        /// The worker.
+        worker: NewWorker,
+        /// Answer when it runs, or cannot come to, not before.
+        wait: bool,
+    },
+    /// `GET /v1/logs?worker=…&lines=…&follow=…`: what workers print. Answered by a stream of [`LogLine`]s.
+    Logs {
+        /// `NAME` or `NAME:INSTANCE`; `None`: all.
+        worker: Option<String>,
+        /// Begin with so many of the last lines of each worker.
+        lines: u32,
+        /// Go on with what comes, until the run ends.
+        follow: bool,
+    },
+    /// `GET /v1/events?after=…&follow=…`: what happened. Answered by a stream of [`EventLine`]s.
+    Events {
+        /// Only what came after the one with this number; 0: all that is kept.
+        after: u64,
+        /// Go on with what comes, until the run ends.
+        follow: bool,
+    },
+    /// `GET /v1/why?worker=…`: why instances stand where they stand.
+    Why {
+        /// `NAME` or `NAME:INSTANCE`.
+        worker: String,
     },
     /// `POST /v1/kill`: send a signal to a process, or to a whole tree.
     Kill {

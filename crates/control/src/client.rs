@@ -84,6 +84,27 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
     }
 
+    /// Asks for a stream of lines.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`].
+    pub fn stream(mut self, request: &Request) -> Result<Lines, ClientError> {
+        if !self.is_fresh() {
+            self.stream = open(&self.socket).map_err(ClientError::Unreachable)?;
+        }
+        let mut wire = Wire { stream: &self.stream, deadline: None, buffer: Vec::new(), start: 0 };
+        wire.send(&request.to_http())?;
+        let head = wire.head()?;
+        if !(200..300).contains(&head.status) {
+            return Err(refused(head.status, &wire.body(&head)?));
+        }
+        let Length::Chunked = head.length else {
+            return Err(ClientError::Broken("it is no stream".to_owned()));
+        };
+        let unread = wire.buffer.split_off(wire.start);
+        Ok(Lines { stream: self.stream, unread, lines: Vec::new(), next: 0 })
+    }
+
     /// The supervisor's pid as this process sees it, which is another one than it has in a pid namespace of its own;
     /// `None` when it cannot be seen from here.
     pub fn server_pid(&self) -> Option<i32> {
@@ -118,10 +139,7 @@ impl Client {
         if (200..300).contains(&head.status) {
             return Ok(body);
         }
-        match serde_json::from_slice::<ErrorBody>(&body) {
-            Ok(ErrorBody { error }) => Err(ClientError::Refused(error)),
-            Err(_) => Err(ClientError::Broken(format!("HTTP status {} without an error", head.status))),
-        }
+        Err(refused(head.status, &body))
     }
 
     /// Whether the connection can take another request: servers close the idle ones.
@@ -137,6 +155,58 @@ impl Client {
 
 fn open(socket: &Path) -> io::Result<UnixStream> {
     with_short_path(socket, |path| UnixStream::connect(path))
+}
+
+fn refused(status: u16, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<ErrorBody>(body) {
+        Ok(ErrorBody { error }) => ClientError::Refused(error),
+        Err(_) => ClientError::Broken(format!("HTTP status {status} without an error")),
+    }
+}
+
+/// The lines of an answer that goes on.
+#[derive(Debug)]
+pub struct Lines {
+    stream: UnixStream,
+    /// What has come and is not a whole chunk yet.
+    unread: Vec<u8>,
+    /// What has come in chunks; the line after those that were handed out begins at `next`.
+    lines: Vec<u8>,
+    next: usize,
+}
+
+impl Lines {
+    /// The next line, without its newline; waits for it. `None`: the stream has ended as it should.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] when the supervisor went away in the middle of it.
+    pub fn next_line(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        loop {
+            let rest = &self.lines[self.next..];
+            if let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line = rest[..end].to_vec();
+                self.next += end + 1;
+                return Ok(Some(line));
+            }
+            self.lines.drain(..self.next);
+            self.next = 0;
+            if self.lines.len() > ANSWER_BYTES {
+                return Err(too_long());
+            }
+            let unread = std::mem::take(&mut self.unread);
+            let mut wire = Wire { stream: &self.stream, deadline: None, buffer: unread, start: 0 };
+            match wire.chunk()? {
+                Some(chunk) => self.lines.extend_from_slice(&chunk),
+                None => return Ok(None),
+            }
+            self.unread = wire.buffer.split_off(wire.start);
+        }
+    }
+
+    /// Whether the next line is there already, so that asking for it does not wait.
+    pub fn has_line(&self) -> bool {
+        self.lines[self.next..].contains(&b'\n')
+    }
 }
 
 struct Head {
@@ -218,26 +288,33 @@ impl Wire<'_> {
 
     fn chunks(&mut self) -> Result<Vec<u8>, ClientError> {
         let mut body = Vec::new();
-        loop {
-            let line = self.line()?;
-            let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-            let length = std::str::from_utf8(digits)
-                .ok()
-                .and_then(|digits| usize::from_str_radix(digits, 16).ok())
-                .ok_or_else(|| ClientError::Broken("a chunk without a length".to_owned()))?;
-            if length == 0 {
-                // Trailers, then an empty line.
-                while !self.line()?.is_empty() {}
-                return Ok(body);
-            }
-            if body.len().saturating_add(length) > ANSWER_BYTES {
+        while let Some(chunk) = self.chunk()? {
+            if body.len().saturating_add(chunk.len()) > ANSWER_BYTES {
                 return Err(too_long());
             }
-            body.extend_from_slice(&self.take(length)?);
-            if !self.line()?.is_empty() {
-                return Err(ClientError::Broken("a chunk longer than it says".to_owned()));
-            }
+            body.extend_from_slice(&chunk);
         }
+        Ok(body)
+    }
+
+    /// The next chunk; `None` after the last.
+    fn chunk(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
+        let line = self.line()?;
+        let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
+        let length = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| usize::from_str_radix(digits, 16).ok())
+            .ok_or_else(|| ClientError::Broken("a chunk without a length".to_owned()))?;
+        if length == 0 {
+            // Trailers, then an empty line.
+            while !self.line()?.is_empty() {}
+            return Ok(None);
+        }
+        let chunk = self.take(length)?;
+        if !self.line()?.is_empty() {
+            return Err(ClientError::Broken("a chunk longer than it says".to_owned()));
+        }
+        Ok(Some(chunk))
     }
 
     fn take(&mut self, length: usize) -> Result<Vec<u8>, ClientError> {

@@ -9,6 +9,10 @@ pub(crate) enum Name {
     Stop,
     Restart,
     Scale,
+    Spawn,
+    Logs,
+    Events,
+    Why,
     Kill,
     Wait,
     Shutdown,
@@ -35,6 +39,12 @@ pub(crate) enum Shape {
     Named(&'static str),
     /// A list of a schema of its own.
     ListOf(&'static str),
+    /// A stream of them, a line of JSON each, that lasts as long as there is something to tell.
+    LinesOf(&'static str),
+    /// An object of texts.
+    TextsByName,
+    /// An object of such words.
+    WordsByName(&'static [&'static str]),
     Texts,
     Integers,
     Nothing,
@@ -77,8 +87,8 @@ pub(crate) struct Endpoint {
     /// `{queue}` stands for one segment.
     pub path: &'static str,
     pub about: &'static str,
-    /// The only parameter its query may have, any number of times.
-    pub query: Option<Field>,
+    /// The parameters its query may have; one of [`Shape::Texts`] any number of times.
+    pub query: &'static [Field],
     pub body: Body,
     pub answer: Shape,
 }
@@ -88,16 +98,23 @@ const fn field(name: &'static str, shape: Shape, presence: Presence, about: &'st
 }
 
 const fn get(name: Name, path: &'static str, answer: Shape, about: &'static str) -> Endpoint {
-    Endpoint { name, method: "GET", path, about, query: None, body: Body::None, answer }
+    Endpoint { name, method: "GET", path, about, query: &[], body: Body::None, answer }
 }
 
 const fn post(name: Name, path: &'static str, body: Body, answer: Shape, about: &'static str) -> Endpoint {
-    Endpoint { name, method: "POST", path, about, query: None, body, answer }
+    Endpoint { name, method: "POST", path, about, query: &[], body, answer }
 }
 
 use Presence::{Default, Nullable, Required};
 
 const WHOM: Field = field("whom", Shape::Named("Who"), Required, "whom it concerns");
+
+const FOLLOW: Field =
+    field("follow", Shape::Boolean, Default("false"), "go on with what comes, until the run ends");
+
+const POLICIES: Shape = Shape::Word(&["wait", "terminate", "daemon"]);
+
+const MILESTONES: &[&str] = &["started", "ready", "succeeded", "ended"];
 
 const TARGETS: Body = Body::Object(&[
     field("workers", Shape::Texts, Required, "NAME or NAME:INSTANCE, at least one"),
@@ -107,12 +124,7 @@ const TARGETS: Body = Body::Object(&[
 /// The one list.
 pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
-        query: Some(field(
-            "worker",
-            Shape::Text,
-            Default("null"),
-            "NAME or NAME:INSTANCE; none: all of them",
-        )),
+        query: &[field("worker", Shape::Texts, Default("null"), "NAME or NAME:INSTANCE; none: all of them")],
         ..get(Name::Status, "/v1/status", Shape::Named("Status"), "a row an instance")
     },
     get(Name::Ps, "/v1/ps", Shape::ListOf("ProcessRow"), "the process tree, the supervisor first"),
@@ -134,6 +146,40 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Shape::Named("Acted"),
         "give workers more or fewer instances; the highest numbers go first, the others are not touched",
     ),
+    post(
+        Name::Spawn,
+        "/v1/spawn",
+        Body::Object(&[
+            field("worker", Shape::Named("NewWorker"), Required, "the worker"),
+            field("wait", Shape::Boolean, Default("true"), "answer when it runs, or cannot come to"),
+        ]),
+        Shape::Named("Acted"),
+        "add a worker, and start it",
+    ),
+    Endpoint {
+        query: &[
+            field("worker", Shape::Text, Default("null"), "NAME or NAME:INSTANCE; none: all of them"),
+            field(
+                "lines",
+                Shape::Integer,
+                Default("10"),
+                "begin with so many of the last lines of each worker",
+            ),
+            FOLLOW,
+        ],
+        ..get(Name::Logs, "/v1/logs", Shape::LinesOf("LogLine"), "what workers print")
+    },
+    Endpoint {
+        query: &[
+            field("after", Shape::Integer, Default("0"), "only what came after the one with this number"),
+            FOLLOW,
+        ],
+        ..get(Name::Events, "/v1/events", Shape::LinesOf("EventLine"), "what happened")
+    },
+    Endpoint {
+        query: &[field("worker", Shape::Text, Required, "NAME or NAME:INSTANCE")],
+        ..get(Name::Why, "/v1/why", Shape::ListOf("Why"), "why instances stand where they stand")
+    },
     post(
         Name::Kill,
         "/v1/kill",
@@ -231,7 +277,7 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("uptime_s", Shape::Number, Nullable, "how long the present launch has been up"),
             field("restarts", Shape::Integer, Required, "how many times it was started again"),
             field("exit", Shape::Named("Exit"), Nullable, "how its last launch ended"),
-            field("policy", Shape::Word(&["wait", "terminate", "daemon"]), Required, "how it parts"),
+            field("policy", POLICIES, Required, "how it parts"),
             field("why", Shape::Text, Nullable, "why it stands where it stands"),
         ],
     ),
@@ -283,6 +329,103 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         &[
             field("worker", Shape::Text, Required, "the worker's name"),
             field("instances", Shape::Integer, Required, "so many; 0: none"),
+        ],
+    ),
+    (
+        "NewWorker",
+        "a worker to be added",
+        &[
+            field("name", Shape::Text, Default("null"), "null: one made from its command"),
+            field("command", Shape::Texts, Required, "the program and its arguments"),
+            field("cwd", Shape::Text, Required, "the working folder, absolute"),
+            field("env", Shape::TextsByName, Default("{}"), "variables beside the supervisor's own"),
+            field("policy", POLICIES, Default("\"wait\""), "how it parts"),
+            field(
+                "restart",
+                Shape::Word(&["never", "on-failure", "always"]),
+                Default("\"never\""),
+                "when it is started again",
+            ),
+            field("instances", Shape::Integer, Default("1"), "how many numbered copies"),
+            field(
+                "after",
+                Shape::WordsByName(MILESTONES),
+                Default("{}"),
+                "who must have reached what before",
+            ),
+        ],
+    ),
+    (
+        "LogLine",
+        "a line of output",
+        &[
+            field("time", Shape::Text, Required, "when the end of it was read, UTC"),
+            field("worker", Shape::Text, Nullable, "its worker; null for what is said of the log itself"),
+            field("instance", Shape::Integer, Nullable, "its instance"),
+            field("launch", Shape::Integer, Nullable, "its launch"),
+            field(
+                "stream",
+                Shape::Word(&["stdout", "stderr", "supervisor"]),
+                Required,
+                "where it was written",
+            ),
+            field("line", Shape::Text, Required, "without its newline"),
+            field("partial", Shape::Word(&["split", "end"]), Default("null"), "no newline ended it"),
+            field("lossy", Shape::Boolean, Default("false"), "it was not UTF-8"),
+            field("lost_lines", Shape::Integer, Default("null"), "so many are missing here"),
+        ],
+    ),
+    (
+        "Transition",
+        "an instance changed",
+        &[
+            field("seq", Shape::Integer, Required, "its place among all of the run, from 1"),
+            field("time", Shape::Text, Required, "when, UTC"),
+            field("worker", Shape::Text, Required, "its worker"),
+            field("instance", Shape::Integer, Required, "its number"),
+            field("launch", Shape::Integer, Nullable, "its present launch, or its last"),
+            field("from", STATES, Nullable, "its state before; null with the first"),
+            field("to", STATES, Nullable, "its state since; null when it was scaled away and is gone"),
+            field("why", Shape::Text, Nullable, "why, in words"),
+        ],
+    ),
+    (
+        "Missed",
+        "transitions that are no longer kept",
+        &[
+            field("missed", Shape::Integer, Required, "so many are missing here"),
+            field("until_seq", Shape::Integer, Required, "the place of the last that is missing"),
+        ],
+    ),
+    (
+        "Why",
+        "one instance, and why it stands where it stands; absent facts are null",
+        &[
+            field("worker", Shape::Text, Required, "the worker's name"),
+            field("instance", Shape::Integer, Required, "its number, from 0"),
+            field("launch", Shape::Integer, Nullable, "its present launch, or its last"),
+            field("state", STATES, Required, "where it stands"),
+            field("pid", Shape::Integer, Nullable, "the process that leads it, while one lives"),
+            field("ppid", Shape::Integer, Nullable, "that process's parent"),
+            field("uptime_s", Shape::Number, Nullable, "how long the present launch has been up"),
+            field("restarts", Shape::Integer, Required, "how many times it was started again"),
+            field("exit", Shape::Named("Exit"), Nullable, "how its last launch ended"),
+            field("policy", POLICIES, Required, "how it parts"),
+            field("why", Shape::Text, Nullable, "why it stands where it stands"),
+            field("since_s", Shape::Number, Required, "how long it has stood there"),
+            field("core_dumped", Shape::Boolean, Nullable, "whether its last launch left a core dump behind"),
+            field("next_launch_in_s", Shape::Number, Nullable, "when it is launched again"),
+            field("waits_for", Shape::Named("WaitsFor"), Nullable, "whom it waits for"),
+            field("says", Shape::Text, Nullable, "what it says of itself"),
+            field("output", Shape::ListOf("LogLine"), Required, "the last lines of its output"),
+        ],
+    ),
+    (
+        "WaitsFor",
+        "what an instance waits for",
+        &[
+            field("worker", Shape::Text, Required, "the worker"),
+            field("milestone", Shape::Word(MILESTONES), Required, "what it must have reached"),
         ],
     ),
     (

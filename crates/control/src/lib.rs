@@ -15,11 +15,11 @@ mod run_folder;
 #[cfg(feature = "server")]
 mod server;
 
-pub use client::{Client, ClientError};
+pub use client::{Client, ClientError, Lines};
 pub use locate::{RoomError, Rooms, Run, Wanted};
 pub use names::{is_name, is_target, signal_name, signal_number};
 pub use openapi::openapi;
 pub use route::{Asked, HttpRequest, Misrouted};
 pub use run_folder::RunFolder;
 #[cfg(feature = "server")]
-pub use server::{Call, Limits, Peer, Reply, Server, Uids};
+pub use server::{Call, Feed, Limits, Peer, Reply, Server, Uids};

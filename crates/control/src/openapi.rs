@@ -32,6 +32,10 @@ pub fn openapi() -> Value {
             &[("pid", "integer", "a pid"), ("worker", "string", "NAME or NAME:INSTANCE")],
         ),
     );
+    schemas.insert(
+        "EventLine".to_owned(),
+        json!({"description": "something happened", "oneOf": [reference("Transition"), reference("Missed")]}),
+    );
     let mut tell = one_of("what a worker reports", &[("status", "string", "what it does, in words")]);
     let words = json!({"type": "string", "enum": ["ready", "heartbeat"]});
     tell["oneOf"].as_array_mut().expect("one_of makes a list").push(words);
@@ -57,17 +61,18 @@ fn operation(endpoint: &Endpoint) -> Value {
             "schema": {"type": "string"},
         }));
     }
-    if let Some(field) = endpoint.query {
+    for field in endpoint.query {
+        let required = field.presence == Presence::Required;
         parameters.push(json!({
-            "name": field.name, "in": "query", "required": false, "description": field.about, "explode": true,
-            "schema": {"type": "array", "items": schema(field.shape)},
+            "name": field.name, "in": "query", "required": required, "description": field.about, "explode": true,
+            "schema": schema(field.shape),
         }));
     }
     let mut operation = json!({
         "operationId": operation_id(endpoint.name),
         "summary": endpoint.about,
         "responses": {
-            "200": {"description": "it is so", "content": content(schema(endpoint.answer))},
+            "200": {"description": "it is so", "content": answer(endpoint.answer)},
             "default": {"description": "it was refused", "content": content(reference("ErrorBody"))},
         },
     });
@@ -93,6 +98,13 @@ fn operation_id(name: Name) -> String {
 
 fn content(schema: Value) -> Value {
     json!({"application/json": {"schema": schema}})
+}
+
+fn answer(shape: Shape) -> Value {
+    match shape {
+        Shape::LinesOf(_) => json!({"application/x-ndjson": {"schema": schema(shape)}}),
+        _ => content(schema(shape)),
+    }
 }
 
 fn reference(name: &str) -> Value {
@@ -143,6 +155,12 @@ fn schema(shape: Shape) -> Value {
         Shape::Signal => json!({"type": ["integer", "string"]}),
         Shape::Word(words) => json!({"type": "string", "enum": words}),
         Shape::Named(name) => reference(name),
+        // What one line of the stream holds.
+        Shape::LinesOf(name) => reference(name),
+        Shape::TextsByName => json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        Shape::WordsByName(words) => {
+            json!({"type": "object", "additionalProperties": {"type": "string", "enum": words}})
+        }
         Shape::ListOf(name) => json!({"type": "array", "items": reference(name)}),
         Shape::Texts => json!({"type": "array", "items": {"type": "string"}}),
         Shape::Integers => json!({"type": "array", "items": {"type": "integer"}}),
@@ -168,6 +186,19 @@ mod tests {
     fn keys(value: impl Serialize) -> Vec<String> {
         let value = serde_json::to_value(value).expect("a report is JSON");
         value.as_object().expect("a report is an object").keys().cloned().collect()
+    }
+
+    fn new_worker() -> NewWorker {
+        NewWorker {
+            name: None,
+            command: vec!["sleep".into()],
+            cwd: "/".into(),
+            env: Default::default(),
+            policy: Policy::Wait,
+            restart: Restart::Never,
+            instances: 1,
+            after: Default::default(),
+        }
     }
 
     #[test]
@@ -209,6 +240,43 @@ mod tests {
         let handle = QueueHandle { queue: "q".into(), path: "/".into(), dead_letter: None };
         let join = Join { server: "s".into(), nonce: "0".into(), abi: 1 };
         let error = ApiError::new(ErrorCode::Usage, "no");
+        let line = LogLine {
+            time: String::new(),
+            worker: None,
+            instance: None,
+            launch: None,
+            stream: "supervisor".into(),
+            line: String::new(),
+            partial: Some(Partial::End),
+            lossy: true,
+            lost_lines: Some(1),
+        };
+        let transition = Transition {
+            seq: 1,
+            time: String::new(),
+            worker: "a".into(),
+            instance: 0,
+            launch: None,
+            from: None,
+            to: None,
+            why: None,
+        };
+        let why = Why {
+            status: instance.clone(),
+            since_s: 0.0,
+            core_dumped: None,
+            next_launch_in_s: None,
+            waits_for: None,
+            says: None,
+            output: vec![],
+        };
+        assert_eq!(keys(line), members("LogLine"));
+        assert_eq!(keys(EventLine::Transition(transition)), members("Transition"));
+        assert_eq!(keys(EventLine::Missed(Missed { missed: 1, until_seq: 1 })), members("Missed"));
+        assert_eq!(keys(why), members("Why"));
+        let waits_for = WaitsFor { worker: "a".into(), milestone: Milestone::Ready };
+        assert_eq!(keys(waits_for), members("WaitsFor"));
+        assert_eq!(keys(new_worker()), members("NewWorker"));
         assert_eq!(keys(instance), members("InstanceStatus"));
         assert_eq!(keys(status), members("Status"));
         assert_eq!(keys(row), members("ProcessRow"));
@@ -229,6 +297,7 @@ mod tests {
         let workers = vec!["a".to_owned()];
         let sent = [
             (Name::Start, Request::Start { workers, wait: true }),
+            (Name::Spawn, Request::Spawn { worker: new_worker(), wait: true }),
             (Name::Scale, Request::Scale { workers: vec![], wait: true }),
             (
                 Name::Kill,

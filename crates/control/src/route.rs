@@ -3,8 +3,8 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::api::{ApiError, ErrorCode, Join, Request, Size, Tell, Who};
-use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, endpoint};
+use crate::api::{ApiError, ErrorCode, Join, NewWorker, Request, Size, Tell, Who};
+use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, Shape, endpoint};
 use crate::names;
 
 /// A request as HTTP carries it.
@@ -98,6 +98,14 @@ struct Scale {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+struct Spawn {
+    worker: NewWorker,
+    #[serde(default = "yes")]
+    wait: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Kill {
     whom: Who,
     #[serde(default = "term", deserialize_with = "signal")]
@@ -159,12 +167,7 @@ impl Request {
         };
         match self {
             Request::Status { workers } => {
-                let mut http = plain(Name::Status);
-                for (nth, worker) in workers.iter().enumerate() {
-                    http.target.push_str(if nth == 0 { "?worker=" } else { "&worker=" });
-                    http.target.push_str(&percent_encoded(worker));
-                }
-                http
+                HttpRequest::with_query(Name::Status, workers.iter().map(|worker| ("worker", worker.clone())))
             }
             Request::Ps => plain(Name::Ps),
             Request::Start { workers, wait } => targets(Name::Start, workers, wait),
@@ -174,6 +177,20 @@ impl Request {
                 let scale = Scale { workers: workers.clone(), wait: *wait };
                 HttpRequest::to(endpoint(Name::Scale), "", json(&scale))
             }
+            Request::Spawn { worker, wait } => {
+                let spawn = Spawn { worker: worker.clone(), wait: *wait };
+                HttpRequest::to(endpoint(Name::Spawn), "", json(&spawn))
+            }
+            Request::Logs { worker, lines, follow } => {
+                let worker = worker.iter().map(|worker| ("worker", worker.clone()));
+                let rest = [("lines", lines.to_string()), ("follow", follow.to_string())];
+                HttpRequest::with_query(Name::Logs, worker.chain(rest))
+            }
+            Request::Events { after, follow } => {
+                let query = [("after", after.to_string()), ("follow", follow.to_string())];
+                HttpRequest::with_query(Name::Events, query)
+            }
+            Request::Why { worker } => HttpRequest::with_query(Name::Why, [("worker", worker.clone())]),
             Request::Kill { whom, signal, tree, grace_ms, foreign } => {
                 let kill = Kill {
                     whom: whom.clone(),
@@ -219,6 +236,15 @@ impl HttpRequest {
         HttpRequest { method: endpoint.method, target, body }
     }
 
+    fn with_query(name: Name, query: impl IntoIterator<Item = (&'static str, String)>) -> HttpRequest {
+        let mut http = HttpRequest::to(endpoint(name), "", Vec::new());
+        for (nth, (name, value)) in query.into_iter().enumerate() {
+            let sign = if nth == 0 { '?' } else { '&' };
+            http.target.push_str(&format!("{sign}{name}={}", percent_encoded(&value)));
+        }
+        http
+    }
+
     /// The request whose answer comes only when the supervisor goes away.
     pub(crate) fn presence() -> HttpRequest {
         HttpRequest::to(endpoint(Name::Presence), "", Vec::new())
@@ -244,8 +270,9 @@ impl Asked {
             Name::OpenApi => return Ok(Asked::OpenApi),
             Name::Presence => return Ok(Asked::Presence),
             Name::Status => {
-                query.iter().try_for_each(|worker| names::check_target(worker))?;
-                Request::Status { workers: query }
+                let workers: Vec<String> = query.into_iter().map(|(_, worker)| worker).collect();
+                workers.iter().try_for_each(|worker| names::check_target(worker))?;
+                Request::Status { workers }
             }
             Name::Ps => Request::Ps,
             Name::Start => {
@@ -267,6 +294,26 @@ impl Asked {
                 }
                 workers.iter().try_for_each(|size| names::check_name("worker", &size.worker))?;
                 Request::Scale { workers, wait }
+            }
+            Name::Spawn => {
+                let Spawn { worker, wait } = read(body)?;
+                check_new(&worker)?;
+                Request::Spawn { worker, wait }
+            }
+            Name::Logs => {
+                let worker = parameter(&query, "worker").map(str::to_owned);
+                worker.iter().try_for_each(|worker| names::check_target(worker))?;
+                let (lines, follow) = (number(&query, "lines")?, flag(&query, "follow")?);
+                Request::Logs { worker, lines: lines.unwrap_or(10), follow }
+            }
+            Name::Events => {
+                let (after, follow) = (number(&query, "after")?, flag(&query, "follow")?);
+                Request::Events { after: after.unwrap_or(0), follow }
+            }
+            Name::Why => {
+                let worker = parameter(&query, "worker").ok_or_else(|| usage("no worker is named"))?;
+                names::check_target(worker)?;
+                Request::Why { worker: worker.to_owned() }
             }
             Name::Kill => {
                 let Kill { whom, signal, tree, grace_ms, foreign } = read(body)?;
@@ -332,22 +379,64 @@ fn matches<'p>(template: &str, path: &'p str) -> Option<Option<&'p str>> {
     segments.next().is_none().then_some(captured)
 }
 
-fn read_query(endpoint: &Endpoint, query: &str) -> Result<Vec<String>, ApiError> {
-    let mut values = Vec::new();
+/// The parameters that were given, each with the name that the endpoint has for it.
+type Query = Vec<(&'static str, String)>;
+
+fn read_query(endpoint: &Endpoint, query: &str) -> Result<Query, ApiError> {
+    let mut values: Query = Vec::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         let key = percent_decoded(key)?;
-        match endpoint.query {
-            Some(field) if field.name == key => values.push(percent_decoded(value)?),
-            Some(field) => {
-                return Err(
-                    usage(format!("unknown parameter {key:?}")).hint(format!("there is {:?}", field.name))
-                );
+        let Some(field) = endpoint.query.iter().find(|field| field.name == key) else {
+            if endpoint.query.is_empty() {
+                return Err(usage(format!("{} takes no parameters", endpoint.path)));
             }
-            None => return Err(usage(format!("{} takes no parameters", endpoint.path))),
+            let known: Vec<String> = endpoint.query.iter().map(|field| format!("{:?}", field.name)).collect();
+            let error = usage(format!("unknown parameter {key:?}"));
+            return Err(error.hint(format!("there is {}", known.join(", "))));
+        };
+        if field.shape != Shape::Texts && parameter(&values, field.name).is_some() {
+            return Err(usage(format!("{:?} is given twice", field.name)));
         }
+        values.push((field.name, percent_decoded(value)?));
     }
     Ok(values)
+}
+
+fn parameter<'q>(query: &'q Query, name: &str) -> Option<&'q str> {
+    query.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
+}
+
+fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>, ApiError> {
+    let read = |text: &str| text.parse().map_err(|_| usage(format!("{name:?} is a number, not {text:?}")));
+    parameter(query, name).map(read).transpose()
+}
+
+fn flag(query: &Query, name: &str) -> Result<bool, ApiError> {
+    match parameter(query, name) {
+        None | Some("false") => Ok(false),
+        Some("true") => Ok(true),
+        Some(other) => Err(usage(format!("{name:?} is true or false, not {other:?}"))),
+    }
+}
+
+fn check_new(worker: &NewWorker) -> Result<(), ApiError> {
+    worker.name.iter().try_for_each(|name| names::check_name("worker", name))?;
+    worker.after.keys().try_for_each(|name| names::check_name("worker", name))?;
+    let texts = worker.command.iter().chain(worker.env.values()).chain([&worker.cwd]);
+    if worker.command.first().is_none_or(String::is_empty) {
+        return Err(usage("there is no command"));
+    }
+    if texts.into_iter().any(|text| text.contains('\0')) {
+        return Err(usage("a NUL character cannot be passed to a process"));
+    }
+    if let Some(name) = worker.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
+        return Err(usage(format!("{name:?} cannot be the name of a variable")));
+    }
+    if !worker.cwd.starts_with('/') {
+        return Err(usage("the working folder is not an absolute path").hint("\"cwd\" is an absolute path"));
+    }
+    Ok(())
 }
 
 fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {

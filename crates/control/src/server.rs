@@ -4,6 +4,7 @@
 //! the connection waits, and if its client hangs up the reply knows ([`Reply::is_abandoned`]).
 
 mod connection;
+mod flow;
 mod patient;
 
 use std::cell::Cell;
@@ -22,6 +23,8 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::api::{ApiError, ErrorCode, Request};
+
+pub use flow::Feed;
 
 /// Which users may ask.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,17 +97,35 @@ pub struct Call {
 }
 
 /// The one answer to a call. Answering never blocks. Dropped unused, it answers 503 `not_running`.
-#[derive(Debug)]
 pub struct Reply(oneshot::Sender<Answer>);
 
-type Answer = Result<Vec<u8>, ApiError>;
+type Answer = Result<Granted, ApiError>;
+
+/// How a request was granted.
+enum Granted {
+    Whole(Vec<u8>),
+    Stream(Box<dyn Feed>),
+}
+
+impl std::fmt::Debug for Reply {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Reply").field("abandoned", &self.is_abandoned()).finish()
+    }
+}
 
 impl Reply {
     /// Grants the request; where there is nothing to tell, with `&()`.
     pub fn ok(self, answer: &impl Serialize) {
         let answer = serde_json::to_vec(answer)
             .map_err(|error| ApiError::new(ErrorCode::Failed, format!("the answer cannot be told: {error}")));
-        self.send(answer);
+        self.send(answer.map(Granted::Whole));
+    }
+
+    /// Grants the request with a stream of lines of JSON, which goes on until the feed ends, the client hangs up or the
+    /// server stops. A client may leave it unread for as long as it likes; the feed is dropped when nobody reads it any
+    /// more.
+    pub fn stream(self, feed: impl Feed) {
+        self.send(Ok(Granted::Stream(Box::new(feed))));
     }
 
     /// Refuses the request.
@@ -188,7 +209,7 @@ impl Server {
                 allowed,
                 limits,
                 seats: Arc::new(Semaphore::new(limits.connections)),
-                waiting: Semaphore::new(limits.waiting),
+                waiting: Arc::new(Semaphore::new(limits.waiting)),
                 stopping: stopping.clone(),
                 sink: Box::new(sink),
             });
@@ -224,7 +245,7 @@ struct Hall {
     allowed: Uids,
     limits: Limits,
     seats: Arc<Semaphore>,
-    waiting: Semaphore,
+    waiting: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
     sink: Box<dyn Fn(Call)>,
 }

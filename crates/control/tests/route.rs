@@ -1,7 +1,20 @@
 //! Requests come back from HTTP as what they were, and what is not one of them is refused with the reason.
 
 use control::Asked;
-use control::api::{ErrorCode, Join, Request, Size, Tell, Who};
+use control::api::{ErrorCode, Join, Milestone, NewWorker, Policy, Request, Restart, Size, Tell, Who};
+
+fn new_worker() -> NewWorker {
+    NewWorker {
+        name: Some("a".into()),
+        command: vec!["sleep".into(), "\"1 ü\n".into()],
+        cwd: "/tmp/x y".into(),
+        env: [("A".to_owned(), "b=c".to_owned())].into(),
+        policy: Policy::Daemon,
+        restart: Restart::OnFailure,
+        instances: 3,
+        after: [("b".to_owned(), Milestone::Succeeded)].into(),
+    }
+}
 
 fn every_request() -> Vec<Request> {
     let workers = || vec!["a".to_owned(), "b.c-d_e:12".to_owned()];
@@ -13,6 +26,11 @@ fn every_request() -> Vec<Request> {
         Request::Stop { workers: workers(), wait: false },
         Request::Restart { workers: workers(), wait: true },
         Request::Scale { workers: vec![Size { worker: "a".into(), instances: 0 }], wait: false },
+        Request::Spawn { worker: new_worker(), wait: false },
+        Request::Logs { worker: None, lines: 0, follow: true },
+        Request::Logs { worker: Some("a:1".into()), lines: 7, follow: false },
+        Request::Events { after: u64::MAX, follow: true },
+        Request::Why { worker: "a:0".into() },
         Request::Kill { whom: Who::Pid(12), signal: 9, tree: true, grace_ms: Some(2500), foreign: true },
         Request::Kill {
             whom: Who::Worker("a:0".into()),
@@ -43,6 +61,7 @@ fn every_request_comes_back_as_what_it_was() {
         match request {
             Request::Status { .. } | Request::Ps | Request::Queues | Request::Shutdown { .. } => {}
             Request::Start { .. } | Request::Stop { .. } | Request::Restart { .. } => {}
+            Request::Spawn { .. } | Request::Logs { .. } | Request::Events { .. } | Request::Why { .. } => {}
             Request::Scale { .. } | Request::Kill { .. } | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
             Request::Join(_) | Request::Tell(_) => {}
@@ -57,6 +76,23 @@ fn what_is_left_out_has_its_default() {
     let post = |target, body: &str| Request::from_http("POST", target, body.as_bytes()).expect(body);
     let workers = vec!["a".to_owned()];
     assert_eq!(post("/v1/start", r#"{"workers":["a"]}"#), Request::Start { workers, wait: true });
+    let plain = NewWorker {
+        name: None,
+        command: vec!["true".into()],
+        cwd: "/".into(),
+        env: Default::default(),
+        policy: Policy::Wait,
+        restart: Restart::Never,
+        instances: 1,
+        after: Default::default(),
+    };
+    assert_eq!(
+        post("/v1/spawn", r#"{"worker":{"command":["true"],"cwd":"/"}}"#),
+        Request::Spawn { worker: plain, wait: true }
+    );
+    let get = |target| Request::from_http("GET", target, b"").expect(target);
+    assert_eq!(get("/v1/logs"), Request::Logs { worker: None, lines: 10, follow: false });
+    assert_eq!(get("/v1/events"), Request::Events { after: 0, follow: false });
     assert_eq!(post("/v1/shutdown", ""), Request::Shutdown { now: false });
     assert_eq!(
         post("/v1/kill", r#"{"whom":{"pid":7},"signal":"hup"}"#),
@@ -116,6 +152,19 @@ fn nonsense_is_refused_as_wrong_usage() {
         ("POST", "/v1/start", "{\"workers\":[\"a\"],\"wiat\":true}"),
         ("POST", "/v1/start", "{\"workers\":[\"a\"]} x"),
         ("POST", "/v1/start", "\u{0}"),
+        ("GET", "/v1/logs?lines=x", ""),
+        ("GET", "/v1/logs?lines=-1", ""),
+        ("GET", "/v1/logs?follow=yes", ""),
+        ("GET", "/v1/logs?worker=a&worker=b", ""),
+        ("GET", "/v1/events?worker=a", ""),
+        ("GET", "/v1/why", ""),
+        ("GET", "/v1/why?worker=12", ""),
+        ("POST", "/v1/spawn", r#"{"worker":{"command":[],"cwd":"/"}}"#),
+        ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"here"}}"#),
+        ("POST", "/v1/spawn", r#"{"worker":{"command":["a\u0000"],"cwd":"/"}}"#),
+        ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","name":"12"}}"#),
+        ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","env":{"A=":""}}}"#),
+        ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","policy":"maybe"}}"#),
         ("POST", "/v1/scale", "{\"workers\":[]}"),
         ("POST", "/v1/scale", "{\"workers\":[{\"worker\":\"a:0\",\"instances\":1}]}"),
         ("POST", "/v1/scale", "{\"workers\":[{\"worker\":\"a\",\"instances\":-1}]}"),

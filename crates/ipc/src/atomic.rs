@@ -75,9 +75,11 @@ pub(crate) mod model {
                     Self(loom::sync::atomic::$loom::new(value))
                 }
 
-                pub(crate) fn load(&self, order: Ordering) -> $number {
+                /// As an access that also writes: loom does not try a store before a load that it happened to
+                /// run first, and then never sees what comes of that order.
+                pub(crate) fn load(&self, _order: Ordering) -> $number {
                     step();
-                    self.0.load(order)
+                    self.0.fetch_add(0, Ordering::AcqRel)
                 }
 
                 pub(crate) fn store(&self, value: $number, order: Ordering) {

@@ -1,9 +1,10 @@
 //! Every interleaving of small programs over the real code, with a death at every atomic step.
 //!
-//! `RUSTFLAGS="--cfg loom" cargo test --release -p ipc --lib model`. Loom runs each program again and again
-//! until it has seen all orders in which its steps can happen, up to `PREEMPTIONS` switches that were not
-//! forced, and all values that the memory model lets a load see. What is modelled is the ring, the blocks, the
-//! claims and the recovery; sleeping is not, since a model has no kernel.
+//! `RUSTFLAGS="--cfg loom" cargo test --release -p ipc --lib model -- --nocapture`. Loom runs each program again
+//! and again until it has seen all orders in which its steps can happen, up to `PREEMPTIONS` switches that were
+//! not forced. What is modelled is the ring, the blocks, the claims and the recovery; sleeping is not, since a
+//! model has no kernel, nor are values that are out of date, since loads count as writes here (see
+//! [`crate::atomic`]).
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -3,8 +3,8 @@
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use control::Call;
 use control::api::{Acted, ApiError, ErrorCode, InstanceStatus, Request, Size, Status, Waited, Who};
+use control::{Call, Feed};
 use process::{Identity, Pid};
 use serde::Serialize;
 use serde_json::Value;
@@ -25,6 +25,8 @@ pub(crate) enum Outcome {
     Now(Value),
     /// It is answered when something has come about, or refused when that takes too long.
     When(Until, Option<Moment>),
+    /// It is answered with what comes.
+    Stream(Box<dyn Feed>),
     /// The worker that asks is met, and answered then.
     Meet(Introduction),
 }
@@ -40,6 +42,12 @@ impl Loop {
             Request::Start { workers, wait } => self.start(&workers, wait),
             Request::Stop { workers, wait } => self.stop(&workers, wait),
             Request::Restart { workers, wait } => self.restart(&workers, wait),
+            Request::Spawn { worker, wait } => self.spawn(worker, wait),
+            Request::Logs { worker, lines, follow } => self.logs(worker.as_deref(), lines, follow),
+            Request::Events { after, follow } => {
+                Ok(Outcome::Stream(Box::new(self.history.read(after, follow))))
+            }
+            Request::Why { worker } => self.why(&worker),
             Request::Scale { workers, wait } => self.scale(&workers, wait),
             Request::Kill { whom, signal, tree, grace_ms, foreign } => {
                 self.kill(&whom, signal, tree, grace_ms.map(Duration::from_millis), foreign)
@@ -68,6 +76,7 @@ impl Loop {
                 self.waiters.push(Waiter { until, reply, deadline });
                 self.look_at_waiters();
             }
+            Ok(Outcome::Stream(feed)) => reply.stream(feed),
             Ok(Outcome::Meet(introduction)) => self.meetings.arrange(introduction, reply, self.mail.clone()),
             Err(error) => reply.refuse(error),
         }
@@ -129,7 +138,7 @@ impl Loop {
         (0..count).map(move |index| InstanceId { worker, index })
     }
 
-    fn target(&self, name: &str) -> Result<Target, ApiError> {
+    pub(crate) fn target(&self, name: &str) -> Result<Target, ApiError> {
         self.roster.target(name, &self.core).map_err(|unknown| match unknown {
             UnknownName::Worker(like) => {
                 let error = ApiError::new(ErrorCode::NotFound, format!("no worker is called {name:?}"));
@@ -216,7 +225,7 @@ impl Loop {
         self.when(wait, Until::Scaled { new, surplus, all })
     }
 
-    fn refuse_while_stopping(&self) -> Result<(), ApiError> {
+    pub(crate) fn refuse_while_stopping(&self) -> Result<(), ApiError> {
         if self.core.is_stopping() {
             return Err(ApiError::new(
                 ErrorCode::Refused,
@@ -226,7 +235,7 @@ impl Loop {
         Ok(())
     }
 
-    fn when(&self, wait: bool, until: Until) -> Result<Outcome, ApiError> {
+    pub(crate) fn when(&self, wait: bool, until: Until) -> Result<Outcome, ApiError> {
         if wait {
             return Ok(Outcome::When(until, None));
         }

@@ -2,10 +2,12 @@
 //! orders.
 #![forbid(unsafe_code)]
 
+mod adding;
 mod asking;
 mod clock;
 mod environment;
 pub mod guard;
+mod history;
 mod joining;
 mod killing;
 mod launching;
@@ -21,6 +23,7 @@ mod setup;
 mod sweeping;
 mod takeover;
 mod talk;
+mod telling;
 mod the_loop;
 mod waiting;
 mod words;

@@ -44,6 +44,15 @@ impl Roster {
         self.names.get(worker.0 as usize).map_or("?", |(name, _)| name)
     }
 
+    /// One more worker, of a name that nobody has.
+    pub fn add(&mut self, name: String, instances: u32) -> WorkerId {
+        let id = WorkerId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
+        let place = self.by_name.partition_point(|known| *self.name(*known) < *name);
+        self.by_name.insert(place, id);
+        self.names.push((name.into_boxed_str(), instances != 1));
+        id
+    }
+
     /// A worker has so many instances from now on. Who once had several keeps the numbers: its log and its messages
     /// would be ambiguous otherwise.
     pub fn resize(&mut self, worker: WorkerId, instances: u32) {
@@ -90,4 +99,24 @@ pub fn nearest<'a>(wanted: &str, names: impl Iterator<Item = &'a str>) -> Option
     let scored = names.map(|name| (strsim::damerau_levenshtein(wanted, name), name));
     let (distance, name) = scored.min_by_key(|(distance, _)| *distance)?;
     (distance <= 1 + wanted.len() / 4).then(|| name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_who_are_added_are_found_among_all() {
+        let mut roster = Roster { names: Vec::new(), by_name: Vec::new() };
+        for name in ["m", "a", "z", "b"] {
+            roster.add(name.to_owned(), 1);
+        }
+        let found = ["m", "a", "z", "b", "c"].map(|name| roster.worker(name).map(|id| id.0));
+        assert_eq!(found, [Some(0), Some(1), Some(2), Some(3), None]);
+        let third = InstanceId { worker: WorkerId(3), index: 0 };
+        assert_eq!(roster.show(third), "b");
+        roster.resize(third.worker, 2);
+        roster.resize(third.worker, 1);
+        assert_eq!(roster.show(third), "b:0");
+    }
 }

@@ -70,6 +70,10 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
         let Ok(snapshot) = Snapshot::take() else { return swept };
         let sure = recognise(processes, &snapshot, marks, look == LOOKS_AT_MOST);
         let left = kill_left(processes, &leaderless, &taken_back, &snapshot, marks, &mut swept.watch);
+        if left.len() == leaderless.len() {
+            // Nothing can be called empty; the ends of what was killed bring us here again.
+            return swept;
+        }
         // Who ended during the look may have left a child behind that the look could not show.
         let before = swept.reaped.len();
         orphans_live = reap(processes, &mut swept.reaped);

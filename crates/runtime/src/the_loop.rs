@@ -3,7 +3,7 @@
 //!
 //! It runs on the main thread: adopted orphans are that thread's children (see [`crate::sweeping`]).
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::time::Duration;
 use control::{Call, RunFolder, Server, api};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use process::{Pid, Received, Signals, SpawnError, Spawned, Spawner};
+use process::{Exit, Pid, Received, Signals, SpawnError, Spawned, Spawner};
 use supervision::{
     Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor,
 };
@@ -21,6 +21,7 @@ use crate::asking::hold;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::{self, Guard};
+use crate::history::History;
 use crate::launching::Launch;
 use crate::logs::{self, Format, Label, LogFile, Pump, Stream, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
@@ -119,6 +120,9 @@ pub struct Loop {
     /// Processes that use a queue, or whose end somebody waits for: held, so that their pid cannot be mistaken.
     others: HashMap<i32, Held>,
     environment: Environment,
+    pub(crate) history: History,
+    /// Instances whose last launch left a core dump behind.
+    pub(crate) dumped_core: BTreeSet<InstanceId>,
     pub(crate) pump: Pump,
     spawner: Spawner,
     pending: HashMap<u64, Pending>,
@@ -218,6 +222,8 @@ impl Loop {
                 &notify_path,
             ),
             folder,
+            history: History::default(),
+            dumped_core: BTreeSet::new(),
             others: HashMap::new(),
             pump,
             spawner,
@@ -397,6 +403,13 @@ impl Loop {
         }
     }
 
+    /// Sees to it that there is a guard: a worker that dies with this supervisor is to be launched.
+    pub(crate) fn need_guard(&mut self) {
+        if self.guard.is_none() {
+            self.start_guard();
+        }
+    }
+
     fn guard_spawned(&mut self, result: Result<Spawned, SpawnError>) {
         match result {
             Ok(Spawned { pid, pidfd }) => {
@@ -453,6 +466,8 @@ impl Loop {
             Action::Reclaim(process) => self.reclaim(process),
             Action::Changed(instance) => {
                 self.changed = true;
+                let now = self.core.instance(instance, self.clock.now());
+                self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
             Action::Retired(worker) => self.queues.retire(worker),
@@ -667,15 +682,20 @@ impl Loop {
             self.watched.remove(&token);
             return;
         };
+        let mut dumped_core = false;
+        let mut ending_of = |exit: Exit| {
+            dumped_core = matches!(exit, Exit::Signal { core_dumped: true, .. });
+            words::ending(exit)
+        };
         let ending = match tree.kinship {
             Kinship::Child => match process::wait_leader(tree.pidfd.as_fd()) {
-                Ok(exit) => exit.map(words::ending),
+                Ok(exit) => exit.map(&mut ending_of),
                 // Nobody else waits for our children; should somebody have, its end is all that is known.
                 Err(_) => Some(Ending::Unknown),
             },
             Kinship::TakenBack if !process::is_dead(tree.pidfd.as_fd()) => None,
             Kinship::TakenBack => match process::exit_of(tree.pidfd.as_fd()) {
-                Some(exit) => Some(words::ending(exit)),
+                Some(exit) => Some(ending_of(exit)),
                 None => (!self.await_reaping(process, token)).then_some(Ending::Unknown),
             },
         };
@@ -685,6 +705,7 @@ impl Loop {
         }
         self.watched.remove(&token);
         self.processes.leader_ended(process, ending);
+        self.note_core(process.instance, dumped_core);
         self.tell_leader_ended(process, ending);
         self.changed = true;
         self.news.push_back(Event::Ended(process, ending));
@@ -883,6 +904,8 @@ impl Loop {
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }
+        // Those who follow what happens are told that nothing will any more.
+        drop(self.history);
         server.stop();
         if self.background {
             for log in [BACKGROUND_LOG.to_owned(), format!("{BACKGROUND_LOG}.1")] {

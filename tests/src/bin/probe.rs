@@ -218,7 +218,7 @@ fn bounds(queue: &str) -> Done {
     let queue = me.queue::<String>(queue)?;
     let check = |what: &str, holds: bool| if holds { Ok(()) } else { Err(format!("broken: {what}")) };
     let little = Duration::from_millis(30);
-    check("a new queue is empty", queue.is_empty() && queue.len() == 0 && !queue.is_full())?;
+    check("a new queue is empty", queue.is_empty() && matches!(queue.len(), 0) && !queue.is_full())?;
     check("its capacity is the config's", queue.capacity() == Some(2))?;
     check("try_get of an empty one", matches!(queue.try_get(), Err(GetError::Empty)))?;
     let start = Instant::now();

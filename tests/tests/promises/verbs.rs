@@ -231,7 +231,8 @@ fn kill_sends_any_signal_by_name_number_or_pid() {
 #[test]
 fn kill_with_tree_reaches_every_descendant_also_one_that_escaped() {
     let sandbox = Sandbox::new();
-    let script = "sleep 1000 & echo $! > near; (setsid sh -c 'echo $$ > far; exec sleep 1000' &); wait";
+    let script = "sleep 1000 & echo $! > near; (setsid sh -c 'echo $$ > far; exec sleep 1000' &); \
+                  while :; do sleep 0.02; done";
     let mut run =
         sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "restart": "never" } } }));
     let (near, far) = (sandbox.until_pid("near"), sandbox.until_pid("far"));

@@ -1,6 +1,10 @@
 //! The verbs that change a run and tell of it, on real processes.
 
+mod events;
+mod logs;
 mod scale;
+mod spawn;
+mod why;
 
 use serde_json::{Value, json};
 use tests::{Run, Said, Sandbox, until};

@@ -88,10 +88,11 @@ fn without_waiting_it_returns_while_the_surplus_still_lives() {
 #[test]
 fn an_instance_that_cannot_come_up_is_exit_1_and_nonsense_is_refused() {
     let sandbox = Sandbox::new();
-    let script = sandbox.write("script", "#!/bin/sh\nexec sleep 1000\n");
+    let script = sandbox.write("script", "#!/bin/sh\necho read\nexec sleep 1000\n");
     std::fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("it is ours");
     let gone = json!({ "command": [&script], "restart": "never" });
     let mut run = run_of(&sandbox, &json!({ "w": lasting(), "gone": gone }));
+    until("the shell has read it", || run.out().contains("read").then_some(()));
     std::fs::remove_file(&script).expect("it is ours");
     assert!(complained(&sandbox.supervisor(&["scale", "gone=2"]), 1).contains("gone:1 failed"));
     let unknown = complained(&sandbox.supervisor(&["scale", "v=2"]), 4);

@@ -120,19 +120,7 @@ fn errors_are_json_where_json_is_wanted() {
 fn verbs_to_come_are_known_by_name_and_refused() {
     let world = World::of(nothing);
     let help = world.run(&["--help"]).out;
-    let later = [
-        "spawn",
-        "logs",
-        "events",
-        "why",
-        "plan",
-        "apply",
-        "lock",
-        "semaphore",
-        "event",
-        "value",
-        "doctor",
-    ];
+    let later = ["plan", "apply", "lock", "semaphore", "event", "value"];
     for verb in later {
         is_error(
             &world.run(&["--name", "demo", verb, "--some", "thing"]),
@@ -158,6 +146,11 @@ fn help_shows_every_verb_and_every_exit_code() {
         "stop",
         "restart",
         "scale",
+        "spawn",
+        "logs",
+        "events",
+        "why",
+        "doctor",
         "kill",
         "wait",
         "shutdown",

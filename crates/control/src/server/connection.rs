@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt, Either, Full, LengthLimitError, Limited};
 use hyper::body::{Body, Bytes, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
@@ -17,13 +17,17 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
+use super::flow::Flow;
 use super::patient::Patient;
-use super::{Call, Hall, Peer, Reply, unless};
+use super::{Call, Granted, Hall, Peer, Reply, unless};
 use crate::api::{ApiError, ErrorBody, ErrorCode, Request};
 use crate::route::{Asked, Misrouted};
 
 /// How long clients have, after a stop, to take what was answered.
 const FAREWELL: Duration = Duration::from_secs(1);
+
+/// The body of an answer.
+type Page = Either<Full<Bytes>, Flow>;
 
 /// Serves a connection until either side is done with it.
 pub(super) async fn attend(stream: UnixStream, seat: Cell<Option<OwnedSemaphorePermit>>, hall: Rc<Hall>) {
@@ -31,14 +35,16 @@ pub(super) async fn attend(stream: UnixStream, seat: Cell<Option<OwnedSemaphoreP
         return;
     };
     let peer = Peer { pid: credentials.pid().unwrap_or(0), uid: credentials.uid(), gid: credentials.gid() };
-    let desk = Desk { peer, seat, hall: Rc::clone(&hall) };
+    let unhurried = Rc::new(Cell::new(false));
+    let stream = Patient::new(stream, hall.limits.patience, Rc::clone(&unhurried));
+    let desk = Desk { peer, seat, unhurried, hall: Rc::clone(&hall) };
     let service = service_fn(|request| async { Ok::<_, Infallible>(desk.serve(request).await) });
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(hall.limits.patience)
             .max_buf_size(hall.limits.head_bytes)
-            .serve_connection(TokioIo::new(Patient::new(stream, hall.limits.patience)), service)
+            .serve_connection(TokioIo::new(stream), service)
     );
     // How it ended is the client's affair: garbage was answered, a hang-up has nobody to tell.
     if unless(&hall.stopping, connection.as_mut()).await.is_none() {
@@ -51,11 +57,13 @@ pub(super) async fn attend(stream: UnixStream, seat: Cell<Option<OwnedSemaphoreP
 struct Desk {
     peer: Peer,
     seat: Cell<Option<OwnedSemaphorePermit>>,
+    /// Whether the client may leave what it is sent unread for as long as it likes.
+    unhurried: Rc<Cell<bool>>,
     hall: Rc<Hall>,
 }
 
 impl Desk {
-    async fn serve(&self, request: hyper::Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn serve(&self, request: hyper::Request<Incoming>) -> Response<Page> {
         if !self.hall.allowed.has(self.peer.uid) {
             let error = ApiError::new(ErrorCode::Refused, format!("user {} may not ask here", self.peer.uid))
                 .hint("ask as the user who runs the supervisor, or as root");
@@ -74,7 +82,7 @@ impl Desk {
         }
     }
 
-    async fn read(&self, body: Incoming) -> Result<Bytes, Response<Full<Bytes>>> {
+    async fn read(&self, body: Incoming) -> Result<Bytes, Response<Page>> {
         let limits = self.hall.limits;
         let too_long = || {
             let error = ApiError::new(
@@ -100,7 +108,7 @@ impl Desk {
         }
     }
 
-    async fn hand_on(&self, request: Request) -> Response<Full<Bytes>> {
+    async fn hand_on(&self, request: Request) -> Response<Page> {
         if *self.hall.stopping.borrow() {
             return refusal(going_away());
         }
@@ -110,14 +118,18 @@ impl Desk {
     }
 
     /// Who waits for an answer gives up its seat, or a few patient clients would keep all others out.
-    async fn wait(&self, answered: impl Future<Output = super::Answer>) -> Response<Full<Bytes>> {
-        let Ok(_waiting) = self.hall.waiting.try_acquire() else {
+    async fn wait(&self, answered: impl Future<Output = super::Answer>) -> Response<Page> {
+        let Ok(waiting) = Arc::clone(&self.hall.waiting).try_acquire_owned() else {
             let error = ApiError::new(ErrorCode::WouldBlock, "too many requests await their answers");
             return closing(refusal(error.hint("ask again when some of them have been answered")));
         };
         drop(self.seat.take());
         let response = match unless(&self.hall.stopping, answered).await {
-            Some(Ok(body)) => answer(StatusCode::OK, body),
+            Some(Ok(Granted::Whole(body))) => answer(StatusCode::OK, body),
+            Some(Ok(Granted::Stream(feed))) => {
+                self.unhurried.set(true);
+                return closing(lines(Flow::new(feed, waiting)));
+            }
             Some(Err(error)) => refusal(error),
             None => refusal(going_away()),
         };
@@ -135,7 +147,7 @@ fn going_away() -> ApiError {
     ApiError::new(ErrorCode::NotRunning, "the supervisor is going away")
 }
 
-fn misrouted_answer(misrouted: Misrouted) -> Response<Full<Bytes>> {
+fn misrouted_answer(misrouted: Misrouted) -> Response<Page> {
     let status = StatusCode::from_u16(misrouted.status).unwrap_or(StatusCode::BAD_REQUEST);
     let mut response = with_status(status, misrouted.error);
     if let Some(allow) = misrouted.allow.and_then(|allow| HeaderValue::from_str(&allow).ok()) {
@@ -144,25 +156,31 @@ fn misrouted_answer(misrouted: Misrouted) -> Response<Full<Bytes>> {
     response
 }
 
-fn refusal(error: ApiError) -> Response<Full<Bytes>> {
+fn refusal(error: ApiError) -> Response<Page> {
     with_status(StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR), error)
 }
 
-fn with_status(status: StatusCode, error: ApiError) -> Response<Full<Bytes>> {
+fn with_status(status: StatusCode, error: ApiError) -> Response<Page> {
     let body = serde_json::to_vec(&ErrorBody { error }).expect("an error is three strings");
     answer(status, body)
 }
 
 /// A line of JSON, so that a terminal's prompt comes on the next one.
-fn answer(status: StatusCode, mut json: Vec<u8>) -> Response<Full<Bytes>> {
+fn answer(status: StatusCode, mut json: Vec<u8>) -> Response<Page> {
     json.push(b'\n');
-    let mut response = Response::new(Full::new(Bytes::from(json)));
+    let mut response = Response::new(Either::Left(Full::new(Bytes::from(json))));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }
 
-fn closing(mut response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+fn lines(flow: Flow) -> Response<Page> {
+    let mut response = Response::new(Either::Right(flow));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    response
+}
+
+fn closing(mut response: Response<Page>) -> Response<Page> {
     response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     response
 }

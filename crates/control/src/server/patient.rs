@@ -1,8 +1,10 @@
 //! A stream that gives up on a reader who does not read.
 
+use std::cell::Cell;
 use std::future::Future;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::rc::Rc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -14,13 +16,15 @@ use tokio::time::Sleep;
 pub(super) struct Patient {
     stream: UnixStream,
     patience: Duration,
+    /// Whether patience has no end.
+    unhurried: Rc<Cell<bool>>,
     /// Runs while a write is stuck.
     clock: Option<Pin<Box<Sleep>>>,
 }
 
 impl Patient {
-    pub(super) fn new(stream: UnixStream, patience: Duration) -> Patient {
-        Patient { stream, patience, clock: None }
+    pub(super) fn new(stream: UnixStream, patience: Duration, unhurried: Rc<Cell<bool>>) -> Patient {
+        Patient { stream, patience, unhurried, clock: None }
     }
 
     fn progress(
@@ -28,7 +32,7 @@ impl Patient {
         context: &mut Context<'_>,
         written: Poll<io::Result<usize>>,
     ) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
+        if written.is_ready() || self.unhurried.get() {
             self.clock = None;
             return written;
         }

@@ -134,7 +134,10 @@ fn killed_holder() -> Option<&'static str> {
     let mut actor = Actor::standing("hold", &queue);
     assert_eq!(queue.stats().in_flight, 1);
     actor.kill();
-    assert_eq!(queue.reclaim(actor.pid()).unwrap(), Reclaimed { dead: 1, redelivered: 1, freed: 0, handed_on: 0 });
+    assert_eq!(
+        queue.reclaim(actor.pid()).unwrap(),
+        Reclaimed { dead: 1, redelivered: 1, freed: 0, handed_on: 0 }
+    );
     assert_eq!(queue.reclaim(actor.pid()).unwrap(), Reclaimed::default());
     let lease = queue.try_lease().unwrap();
     assert_eq!((lease.bytes(), lease.deliveries()), (&b"a"[..], 2));

@@ -34,6 +34,11 @@ fn digits(place: &mut [u8], mut value: u64) {
     }
 }
 
+/// [`stamp`] as text.
+pub fn stamped(time: SystemTime) -> String {
+    stamp(time).into_iter().map(char::from).collect()
+}
+
 /// Year, month and day of the day `days` after 1 January 1970, in the Gregorian calendar.
 ///
 /// Counted in years that begin in March, so that the leap day is the last of its year and months have one closed formula.

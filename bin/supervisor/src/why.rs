@@ -1,0 +1,137 @@
+//! `why`: why an instance stands where it stands, for people.
+
+use std::fmt::Write;
+use std::process::ExitCode;
+
+use control::Client;
+use control::api::{Exit, Milestone, Request, Why};
+
+use crate::output::{age, print, print_json, printable};
+use crate::reach::call;
+use crate::status::{ending, instance_name};
+use crate::talk::Failure;
+
+/// `why`: a paragraph an instance.
+///
+/// # Errors
+/// See [`call`].
+pub fn why(mut client: Client, worker: String, json: bool) -> Result<ExitCode, Failure> {
+    let reasons: Vec<Why> = call(&mut client, &Request::Why { worker })?;
+    if json {
+        print_json(&reasons)?;
+    } else {
+        let paragraphs: Vec<String> = reasons.iter().map(told).collect();
+        print(&paragraphs.join("\n"))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn told(why: &Why) -> String {
+    let row = &why.status;
+    let mut text = String::new();
+    let mut say = |line: std::fmt::Arguments<'_>| {
+        writeln!(text, "{}", printable(&line.to_string())).expect("a String takes everything");
+    };
+    let reason = row.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+    say(format_args!("{} is {} for {}{reason}", instance_name(row), row.state, age(why.since_s)));
+    if let (Some(pid), Some(launch)) = (row.pid, row.launch) {
+        let up = row.uptime_s.map(|up| format!(", up for {}", age(up))).unwrap_or_default();
+        say(format_args!("  pid:        {pid}, launch {launch}{up}"));
+    }
+    if let Some(exit) = row.exit {
+        let core = match why.core_dumped {
+            Some(true) => ", a core dump was left",
+            Some(false) if matches!(exit, Exit::Signal(_)) => ", no core dump",
+            _ => "",
+        };
+        say(format_args!("  last exit:  {}{core}", ending(exit)));
+    }
+    say(format_args!("  restarts:   {}", row.restarts));
+    if let Some(rest) = why.next_launch_in_s {
+        say(format_args!("  next try:   in {rest:.1}s"));
+    }
+    if let Some(waits) = &why.waits_for {
+        let what = match waits.milestone {
+            Milestone::Started => "to start",
+            Milestone::Ready => "to be ready",
+            Milestone::Succeeded => "to succeed",
+            Milestone::Ended => "to end",
+        };
+        say(format_args!("  waits for:  {} {what}", waits.worker));
+    }
+    if let Some(says) = &why.says {
+        say(format_args!("  says:       {says}"));
+    }
+    if !why.output.is_empty() {
+        say(format_args!("  its last lines:"));
+        for line in &why.output {
+            say(format_args!("    {}", line.line));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use control::api::{InstanceStatus, LogLine, WaitsFor};
+
+    fn resting() -> Why {
+        Why {
+            status: InstanceStatus {
+                worker: "w".to_owned(),
+                instance: 1,
+                launch: Some(3),
+                state: "backoff".to_owned(),
+                pid: None,
+                ppid: None,
+                uptime_s: None,
+                restarts: 2,
+                exit: Some(Exit::Signal(11)),
+                policy: "wait".to_owned(),
+                why: Some("killed by signal 11 (SEGV)".to_owned()),
+            },
+            since_s: 1.2,
+            core_dumped: Some(true),
+            next_launch_in_s: Some(0.84),
+            waits_for: None,
+            says: None,
+            output: vec![LogLine {
+                time: String::new(),
+                worker: Some("w".to_owned()),
+                instance: Some(1),
+                launch: Some(3),
+                stream: "stderr".to_owned(),
+                line: "out of\x1b[2J luck".to_owned(),
+                partial: None,
+                lossy: false,
+                lost_lines: None,
+            }],
+        }
+    }
+
+    #[test]
+    fn one_that_rests_tells_how_it_ended_when_it_comes_back_and_what_it_said() {
+        let expected = "\
+w:1 is backoff for 1s: killed by signal 11 (SEGV)
+  last exit:  signal 11 (SEGV), a core dump was left
+  restarts:   2
+  next try:   in 0.8s
+  its last lines:
+    out of\\u{1b}[2J luck
+";
+        assert_eq!(told(&resting()), expected);
+    }
+
+    #[test]
+    fn one_that_waits_tells_for_whom_and_one_that_runs_tells_its_pid_and_what_it_says() {
+        let mut why = resting();
+        why.waits_for = Some(WaitsFor { worker: "db".to_owned(), milestone: Milestone::Ready });
+        assert!(told(&why).contains("  waits for:  db to be ready\n"));
+        why.status.pid = Some(7);
+        why.status.uptime_s = Some(61.0);
+        why.says = Some("half way".to_owned());
+        assert!(told(&why).contains("  pid:        7, launch 3, up for 1m01s\n"));
+        assert!(told(&why).contains("  says:       half way\n"));
+    }
+}

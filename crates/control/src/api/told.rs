@@ -1,0 +1,114 @@
+//! What a run tells of itself: lines of output, transitions, reasons.
+
+use serde::{Deserialize, Serialize};
+
+use super::InstanceStatus;
+
+/// One line of a worker's output, as [`Request::Logs`](super::Request::Logs) is answered, a line of JSON each.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// When the end of it was read: UTC, `2026-11-23T18:45:00.123456Z`.
+    pub time: String,
+    /// The worker's name; null for what the supervisor has to say of the log itself.
+    pub worker: Option<String>,
+    /// The instance's number.
+    pub instance: Option<u32>,
+    /// The instance's launch.
+    pub launch: Option<u64>,
+    /// `stdout`, `stderr`, or `supervisor`.
+    pub stream: String,
+    /// The line without its newline; what is not UTF-8 is shown as U+FFFD.
+    pub line: String,
+    /// Absent when a newline ended it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partial: Option<Partial>,
+    /// Whether `line` is not what was written: that was not UTF-8. Absent when it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub lossy: bool,
+    /// So many lines are missing here, because they were not read in time. Absent where none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lost_lines: Option<u64>,
+}
+
+/// How a line came to its end without a newline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Partial {
+    /// It is very long: the stream's next line goes on with it.
+    Split,
+    /// Its writer ended, or has not gone on yet.
+    End,
+}
+
+/// One line of the answer to [`Request::Events`](super::Request::Events).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EventLine {
+    /// An instance changed.
+    Transition(Transition),
+    /// Transitions that are no longer kept.
+    Missed(Missed),
+}
+
+/// An instance changed its state, or the reason why it is in it, or was launched anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Transition {
+    /// Its place among all transitions of the run, from 1 and without a gap.
+    pub seq: u64,
+    /// When: UTC, `2026-11-23T18:45:00.123456Z`.
+    pub time: String,
+    /// The worker's name.
+    pub worker: String,
+    /// The instance's number.
+    pub instance: u32,
+    /// Its present launch, or its last.
+    pub launch: Option<u64>,
+    /// Its state before; null with the first that is told of it.
+    pub from: Option<String>,
+    /// Its state since; null when it was scaled away and is gone.
+    pub to: Option<String>,
+    /// Why, in words.
+    pub why: Option<String>,
+}
+
+/// A gap in the transitions.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Missed {
+    /// So many are missing here.
+    pub missed: u64,
+    /// The place of the last that is missing.
+    pub until_seq: u64,
+}
+
+/// One row of the answer to [`Request::Why`](super::Request::Why). Absent facts are null.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Why {
+    /// What `status` tells.
+    #[serde(flatten)]
+    pub status: InstanceStatus,
+    /// How long it has been in its state, in seconds.
+    pub since_s: f64,
+    /// Whether its last launch left a core dump behind; null when none of its launches was ended by a signal last.
+    pub core_dumped: Option<bool>,
+    /// In how many seconds it is launched again.
+    pub next_launch_in_s: Option<f64>,
+    /// Whom it waits for.
+    pub waits_for: Option<WaitsFor>,
+    /// What it says of itself.
+    pub says: Option<String>,
+    /// The last lines of its output, the oldest first.
+    pub output: Vec<LogLine>,
+}
+
+/// What an instance waits for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WaitsFor {
+    /// The worker.
+    pub worker: String,
+    /// What it must have reached.
+    pub milestone: super::Milestone,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}

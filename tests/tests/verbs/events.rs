@@ -1,0 +1,95 @@
+//! `events`: every change of state, numbered, and no gap that is not marked.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+use tests::{Sandbox, until};
+
+use crate::{complained, json_lines, lasting, printed, run_of};
+
+/// Where the first instance of a worker went, by the events told.
+fn way(events: &[Value], worker: &str) -> Vec<String> {
+    let own = events.iter().filter(|event| event["worker"] == worker && event["instance"] == 0);
+    let mut way = Vec::new();
+    for event in own {
+        assert_eq!(event["from"].as_str().map(str::to_owned), way.last().cloned(), "{event}");
+        way.push(event["to"].as_str().unwrap_or("gone").to_owned());
+    }
+    way
+}
+
+#[test]
+fn the_way_of_an_instance_is_told_without_a_gap_and_with_its_reasons() {
+    let sandbox = Sandbox::new();
+    let failing = json!({ "command": "exit 3", "restart": "never" });
+    let waiting = json!({ "command": ["true"], "after": { "bad": "succeeded" } });
+    let run =
+        sandbox.run(&json!({ "name": "r", "workers": { "w": lasting(), "bad": failing, "never": waiting } }));
+    run.until_state("w", "running");
+    run.until_state("never", "failed");
+    printed(&sandbox.supervisor(&["stop", "w"]), 0);
+    let events = json_lines(&sandbox.supervisor(&["events"]), 0);
+    let numbers: Vec<u64> = events.iter().filter_map(|event| event["seq"].as_u64()).collect();
+    assert_eq!(numbers, (1..=events.len() as u64).collect::<Vec<_>>());
+    assert_eq!(way(&events, "w"), ["starting", "running", "stopping", "stopped"]);
+    assert_eq!(way(&events, "bad"), ["starting", "running", "stopping", "failed"]);
+    assert_eq!(way(&events, "never"), ["waiting", "failed"]);
+    let last = |worker: &str| events.iter().rfind(|event| event["worker"] == worker).expect("it was told");
+    assert_eq!((&last("w")["why"], &last("w")["launch"]), (&json!("stopped by request"), &json!(1)));
+    assert_eq!(last("never")["why"], "bad failed: exit code 3");
+
+    let rest = json_lines(&sandbox.supervisor(&["events", "--after", &numbers[3].to_string()]), 0);
+    assert_eq!(rest[..], events[4..]);
+}
+
+#[test]
+fn who_follows_hears_of_everything_until_the_run_ends() {
+    let sandbox = Sandbox::new();
+    let mut run = run_of(&sandbox, &json!({ "w": lasting(), "other": lasting() }));
+    let mut command = sandbox.command("supervisor");
+    let mut child = command
+        .args(["events", "-f"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the supervisor can be executed");
+    let mut lines = BufReader::new(child.stdout.take().expect("it was asked for")).lines();
+    let mut next =
+        || lines.next().map(|line| serde_json::from_str::<Value>(&line.expect("text")).expect("JSON"));
+    for expected in 1..=4 {
+        assert_eq!(next().expect("it goes on")["seq"], expected);
+    }
+    printed(&sandbox.supervisor(&["scale", "w=2"]), 0);
+    let born = next().expect("it goes on");
+    assert_eq!((&born["seq"], &born["instance"], &born["from"]), (&json!(5), &json!(1), &Value::Null));
+    printed(&sandbox.supervisor(&["scale", "w=1"]), 0);
+    let gone = std::iter::from_fn(&mut next).find(|event| event["to"].is_null()).expect("it is told");
+    assert_eq!((&gone["worker"], &gone["instance"]), (&json!("w"), &json!(1)));
+    assert_eq!(run.stop(), 0);
+    let mut last = gone["seq"].clone();
+    for event in std::iter::from_fn(&mut next) {
+        assert_eq!(event["seq"].as_u64(), last.as_u64().map(|seq| seq + 1));
+        last = event["seq"].clone();
+    }
+    assert_eq!(child.wait().expect("our child").code(), Some(0));
+}
+
+#[test]
+fn what_is_no_longer_kept_is_marked_as_missing() {
+    let sandbox = Sandbox::new();
+    let restless = json!({ "command": ["true"], "restart": "always", "backoff": { "initial": 0 },
+        "intensity": { "restarts": 400, "within": "1000s" } });
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": restless, "other": lasting() } }));
+    until("it has had enough", || Some(run.instance("w", 0)).filter(|row| row.state == "failed"));
+    let events = json_lines(&sandbox.supervisor(&["events"]), 0);
+    let missed = events[0]["missed"].as_u64().expect("the first line marks the gap");
+    assert!(missed > 100, "{missed}");
+    assert_eq!(events[0]["until_seq"], json!(missed));
+    assert_eq!((events.len(), &events[1]["seq"]), (1025, &json!(missed + 1)));
+    run.stop();
+}
+
+#[test]
+fn without_a_supervisor_it_is_exit_5() {
+    complained(&Sandbox::new().supervisor(&["events"]), 5);
+}
