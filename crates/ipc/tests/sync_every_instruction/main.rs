@@ -337,7 +337,7 @@ fn kill_before_a_sleeping_peer(operation: &str, peer: &str, is_full: bool) -> Re
     while child.step()? {
         length += 1;
     }
-    let stride = if is_full { 1 } else { (length / 30).max(1) };
+    let stride = if is_full { 1 } else { (length / 16).max(1) };
     let mut killed = 0;
     let mut points = HashSet::new();
     for point in (0..length).step_by(stride) {

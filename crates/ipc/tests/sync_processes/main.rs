@@ -225,7 +225,8 @@ fn in_a_circle(names: &[&str]) {
     for (puppet, name) in puppets.iter_mut().zip(names) {
         assert_eq!(puppet.ask(&format!("acquire {name}")), "ok");
     }
-    for (index, puppet) in puppets.iter_mut().enumerate() {
+    // The one to give way waits longest, so that another must find the circle and tell it.
+    for (index, puppet) in puppets.iter_mut().enumerate().rev() {
         puppet.tell(&format!("acquire {}", names[(index + 1) % names.len()]));
     }
     let mut told = None;
@@ -244,6 +245,7 @@ fn in_a_circle(names: &[&str]) {
         told.is_some()
     });
     let mut at = told.expect("just found");
+    assert_eq!(at, names.len() - 1, "always the one that came last gives way");
     // It gives way; then one after the other gets what it waits for.
     for _ in 1..names.len() {
         assert_eq!(puppets[at].ask(&format!("release {}", names[at])), "ok");
