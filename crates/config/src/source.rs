@@ -259,10 +259,11 @@ mod tests {
         #[test]
         fn a_text_is_json_here_exactly_when_it_is_json_elsewhere(text in nearly_json()) {
             let elsewhere = serde_json::from_str::<serde_json::Value>(&text);
-            // JSON sets no bound to numbers; what is to become of one is for whoever reads it.
-            let too_large = |error: &serde_json::Error| error.to_string().starts_with("number out of range");
-            let is_json = elsewhere.as_ref().map_or_else(too_large, |_| true);
-            prop_assert_eq!(parse(&text).is_ok(), is_json, "{:?}", elsewhere);
+            // JSON sets no bound to numbers, serde_json does, and stops there.
+            let too_large = |error: serde_json::Error| error.to_string().starts_with("number out of range");
+            let is_json = elsewhere.is_ok();
+            prop_assume!(is_json || !elsewhere.is_err_and(too_large));
+            prop_assert_eq!(parse(&text).is_ok(), is_json);
         }
     }
 }
