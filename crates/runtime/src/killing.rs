@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use control::api::{ApiError, ErrorCode, Killed, ProcessRow, Who};
 use process::signal::Delivery;
-use process::{Pid, Snapshot, Stat};
+use process::{Identity, Pid, Snapshot, Stat};
 use std::os::fd::AsFd;
 use supervision::Process;
 
@@ -159,20 +159,7 @@ impl Loop {
         } else {
             pids.extend(&leaders);
         }
-        let mut held: Vec<Held> = Vec::new();
-        for pid in pids {
-            let Some(pidfd) = hold(pid.as_raw()) else { continue };
-            match process::signal::send(pidfd.as_fd(), signal) {
-                Ok(Delivery::Sent) => held.push(Held { pid: pid.as_raw(), pidfd }),
-                Ok(Delivery::Gone) => {}
-                Err(error) => {
-                    return Err(ApiError::new(
-                        ErrorCode::Refused,
-                        format!("process {pid} cannot be signalled: {}", error.desc()),
-                    ));
-                }
-            }
-        }
+        let held = if tree && signal == libc::SIGKILL { kill_at_once(&pids)? } else { send(&pids, signal)? };
         if held.is_empty() {
             return Err(ApiError::new(ErrorCode::NotFound, "it is gone already"));
         }
@@ -225,6 +212,39 @@ impl Loop {
         }
         Ok(Pid::from_raw(pid))
     }
+}
+
+/// Sends a signal to these, in this order. Says who got it.
+fn send(pids: &[Pid], signal: i32) -> Result<Vec<Held>, ApiError> {
+    let mut held: Vec<Held> = Vec::new();
+    for pid in pids {
+        let Some(pidfd) = hold(pid.as_raw()) else { continue };
+        match process::signal::send(pidfd.as_fd(), signal) {
+            Ok(Delivery::Sent) => held.push(Held { pid: pid.as_raw(), pidfd }),
+            Ok(Delivery::Gone) => {}
+            Err(error) => {
+                let message = format!("process {pid} cannot be signalled: {}", error.desc());
+                return Err(ApiError::new(ErrorCode::Refused, message));
+            }
+        }
+    }
+    Ok(held)
+}
+
+/// Kills these and all below them, standing still: nobody sees another one die, acts on it, and ends otherwise or
+/// starts a new one. Says who got the KILL.
+fn kill_at_once(pids: &[Pid]) -> Result<Vec<Held>, ApiError> {
+    let roots: Vec<Identity> = pids.iter().filter_map(|pid| Identity::of(*pid).ok().flatten()).collect();
+    let held: Vec<Held> = pids
+        .iter()
+        .filter_map(|pid| hold(pid.as_raw()).map(|pidfd| Held { pid: pid.as_raw(), pidfd }))
+        .collect();
+    let killed = process::freeze_and_kill(&roots, |_| false)
+        .map_err(|error| ApiError::new(ErrorCode::Failed, format!("/proc cannot be read: {error}")))?;
+    if killed.pids.is_empty() && held.iter().any(|held| !process::is_dead(held.pidfd.as_fd())) {
+        return Err(ApiError::new(ErrorCode::Refused, "none of the tree may be signalled"));
+    }
+    Ok(held.into_iter().filter(|held| killed.pids.contains(&Pid::from_raw(held.pid))).collect())
 }
 
 /// A look at all processes.

@@ -246,6 +246,17 @@ fn kill_with_tree_reaches_every_descendant_also_one_that_escaped() {
 }
 
 #[test]
+fn nobody_of_a_killed_tree_lives_to_see_another_one_die() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(
+        &json!({ "name": "r", "workers": { "w": { "command": "sleep 1000 & wait", "restart": "never" } } }),
+    );
+    until("both are there", || (run.ps().len() == 3).then_some(()));
+    sandbox.supervisor(&["kill", "w", "--tree", "--signal", "KILL"]).ends_with(0);
+    assert_eq!(run.exit_code(), 137);
+}
+
+#[test]
 fn kill_with_a_grace_kills_after_it_and_answers_when_it_is_gone() {
     let sandbox = Sandbox::new();
     let script = "trap '' TERM; echo $$ > pid; while :; do sleep 0.02; done";
