@@ -3,39 +3,39 @@
 //!
 //! It runs on the main thread: adopted orphans are that thread's children (see [`crate::sweeping`]).
 
+mod fronting;
+mod guarding;
+mod spawning;
+mod trees;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use control::{Call, RunFolder, Server, api};
+use control::{Call, RunFolder, Server};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use process::{Exit, Pid, Received, Signals, SpawnError, Spawned, Spawner};
-use supervision::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Phase, Policy, Process, Supervisor,
-};
+use process::{Pid, Received, Signals, Spawner};
+use supervision::{Action, Conclusion, Event, Family, InstanceId, Policy, Process, Supervisor};
 
-use crate::asking::hold;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
-use crate::guard::{self, Guard};
+use crate::guard::Guard;
 use crate::history::History;
-use crate::launching::Launch;
-use crate::logs::{self, Format, Label, LogFile, Pump, Stream, StreamId};
+use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
 use crate::notify::{self, NotifySocket};
-use crate::processes::{Kinship, Processes, Tree};
+use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::run::WhenUp;
-use crate::setup::{Setup, StopTo};
-use crate::sweeping::{self, Marks, Swept};
+use crate::setup::Setup;
+use crate::sweeping::{self, Marks};
 use crate::talk;
 use crate::waiting::{Held, Waiter};
-use crate::words;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -338,104 +338,6 @@ impl Loop {
         self.settle();
     }
 
-    /// Says once that every worker that starts with the run is ready or has ended.
-    fn tell_when_up(&mut self) {
-        if self.when_up.is_none() || !self.begun {
-            return;
-        }
-        while let Some(instance) = self.not_up_yet.last() {
-            match self.core.standing(*instance) {
-                Some((Phase::Waiting | Phase::Starting | Phase::Backoff, _)) => return,
-                Some((Phase::Failed, _)) => self.some_failed = true,
-                Some((Phase::Running | Phase::Stopping | Phase::Done | Phase::Stopped, _)) | None => {}
-            }
-            self.not_up_yet.pop();
-        }
-        let failed = self.some_failed;
-        if let Some(when_up) = self.when_up.take() {
-            when_up.tell(!failed);
-            if self.background
-                && let Err(error) = self.go_to_background()
-            {
-                talk::say(format_args!("cannot go to the background: {error}"));
-            }
-        }
-    }
-
-    /// Lets go of standard output and error: what would go there is kept in the run's folder from now on.
-    fn go_to_background(&self) -> io::Result<()> {
-        let (read, write) = logs::pipe(true)?;
-        let file = LogFile {
-            path: self.folder.path().join(BACKGROUND_LOG),
-            max_size: 1 << 20,
-            keep: 1,
-            format: Format::Text,
-        };
-        let label = Label {
-            worker: "supervisor".to_owned(),
-            instance: 0,
-            launch: 1,
-            show: "supervisor".to_owned(),
-            stream: Stream::Stderr,
-        };
-        self.pump.attach(read, label, Some(self.pump.file(file)))?;
-        nix::unistd::dup2_stdout(&write)?;
-        nix::unistd::dup2_stderr(&write)?;
-        Ok(())
-    }
-
-    fn start_guard(&mut self) {
-        if self.guards_left == 0 {
-            talk::say(
-                "the guard was killed too often; what daemons start may survive a kill -9 of this supervisor",
-            );
-            return;
-        }
-        self.guards_left -= 1;
-        let prepared =
-            guard::own_program().and_then(|program| Guard::prepare(&program, &self.folder.socket()));
-        match prepared {
-            Ok((guard, spawn)) => {
-                self.guard = Some(guard);
-                self.spawner.submit(GUARDS_TICKET, spawn);
-            }
-            Err(error) => talk::say(format_args!("cannot start the guard: {error}")),
-        }
-    }
-
-    /// Sees to it that there is a guard: a worker that dies with this supervisor is to be launched.
-    pub(crate) fn need_guard(&mut self) {
-        if self.guard.is_none() {
-            self.start_guard();
-        }
-    }
-
-    fn guard_spawned(&mut self, result: Result<Spawned, SpawnError>) {
-        match result {
-            Ok(Spawned { pid, pidfd }) => {
-                if let Err(error) = self.watch(&pidfd, Watched::Guard) {
-                    talk::say(format_args!("cannot watch the guard: {error}"));
-                }
-                if let Some(guard) = &mut self.guard {
-                    guard.spawned(pid, pidfd);
-                }
-            }
-            Err(error) => {
-                self.guard = None;
-                talk::say(format_args!("cannot start the guard: {error}"));
-            }
-        }
-    }
-
-    fn guard_ended(&mut self, token: u64) {
-        self.watched.remove(&token);
-        if let Some(pidfd) = self.guard.take().as_ref().and_then(Guard::pidfd) {
-            let _ = self.epoll.delete(pidfd);
-            let _ = process::wait_leader(pidfd.as_fd());
-        }
-        self.start_guard();
-    }
-
     fn begin(&mut self) {
         if self.has_daemons {
             self.start_guard();
@@ -480,329 +382,11 @@ impl Loop {
         }
     }
 
-    fn queue_launch(&mut self, process: Process) {
-        self.queued.push_back(process);
-        self.launch_queued();
-    }
-
-    fn launch_queued(&mut self) {
-        while self.pending.len() < LAUNCHES_AT_ONCE {
-            let Some(process) = self.queued.pop_front() else { break };
-            self.launch(process);
-        }
-        if self.pending.is_empty() && self.starting_up {
-            // What reading the config and starting took is not needed any more, and this process stays for long.
-            self.starting_up = false;
-            self.queued.shrink_to_fit();
-            process::give_memory_back();
-        }
-    }
-
-    fn launch(&mut self, process: Process) {
-        let instance = process.instance;
-        let prepared =
-            match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
-                (Some(decided), Some(worker)) => {
-                    let show = self.roster.show(instance);
-                    Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
-                        .prepare(&self.environment, &self.pump)
-                }
-                _ => Err(LaunchFailure("no such worker".to_owned())),
-            };
-        match prepared {
-            Ok((spawn, streams)) => {
-                self.tickets += 1;
-                self.pending.insert(self.tickets, Pending { process, streams });
-                self.spawner.submit(self.tickets, spawn);
-            }
-            Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
-        }
-    }
-
-    fn hear_spawner(&mut self) {
-        while let Some((ticket, result)) = self.spawner.poll() {
-            if ticket == GUARDS_TICKET {
-                self.guard_spawned(result);
-                continue;
-            }
-            let Some(Pending { process, streams }) = self.pending.remove(&ticket) else { continue };
-            match result {
-                Ok(spawned) => {
-                    let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
-                    self.enter(process, tree);
-                    self.news.push_back(Event::Launched(process));
-                }
-                Err(error) => {
-                    for stream in streams {
-                        self.pump.finish(stream);
-                    }
-                    self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
-                }
-            }
-        }
-        self.launch_queued();
-        if !self.early.is_empty() {
-            self.settle();
-            for early in std::mem::take(&mut self.early) {
-                match early {
-                    Early::Call(call) => self.take_call(call),
-                    Early::Notification(pid, message) => self.take_notification(pid, message),
-                }
-            }
-        }
-    }
-
-    /// Whether a process belongs to a launch that a spawner's thread has still to tell of: it runs already, and is
-    /// quicker than the news of it.
-    fn is_early(&self, pid: i32) -> bool {
-        if self.pending.is_empty() || self.early.len() >= EARLY_AT_MOST {
-            return false;
-        }
-        let launch = self.launch_of(pid);
-        launch.is_some_and(|launch| self.pending.values().any(|pending| pending.process == launch))
-    }
-
-    fn take_call(&mut self, call: Call) {
-        let concerns_its_launch = matches!(call.request, api::Request::Join(_) | api::Request::Tell(_));
-        if concerns_its_launch && self.is_early(call.peer.pid) {
-            self.early.push(Early::Call(call));
-        } else {
-            self.answer(call);
-        }
-    }
-
-    fn take_notification(&mut self, pid: i32, message: notify::Message) {
-        if self.is_early(pid) {
-            self.early.push(Early::Notification(pid, message));
-            return;
-        }
-        let Some(process) = self.launch_of(pid) else { return };
-        if let Some(status) = message.status
-            && let Some(tree) = self.processes.get_mut(process)
-        {
-            tree.talk().status = Some(status);
-        }
-        if message.ready {
-            self.news.push_back(Event::Ready(process));
-        }
-    }
-
-    /// Enters a tree and watches its leader.
-    pub(crate) fn enter(&mut self, process: Process, tree: Tree) {
-        let watched = self.watch(&tree.pidfd, Watched::Leader(process));
-        let pid = tree.pid;
-        self.processes.insert(process, tree);
-        if let Err(error) = watched {
-            // Without a watch its end would go unheard: end it now, and hear that through SIGCHLD.
-            talk::say(format_args!("cannot watch pid {pid}: {error}; it is killed"));
-            self.kill_tree(process);
-        }
-    }
-
     fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<()> {
         self.tokens += 1;
         self.epoll.add(descriptor.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, self.tokens))?;
         self.watched.insert(self.tokens, what);
         Ok(())
-    }
-
-    /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
-    fn ask(&mut self, process: Process) {
-        let Some(setup) = self.setup.workers.get(process.instance.worker.0 as usize) else { return };
-        let (signal, to) = (setup.stop_signal, setup.stop_to);
-        let Some(tree) = self.processes.get_mut(process) else { return };
-        tree.command(worker::wire::Command::Stop);
-        let leader = tree.pid;
-        if tree.ended.is_none() {
-            // Errors mean that it is gone, which its descriptor says as well.
-            let _ = process::signal::send(tree.pidfd.as_fd(), signal);
-            let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGCONT);
-        }
-        if to == StopTo::Main {
-            return;
-        }
-        let Ok(snapshot) = process::Snapshot::take() else { return };
-        for pid in self.tree_of(process, &snapshot).into_iter().filter(|pid| *pid != leader) {
-            if let Some(held) = hold(pid.as_raw()) {
-                let _ = process::signal::send(held.as_fd(), signal);
-                let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
-            }
-        }
-    }
-
-    /// The processes of a launch, its leader first: all below the leader, and the orphans that belong to it with all
-    /// below them.
-    pub(crate) fn tree_of(&mut self, process: Process, snapshot: &process::Snapshot) -> Vec<Pid> {
-        let mut all = Vec::new();
-        let socket = self.folder.socket();
-        // What escaped while nobody had a reason to look is not known yet.
-        let marks = Marks { roster: &self.roster, socket: &socket };
-        sweeping::recognise(&mut self.processes, snapshot, marks, false);
-        let Some(tree) = self.processes.get(process) else { return all };
-        if tree.ended.is_none() {
-            all.push(tree.pid);
-            all.extend(snapshot.descendants(tree.pid));
-        }
-        for (identity, owner) in self.processes.orphans().values() {
-            if *owner == Some(process) && snapshot.get(identity.pid).is_some() {
-                all.push(identity.pid);
-                all.extend(snapshot.descendants(identity.pid));
-            }
-        }
-        all
-    }
-
-    /// Kills everything of a launch. What is its leader's group dies at once; what escaped from it becomes our child
-    /// when the leader is dead, and is swept then.
-    fn kill_tree(&mut self, process: Process) {
-        self.processes.condemn(process);
-        let Some(tree) = self.processes.get(process) else { return };
-        if tree.ended.is_some() {
-            self.sweep();
-            return;
-        }
-        match tree.kinship {
-            Kinship::Child => {
-                // The leader is our child and not reaped, so the group is still its own.
-                let _ = process::signal::send_group(tree.pidfd.as_fd(), tree.pid, libc::SIGKILL);
-                let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGKILL);
-            }
-            Kinship::TakenBack => {
-                // Its orphans would not come to us: take them all while they hang together.
-                if let Ok(Some(identity)) = process::Identity::of(tree.pid) {
-                    let _ = process::freeze_and_kill(&[identity], |_| false);
-                }
-                let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGKILL);
-            }
-        }
-    }
-
-    fn leader_may_have_ended(&mut self, process: Process, token: u64) {
-        let Some(tree) = self.processes.get(process).filter(|tree| tree.ended.is_none()) else {
-            self.watched.remove(&token);
-            return;
-        };
-        let mut dumped_core = false;
-        let mut ending_of = |exit: Exit| {
-            dumped_core = matches!(exit, Exit::Signal { core_dumped: true, .. });
-            words::ending(exit)
-        };
-        let ending = match tree.kinship {
-            Kinship::Child => match process::wait_leader(tree.pidfd.as_fd()) {
-                Ok(exit) => exit.map(&mut ending_of),
-                // Nobody else waits for our children; should somebody have, its end is all that is known.
-                Err(_) => Some(Ending::Unknown),
-            },
-            Kinship::TakenBack if !process::is_dead(tree.pidfd.as_fd()) => None,
-            Kinship::TakenBack => match process::exit_of(tree.pidfd.as_fd()) {
-                Some(exit) => Some(ending_of(exit)),
-                None => (!self.await_reaping(process, token)).then_some(Ending::Unknown),
-            },
-        };
-        let Some(ending) = ending else { return };
-        if let Some(tree) = self.processes.get(process) {
-            let _ = self.epoll.delete(&tree.pidfd);
-        }
-        self.watched.remove(&token);
-        self.processes.leader_ended(process, ending);
-        self.note_core(process.instance, dumped_core);
-        self.tell_leader_ended(process, ending);
-        self.changed = true;
-        self.news.push_back(Event::Ended(process, ending));
-    }
-
-    /// The kernel tells how somebody else's child ended only once its parent has reaped it. Gives that parent a moment;
-    /// says whether it has any of it left.
-    fn await_reaping(&mut self, process: Process, token: u64) -> bool {
-        let now = self.clock.now();
-        let Some(tree) = self.processes.get_mut(process) else { return false };
-        if let Some(at) = tree.exit_unknown_at {
-            return now < at;
-        }
-        tree.exit_unknown_at = Some(now + PARENT_REAPS_WITHIN);
-        // That it is dead is known; wake up when it is reaped, which is told whatever is asked for.
-        self.epoll.modify(&tree.pidfd, &mut EpollEvent::new(EpollFlags::empty(), token)).is_ok()
-    }
-
-    /// Looks again at the taken-back leaders whose parent has had its moment.
-    fn stop_awaiting_reaping(&mut self) {
-        let now = self.clock.now();
-        let due = |tree: &Tree| tree.ended.is_none() && tree.exit_unknown_at.is_some_and(|at| at <= now);
-        let due: Vec<Process> =
-            self.processes.iter().filter(|(_, tree)| due(tree)).map(|(process, _)| process).collect();
-        for process in due {
-            let token = self.watched.iter().find(|(_, what)| **what == Watched::Leader(process));
-            if let Some(token) = token.map(|(token, _)| *token) {
-                self.leader_may_have_ended(process, token);
-            }
-        }
-    }
-
-    fn other_may_have_ended(&mut self, pid: i32, token: u64) {
-        let Some(held) = self.others.get(&pid) else {
-            self.watched.remove(&token);
-            return;
-        };
-        if process::is_dead(held.pidfd.as_fd()) {
-            let _ = self.epoll.delete(&held.pidfd);
-            self.others.remove(&pid);
-            self.watched.remove(&token);
-            self.queues.reclaim(pid);
-            self.changed = true;
-            if !self.processes.sweeping().is_empty() {
-                self.sweep();
-            }
-        }
-    }
-
-    /// Watches a process that is no leader until it ends. `None`: it is gone already, or cannot be held.
-    pub(crate) fn watch_other(&mut self, pid: i32) -> Option<()> {
-        if self.others.contains_key(&pid) {
-            return Some(());
-        }
-        let pidfd = hold(pid)?;
-        self.watch(&pidfd, Watched::Other(pid)).ok()?;
-        self.others.insert(pid, Held { pid, pidfd });
-        Some(())
-    }
-
-    fn sweep(&mut self) {
-        let socket = self.folder.socket();
-        let marks = Marks { roster: &self.roster, socket: &socket };
-        let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, marks);
-        for pid in reaped {
-            self.queues.reclaim(pid);
-        }
-        for pid in watch {
-            self.watch_other(pid);
-        }
-        for process in empty {
-            self.processes.swept(process);
-            self.news.push_back(Event::Emptied(process));
-        }
-    }
-
-    /// Gives back what a dead launch held, and lets its output run dry.
-    fn reclaim(&mut self, process: Process) {
-        if let Some(tree) = self.processes.remove(process) {
-            self.queues.reclaim(tree.pid.as_raw());
-            for place in tree.meeting_places() {
-                crate::joining::clear_meeting_place(place);
-            }
-            for stream in tree.streams {
-                self.pump.finish(stream);
-            }
-        }
-        let dead: Vec<i32> = self
-            .others
-            .values()
-            .filter(|held| process::is_dead(held.pidfd.as_fd()))
-            .map(|held| held.pid)
-            .collect();
-        for pid in dead {
-            self.queues.reclaim(pid);
-        }
-        self.news.push_back(Event::Reclaimed(process));
     }
 
     fn read_mail(&mut self) {
@@ -880,17 +464,6 @@ impl Loop {
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();
-    }
-
-    fn tell_people(&self, instance: InstanceId) {
-        // Most changes are good news, which nobody has to be told.
-        let bad_news = matches!(self.core.standing(instance), Some((Phase::Backoff | Phase::Failed, _)));
-        if bad_news
-            && let Some(now) = self.core.instance(instance, self.clock.now())
-            && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))
-        {
-            talk::say(line);
-        }
     }
 
     /// Ends what is left when the run is over: orphans that belong to nobody are killed, all output is written, and

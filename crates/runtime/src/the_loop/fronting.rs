@@ -1,0 +1,68 @@
+//! What a run shows of itself: that all is up, and going to the background then.
+
+use std::io;
+
+use supervision::{InstanceId, Phase};
+
+use super::{BACKGROUND_LOG, Loop};
+use crate::logs::{Format, Label, LogFile, Stream};
+use crate::{logs, talk, words};
+
+impl Loop {
+    /// Says once that every worker that starts with the run is ready or has ended.
+    pub(super) fn tell_when_up(&mut self) {
+        if self.when_up.is_none() || !self.begun {
+            return;
+        }
+        while let Some(instance) = self.not_up_yet.last() {
+            match self.core.standing(*instance) {
+                Some((Phase::Waiting | Phase::Starting | Phase::Backoff, _)) => return,
+                Some((Phase::Failed, _)) => self.some_failed = true,
+                Some((Phase::Running | Phase::Stopping | Phase::Done | Phase::Stopped, _)) | None => {}
+            }
+            self.not_up_yet.pop();
+        }
+        let failed = self.some_failed;
+        if let Some(when_up) = self.when_up.take() {
+            when_up.tell(!failed);
+            if self.background
+                && let Err(error) = self.go_to_background()
+            {
+                talk::say(format_args!("cannot go to the background: {error}"));
+            }
+        }
+    }
+
+    /// Lets go of standard output and error: what would go there is kept in the run's folder from now on.
+    pub(super) fn go_to_background(&self) -> io::Result<()> {
+        let (read, write) = logs::pipe(true)?;
+        let file = LogFile {
+            path: self.folder.path().join(BACKGROUND_LOG),
+            max_size: 1 << 20,
+            keep: 1,
+            format: Format::Text,
+        };
+        let label = Label {
+            worker: "supervisor".to_owned(),
+            instance: 0,
+            launch: 1,
+            show: "supervisor".to_owned(),
+            stream: Stream::Stderr,
+        };
+        self.pump.attach(read, label, Some(self.pump.file(file)))?;
+        nix::unistd::dup2_stdout(&write)?;
+        nix::unistd::dup2_stderr(&write)?;
+        Ok(())
+    }
+
+    pub(super) fn tell_people(&self, instance: InstanceId) {
+        // Most changes are good news, which nobody has to be told.
+        let bad_news = matches!(self.core.standing(instance), Some((Phase::Backoff | Phase::Failed, _)));
+        if bad_news
+            && let Some(now) = self.core.instance(instance, self.clock.now())
+            && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))
+        {
+            talk::say(line);
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! The guard that is kept beside a supervisor with daemons.
+
+use process::{SpawnError, Spawned};
+use std::os::fd::AsFd;
+
+use super::{GUARDS_TICKET, Loop, Watched};
+use crate::guard::Guard;
+use crate::{guard, talk};
+
+impl Loop {
+    pub(super) fn start_guard(&mut self) {
+        if self.guards_left == 0 {
+            talk::say(
+                "the guard was killed too often; what daemons start may survive a kill -9 of this supervisor",
+            );
+            return;
+        }
+        self.guards_left -= 1;
+        let prepared =
+            guard::own_program().and_then(|program| Guard::prepare(&program, &self.folder.socket()));
+        match prepared {
+            Ok((guard, spawn)) => {
+                self.guard = Some(guard);
+                self.spawner.submit(GUARDS_TICKET, spawn);
+            }
+            Err(error) => talk::say(format_args!("cannot start the guard: {error}")),
+        }
+    }
+
+    /// Sees to it that there is a guard: a worker that dies with this supervisor is to be launched.
+    pub(crate) fn need_guard(&mut self) {
+        if self.guard.is_none() {
+            self.start_guard();
+        }
+    }
+
+    pub(super) fn guard_spawned(&mut self, result: Result<Spawned, SpawnError>) {
+        match result {
+            Ok(Spawned { pid, pidfd }) => {
+                if let Err(error) = self.watch(&pidfd, Watched::Guard) {
+                    talk::say(format_args!("cannot watch the guard: {error}"));
+                }
+                if let Some(guard) = &mut self.guard {
+                    guard.spawned(pid, pidfd);
+                }
+            }
+            Err(error) => {
+                self.guard = None;
+                talk::say(format_args!("cannot start the guard: {error}"));
+            }
+        }
+    }
+
+    pub(super) fn guard_ended(&mut self, token: u64) {
+        self.watched.remove(&token);
+        if let Some(pidfd) = self.guard.take().as_ref().and_then(Guard::pidfd) {
+            let _ = self.epoll.delete(pidfd);
+            let _ = process::wait_leader(pidfd.as_fd());
+        }
+        self.start_guard();
+    }
+}

@@ -1,0 +1,227 @@
+//! The trees of processes: entered, asked, killed, seen to end, swept and given back.
+
+use nix::sys::epoll::{EpollEvent, EpollFlags};
+use process::{Exit, Pid};
+use std::os::fd::AsFd;
+use supervision::{Ending, Event, Process};
+
+use super::{Loop, PARENT_REAPS_WITHIN, Watched};
+use crate::asking::hold;
+use crate::processes::{Kinship, Tree};
+use crate::setup::StopTo;
+use crate::sweeping::{Marks, Swept};
+use crate::waiting::Held;
+use crate::{sweeping, talk, words};
+
+impl Loop {
+    /// Enters a tree and watches its leader.
+    pub(crate) fn enter(&mut self, process: Process, tree: Tree) {
+        let watched = self.watch(&tree.pidfd, Watched::Leader(process));
+        let pid = tree.pid;
+        self.processes.insert(process, tree);
+        if let Err(error) = watched {
+            // Without a watch its end would go unheard: end it now, and hear that through SIGCHLD.
+            talk::say(format_args!("cannot watch pid {pid}: {error}; it is killed"));
+            self.kill_tree(process);
+        }
+    }
+
+    /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
+    pub(super) fn ask(&mut self, process: Process) {
+        let Some(setup) = self.setup.workers.get(process.instance.worker.0 as usize) else { return };
+        let (signal, to) = (setup.stop_signal, setup.stop_to);
+        let Some(tree) = self.processes.get_mut(process) else { return };
+        tree.command(worker::wire::Command::Stop);
+        let leader = tree.pid;
+        if tree.ended.is_none() {
+            // Errors mean that it is gone, which its descriptor says as well.
+            let _ = process::signal::send(tree.pidfd.as_fd(), signal);
+            let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGCONT);
+        }
+        if to == StopTo::Main {
+            return;
+        }
+        let Ok(snapshot) = process::Snapshot::take() else { return };
+        for pid in self.tree_of(process, &snapshot).into_iter().filter(|pid| *pid != leader) {
+            if let Some(held) = hold(pid.as_raw()) {
+                let _ = process::signal::send(held.as_fd(), signal);
+                let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
+            }
+        }
+    }
+
+    /// The processes of a launch, its leader first: all below the leader, and the orphans that belong to it with all
+    /// below them.
+    pub(crate) fn tree_of(&mut self, process: Process, snapshot: &process::Snapshot) -> Vec<Pid> {
+        let mut all = Vec::new();
+        let socket = self.folder.socket();
+        // What escaped while nobody had a reason to look is not known yet.
+        let marks = Marks { roster: &self.roster, socket: &socket };
+        sweeping::recognise(&mut self.processes, snapshot, marks, false);
+        let Some(tree) = self.processes.get(process) else { return all };
+        if tree.ended.is_none() {
+            all.push(tree.pid);
+            all.extend(snapshot.descendants(tree.pid));
+        }
+        for (identity, owner) in self.processes.orphans().values() {
+            if *owner == Some(process) && snapshot.get(identity.pid).is_some() {
+                all.push(identity.pid);
+                all.extend(snapshot.descendants(identity.pid));
+            }
+        }
+        all
+    }
+
+    /// Kills everything of a launch. What is its leader's group dies at once; what escaped from it becomes our child
+    /// when the leader is dead, and is swept then.
+    pub(super) fn kill_tree(&mut self, process: Process) {
+        self.processes.condemn(process);
+        let Some(tree) = self.processes.get(process) else { return };
+        if tree.ended.is_some() {
+            self.sweep();
+            return;
+        }
+        match tree.kinship {
+            Kinship::Child => {
+                // The leader is our child and not reaped, so the group is still its own.
+                let _ = process::signal::send_group(tree.pidfd.as_fd(), tree.pid, libc::SIGKILL);
+                let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGKILL);
+            }
+            Kinship::TakenBack => {
+                // Its orphans would not come to us: take them all while they hang together.
+                if let Ok(Some(identity)) = process::Identity::of(tree.pid) {
+                    let _ = process::freeze_and_kill(&[identity], |_| false);
+                }
+                let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGKILL);
+            }
+        }
+    }
+
+    pub(super) fn leader_may_have_ended(&mut self, process: Process, token: u64) {
+        let Some(tree) = self.processes.get(process).filter(|tree| tree.ended.is_none()) else {
+            self.watched.remove(&token);
+            return;
+        };
+        let mut dumped_core = false;
+        let mut ending_of = |exit: Exit| {
+            dumped_core = matches!(exit, Exit::Signal { core_dumped: true, .. });
+            words::ending(exit)
+        };
+        let ending = match tree.kinship {
+            Kinship::Child => match process::wait_leader(tree.pidfd.as_fd()) {
+                Ok(exit) => exit.map(&mut ending_of),
+                // Nobody else waits for our children; should somebody have, its end is all that is known.
+                Err(_) => Some(Ending::Unknown),
+            },
+            Kinship::TakenBack if !process::is_dead(tree.pidfd.as_fd()) => None,
+            Kinship::TakenBack => match process::exit_of(tree.pidfd.as_fd()) {
+                Some(exit) => Some(ending_of(exit)),
+                None => (!self.await_reaping(process, token)).then_some(Ending::Unknown),
+            },
+        };
+        let Some(ending) = ending else { return };
+        if let Some(tree) = self.processes.get(process) {
+            let _ = self.epoll.delete(&tree.pidfd);
+        }
+        self.watched.remove(&token);
+        self.processes.leader_ended(process, ending);
+        self.note_core(process.instance, dumped_core);
+        self.tell_leader_ended(process, ending);
+        self.changed = true;
+        self.news.push_back(Event::Ended(process, ending));
+    }
+
+    /// The kernel tells how somebody else's child ended only once its parent has reaped it. Gives that parent a moment;
+    /// says whether it has any of it left.
+    pub(super) fn await_reaping(&mut self, process: Process, token: u64) -> bool {
+        let now = self.clock.now();
+        let Some(tree) = self.processes.get_mut(process) else { return false };
+        if let Some(at) = tree.exit_unknown_at {
+            return now < at;
+        }
+        tree.exit_unknown_at = Some(now + PARENT_REAPS_WITHIN);
+        // That it is dead is known; wake up when it is reaped, which is told whatever is asked for.
+        self.epoll.modify(&tree.pidfd, &mut EpollEvent::new(EpollFlags::empty(), token)).is_ok()
+    }
+
+    /// Looks again at the taken-back leaders whose parent has had its moment.
+    pub(super) fn stop_awaiting_reaping(&mut self) {
+        let now = self.clock.now();
+        let due = |tree: &Tree| tree.ended.is_none() && tree.exit_unknown_at.is_some_and(|at| at <= now);
+        let due: Vec<Process> =
+            self.processes.iter().filter(|(_, tree)| due(tree)).map(|(process, _)| process).collect();
+        for process in due {
+            let token = self.watched.iter().find(|(_, what)| **what == Watched::Leader(process));
+            if let Some(token) = token.map(|(token, _)| *token) {
+                self.leader_may_have_ended(process, token);
+            }
+        }
+    }
+
+    pub(super) fn other_may_have_ended(&mut self, pid: i32, token: u64) {
+        let Some(held) = self.others.get(&pid) else {
+            self.watched.remove(&token);
+            return;
+        };
+        if process::is_dead(held.pidfd.as_fd()) {
+            let _ = self.epoll.delete(&held.pidfd);
+            self.others.remove(&pid);
+            self.watched.remove(&token);
+            self.queues.reclaim(pid);
+            self.changed = true;
+            if !self.processes.sweeping().is_empty() {
+                self.sweep();
+            }
+        }
+    }
+
+    /// Watches a process that is no leader until it ends. `None`: it is gone already, or cannot be held.
+    pub(crate) fn watch_other(&mut self, pid: i32) -> Option<()> {
+        if self.others.contains_key(&pid) {
+            return Some(());
+        }
+        let pidfd = hold(pid)?;
+        self.watch(&pidfd, Watched::Other(pid)).ok()?;
+        self.others.insert(pid, Held { pid, pidfd });
+        Some(())
+    }
+
+    pub(super) fn sweep(&mut self) {
+        let socket = self.folder.socket();
+        let marks = Marks { roster: &self.roster, socket: &socket };
+        let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, marks);
+        for pid in reaped {
+            self.queues.reclaim(pid);
+        }
+        for pid in watch {
+            self.watch_other(pid);
+        }
+        for process in empty {
+            self.processes.swept(process);
+            self.news.push_back(Event::Emptied(process));
+        }
+    }
+
+    /// Gives back what a dead launch held, and lets its output run dry.
+    pub(super) fn reclaim(&mut self, process: Process) {
+        if let Some(tree) = self.processes.remove(process) {
+            self.queues.reclaim(tree.pid.as_raw());
+            for place in tree.meeting_places() {
+                crate::joining::clear_meeting_place(place);
+            }
+            for stream in tree.streams {
+                self.pump.finish(stream);
+            }
+        }
+        let dead: Vec<i32> = self
+            .others
+            .values()
+            .filter(|held| process::is_dead(held.pidfd.as_fd()))
+            .map(|held| held.pid)
+            .collect();
+        for pid in dead {
+            self.queues.reclaim(pid);
+        }
+        self.news.push_back(Event::Reclaimed(process));
+    }
+}
