@@ -11,7 +11,7 @@ use std::ffi::CString;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -123,9 +123,4 @@ fn daemons(supervisor: i32, socket: &Path) -> io::Result<Vec<Identity>> {
     let snapshot = Snapshot::take()?;
     let living = snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this());
     Ok(living.filter(|stat| is_one(stat.pid)).map(Identity::from).collect())
-}
-
-/// The program that is running, to be run again as a guard.
-pub fn own_program() -> io::Result<PathBuf> {
-    std::env::current_exe()
 }

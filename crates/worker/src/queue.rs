@@ -385,16 +385,6 @@ impl<T> Lease<'_, T> {
     pub fn nack(self) {
         drop(self);
     }
-
-    /// The message itself; the lease is acknowledged.
-    pub fn take(mut self) -> T
-    where
-        T: Default,
-    {
-        let message = std::mem::take(&mut self.message);
-        self.ack();
-        message
-    }
 }
 
 impl<T> Deref for Lease<'_, T> {

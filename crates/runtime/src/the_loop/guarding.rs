@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 
 use super::{GUARDS_TICKET, Loop, Watched};
 use crate::guard::Guard;
-use crate::{guard, talk};
+use crate::talk;
 
 impl Loop {
     pub(super) fn start_guard(&mut self) {
@@ -17,7 +17,7 @@ impl Loop {
         }
         self.guards_left -= 1;
         let prepared =
-            guard::own_program().and_then(|program| Guard::prepare(&program, &self.folder.socket()));
+            std::env::current_exe().and_then(|program| Guard::prepare(&program, &self.folder.socket()));
         match prepared {
             Ok((guard, spawn)) => {
                 self.guard = Some(guard);
