@@ -238,10 +238,9 @@ fn in_order(snapshot: &Snapshot, pids: BTreeSet<Pid>, order: Order) -> Vec<Pid> 
     for top in tops {
         let below = snapshot.subtree(top).into_iter().map(|(_, stat)| stat.pid);
         all.extend(below.filter(|pid| pids.contains(pid)));
-        if snapshot.get(top).is_none() {
-            all.push(top);
-        }
     }
+    // Who was not seen, or is in a ring of what was seen at different moments, comes last.
+    all.extend(&pids);
     // A top may lie below another one, with a stranger between.
     let mut seen = BTreeSet::new();
     all.retain(|pid| seen.insert(*pid));
@@ -382,7 +381,7 @@ mod tests {
     fn snapshot(processes: &[(i32, i32, i32)]) -> Snapshot {
         let stat = |&(pid, ppid, session): &(i32, i32, i32)| {
             Stat::parse(
-                format!("{pid} (x) S {ppid} {pid} {session} 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 {} 0", pid * 10)
+                format!("{pid} (x) S {ppid} {pid} {session} 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 {} 0 0", pid * 10)
                     .as_bytes(),
             )
             .unwrap()
@@ -406,6 +405,18 @@ mod tests {
         assert_eq!(pids(all.descendants(Pid::from_raw(2))), [3, 5, 4]);
         assert_eq!(pids(all.children(Pid::from_raw(1)).to_vec()), [2, 9]);
         assert!(all.descendants(Pid::from_raw(77)).is_empty());
+    }
+
+    #[test]
+    fn in_order_everybody_comes_after_its_parent_or_before_it_and_nobody_is_left_out() {
+        let all = snapshot(&[(2, 1, 2), (3, 2, 2), (4, 3, 2), (5, 3, 2), (8, 9, 8), (9, 8, 8)]);
+        let some = |pids: &[i32]| pids.iter().copied().map(Pid::from_raw).collect::<BTreeSet<_>>();
+        let order = |members: &[i32], order| pids(all.in_order(some(members), order));
+        assert_eq!(order(&[2, 3, 4, 5], Order::RootFirst), [2, 3, 4, 5]);
+        assert_eq!(order(&[2, 3, 4, 5], Order::LeavesFirst), [5, 4, 3, 2]);
+        assert_eq!(order(&[2, 4], Order::LeavesFirst), [4, 2], "with a stranger between");
+        assert_eq!(order(&[8, 9], Order::RootFirst), [8, 9], "a ring");
+        assert_eq!(order(&[7], Order::RootFirst), [7], "gone");
     }
 
     #[test]
