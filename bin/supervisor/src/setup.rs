@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use runtime::logs::{Format, LogFile};
-use runtime::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+use runtime::{Command, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
 
 /// The setup of `plan`, which was read from `config`, an absolute path.
 pub fn setup(plan: Plan, config: &Path) -> Setup {
@@ -23,6 +23,14 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
         family,
         workers,
         queues: plan.queues.into_iter().map(queue).collect(),
+        sync: SyncSetup {
+            locks: plan.locks,
+            semaphores: plan.semaphores,
+            events: plan.events,
+            conditions: plan.conditions,
+            barriers: plan.barriers,
+            values: plan.values,
+        },
         programs: programs(),
     }
 }

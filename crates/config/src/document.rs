@@ -16,6 +16,10 @@ use crate::text::{Filled, Name, Umask, Word, Words};
 
 /// A whole number that counts something.
 type Count = Whole<0, 1_000_000_000>;
+/// How many may hold a semaphore at once.
+type Permits = Whole<1, 1024>;
+/// How many a barrier waits for.
+type Parties = Whole<1, 65_535>;
 /// A size in memory or on disk; not nothing.
 type Bytes = Size<1, PIB>;
 
@@ -30,12 +34,16 @@ document! {
         name: Option<Name> = None;
         /// The queues that carry messages between workers, by name.
         queues: Named<Queue> = Named::default();
-        /// The names of the locks.
+        /// The names of the locks: each is held by one at a time.
         locks: Names = Names::default();
         /// The semaphores by name, each with how many may hold it at once.
-        semaphores: Named<Count> = Named::default();
-        /// The names of the events.
+        semaphores: Named<Permits> = Named::default();
+        /// The names of the events: each is set or not, and can be waited for.
         events: Names = Names::default();
+        /// The names of the conditions: each is used with any of the locks.
+        conditions: Names = Names::default();
+        /// The barriers by name, each with how many must come before all pass.
+        barriers: Named<Parties> = Named::default();
         /// The shared numbers by name, each with what it is at first.
         values: Named<Whole<{ i64::MIN }, { i64::MAX }>> = Named::default();
         /// Who else is restarted when one worker is: nobody, all, or those after it in the file.

@@ -17,10 +17,14 @@ pub struct Plan {
     pub queues: Vec<(String, QueuePlan)>,
     /// The names of the locks.
     pub locks: Vec<String>,
-    /// The semaphores by name, each with how many may hold it at once.
+    /// The semaphores by name, each with how many may hold it at once: 1 to 1024.
     pub semaphores: Vec<(String, u32)>,
     /// The names of the events.
     pub events: Vec<String>,
+    /// The names of the conditions.
+    pub conditions: Vec<String>,
+    /// The barriers by name, each with how many must come before all pass: 1 to 65 535.
+    pub barriers: Vec<(String, u32)>,
     /// The shared numbers by name, each with what it is at first.
     pub values: Vec<(String, i64)>,
     /// The workers; each is at the same place as in `family.workers`.

@@ -42,6 +42,8 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
         locks: file.locks.into_strings(),
         semaphores: pairs(file.semaphores, |count| small(&count)),
         events: file.events.into_strings(),
+        conditions: file.conditions.into_strings(),
+        barriers: pairs(file.barriers, |parties| small(&parties)),
         values: pairs(file.values, |Whole(value)| value),
         workers,
     }

@@ -8,7 +8,7 @@ use crate::liveness;
 pub(crate) const LENGTH: usize = 512;
 
 /// The version of every layout in this crate; it changes with any of them.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 const MAGIC: u64 = u64::from_le_bytes(*b"\x89shmobj\n");
 const ORDER: u32 = 0x0102_0304;
 const LONGEST_NAME: usize = 128;

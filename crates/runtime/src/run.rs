@@ -10,6 +10,7 @@ use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
 use crate::notify::NotifySocket;
+use crate::primitives::{self, Primitives};
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
@@ -122,6 +123,12 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
+    let segment = primitives::segment_name(&setup.name, folder.path());
+    // Also in the hands of those who are no workers: a command that holds a lock goes on holding it.
+    let found = if socket.exists() { takeover::family_of(&segment) } else { None };
+    let primitives =
+        Primitives::make(&segment, &setup.sync, found).map_err(cannot("cannot make the locks"))?;
+    primitives.reclaim_dead();
 
     let notify = if setup.workers.iter().any(|worker| worker.notify) {
         Some(
@@ -143,6 +150,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         folder,
         pump,
         queues,
+        primitives,
         spawner,
         signals,
         notify,

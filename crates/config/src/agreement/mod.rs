@@ -362,9 +362,7 @@ fn every_row_of_what_is_not_offered_takes_something_out() {
 #[test]
 fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
     let text = schema().to_string();
-    for word in
-        ["Health", "Limits", "\"locks\"", "\"schedule\"", "\"watchdog\"", "\"tcp\"", "\"queue\"", "\"user\""]
-    {
+    for word in ["Health", "Limits", "\"schedule\"", "\"watchdog\"", "\"tcp\"", "\"queue\"", "\"user\""] {
         assert!(!text.contains(word), "{word}");
     }
 }
@@ -378,7 +376,6 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         &[],
         &json!({
             "queues": { "jobs": { "durable": true } },
-            "locks": ["ledger"], "semaphores": { "gpu": 2 }, "events": ["go"], "values": { "total": -3 },
             "workers": {
                 "a": {
                     "command": ["x"], "ready": { "fd": 3 }, "ready_timeout": "5s",
@@ -396,8 +393,6 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
     )
     .expect("all of it is well");
     assert!(plan.queues[0].1.durable);
-    assert_eq!((plan.locks, plan.events), (vec!["ledger".to_owned()], vec!["go".to_owned()]));
-    assert_eq!((plan.semaphores, plan.values), (vec![("gpu".to_owned(), 2)], vec![("total".to_owned(), -3)]));
     let a = &plan.workers[0];
     let seconds = Duration::from_secs;
     assert_eq!(

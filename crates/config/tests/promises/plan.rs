@@ -100,10 +100,25 @@ fn what_is_left_out_is_what_was_promised() {
             locks: vec![],
             semaphores: vec![],
             events: vec![],
+            conditions: vec![],
+            barriers: vec![],
             values: vec![],
             workers: vec![hands],
         }
     );
+}
+
+#[test]
+fn locks_and_their_like_are_named_and_numbered() {
+    let plan = plan(
+        r#"{"locks": ["ledger", "audit"], "semaphores": {"gpu": 2}, "events": ["go"], "conditions": ["news"],
+            "barriers": {"line": 3}, "values": {"total": -3}, "workers": {"w": {"command": ["cat"]}}}"#,
+    );
+    assert_eq!(plan.locks, ["ledger", "audit"]);
+    assert_eq!((plan.events, plan.conditions), (vec!["go".to_owned()], vec!["news".to_owned()]));
+    assert_eq!(plan.semaphores, [("gpu".to_owned(), 2)]);
+    assert_eq!(plan.barriers, [("line".to_owned(), 3)]);
+    assert_eq!(plan.values, [("total".to_owned(), -3)]);
 }
 
 #[test]
