@@ -20,6 +20,7 @@ mod queues;
 mod roster;
 mod run;
 mod setup;
+mod state;
 mod sweeping;
 mod takeover;
 mod talk;
@@ -29,4 +30,4 @@ mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+pub use setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};

@@ -116,9 +116,6 @@ fn options_that_are_not_there_yet_are_refused_by_name() {
         config[key] = value;
         refused(&sandbox, &config, key);
     }
-    let durable =
-        json!({ "queues": { "q": { "durable": true } }, "workers": { "w": { "command": ["true"] } } });
-    refused(&sandbox, &durable, "queues.q.durable");
 }
 
 #[track_caller]

@@ -395,7 +395,7 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         }),
     )
     .expect("all of it is well");
-    assert!(plan.queues[0].1.durable);
+    assert_eq!(plan.queues[0].1.durable, Some(crate::Fsync::Always));
     assert_eq!((plan.locks, plan.events), (vec!["ledger".to_owned()], vec!["go".to_owned()]));
     assert_eq!((plan.semaphores, plan.values), (vec![("gpu".to_owned(), 2)], vec![("total".to_owned(), -3)]));
     let a = &plan.workers[0];
