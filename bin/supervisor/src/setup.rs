@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use runtime::logs::{Format, LogFile};
-use runtime::{Command, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
+use runtime::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
 
 /// The setup of `plan`, which was read from `config`, an absolute path.
 pub fn setup(plan: Plan, config: &Path) -> Setup {
@@ -133,5 +133,10 @@ fn queue((name, plan): (String, QueuePlan)) -> QueueSetup {
         max_message: plan.max_message,
         max_deliveries: plan.max_deliveries,
         dead_letter: plan.dead_letter,
+        durable: plan.durable.map(|fsync| match fsync {
+            config::Fsync::Always => Fsync::Always,
+            config::Fsync::Interval(every) => Fsync::Interval(every),
+            config::Fsync::Never => Fsync::Never,
+        }),
     }
 }

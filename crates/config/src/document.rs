@@ -23,6 +23,14 @@ type Parties = Whole<1, 65_535>;
 /// A size in memory or on disk; not nothing.
 type Bytes = Size<1, PIB>;
 
+/// When a message reaches the disk, as a word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FsyncWord {
+    Always,
+    Interval,
+    Never,
+}
+
 const fn seconds<const SOME: bool, const MAX: u64>(seconds: u64) -> Length<SOME, MAX> {
     Length(Duration::from_secs(seconds))
 }
@@ -69,6 +77,12 @@ document! {
         dead_letter: Option<Placed<Name>> = None;
         /// Whether messages survive the end of the run, on disk.
         durable: bool = false;
+        /// When a message put into a durable queue is made to reach the disk: always (before the put returns: it
+        /// survives a loss of power), interval (within fsync_interval), never (when the system comes to it). Each
+        /// survives the death of any process and an orderly restart of the machine.
+        fsync: Word<FsyncWord> = Word::default();
+        /// How long a message may be only in memory, with fsync: interval.
+        fsync_interval: Wait = seconds(1);
     }
 
     /// A limit on restarts: when it is reached, the next failure is for good.
@@ -242,5 +256,6 @@ words! {
         "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended
     }
     StopTo, Main { "main" => Main, "tree" => Tree }
+    FsyncWord, Always { "always" => Always, "interval" => Interval, "never" => Never }
     LogFormat, Text { "text" => Text, "json" => Json, "raw" => Raw }
 }

@@ -45,8 +45,19 @@ pub struct QueuePlan {
     /// The queue, another one of the plan, that takes the messages given up on; following it from queue to queue
     /// never leads in a circle.
     pub dead_letter: Option<String>,
-    /// Whether messages survive the end of the run.
-    pub durable: bool,
+    /// Whether messages survive the end of the run, and when they reach the disk; `None`: they do not.
+    pub durable: Option<Fsync>,
+}
+
+/// When a message put into a durable queue is made to reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before the put returns.
+    Always,
+    /// Within this time.
+    Interval(Duration),
+    /// When the system comes to it.
+    Never,
 }
 
 /// How a worker's processes are made and treated; what the core decides by is in the family.

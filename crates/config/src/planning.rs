@@ -8,12 +8,13 @@ use supervision::{After, Family, Readiness, WorkerId};
 use crate::choice::{Readying, Sink, Source, Timing};
 use crate::collection::{Entry, Env, Named, Placed};
 use crate::command::{Args, Argv, Invocation, Kwargs};
-use crate::document::{Backoff, File, Health, Intensity, Limits, Log, Queue, Worker};
+use crate::document::{Backoff, File, FsyncWord, Health, Intensity, Limits, Log, Queue, Worker};
 use crate::env_file::{self, Variables};
 use crate::measure::{Fraction, Length, Size, Whole};
 use crate::node::Path as Way;
 use crate::plan::{
-    Command, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, Schedule, Stdin, WorkerPlan,
+    Command, Fsync, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, Schedule, Stdin,
+    WorkerPlan,
 };
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
@@ -228,7 +229,11 @@ fn queue_of(queue: Queue) -> QueuePlan {
         max_message: queue.max_message.0,
         max_deliveries: queue.max_deliveries.as_ref().map(small),
         dead_letter: queue.dead_letter.map(|Placed { value: Name(name), .. }| name),
-        durable: queue.durable,
+        durable: queue.durable.then_some(match queue.fsync.0 {
+            FsyncWord::Always => Fsync::Always,
+            FsyncWord::Interval => Fsync::Interval(queue.fsync_interval.0),
+            FsyncWord::Never => Fsync::Never,
+        }),
     }
 }
 

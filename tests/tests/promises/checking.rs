@@ -106,9 +106,6 @@ fn options_that_are_not_there_yet_are_refused_by_name() {
         config["workers"]["w"][key] = value;
         refused(&sandbox, &config, &format!("workers.w.{key}"));
     }
-    let durable =
-        json!({ "queues": { "q": { "durable": true } }, "workers": { "w": { "command": ["true"] } } });
-    refused(&sandbox, &durable, "queues.q.durable");
 }
 
 #[track_caller]

@@ -392,7 +392,7 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         }),
     )
     .expect("all of it is well");
-    assert!(plan.queues[0].1.durable);
+    assert_eq!(plan.queues[0].1.durable, Some(crate::Fsync::Always));
     let a = &plan.workers[0];
     let seconds = Duration::from_secs;
     assert_eq!(

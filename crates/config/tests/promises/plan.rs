@@ -85,7 +85,7 @@ const UNBOUNDED: QueuePlan = QueuePlan {
     max_message: 16 << 20,
     max_deliveries: None,
     dead_letter: None,
-    durable: false,
+    durable: None,
 };
 
 #[test]

@@ -160,8 +160,6 @@ fn what_is_not_offered_yet_is_refused_by_name() {
         let path = format!("workers.reader.{path}");
         World::default().refuses(&worker(keys), &path, &format!("{what} is not offered yet"), None);
     }
-    let message = r#""durable": true is not offered yet"#;
-    World::default().refuses(&queue(r#""durable": →true"#), "queues.jobs.durable", message, None);
 }
 
 #[test]
