@@ -2,6 +2,7 @@
 //! cleared of what the dead held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use control::api::{self, QueueStatus};
 use ipc::{Queue, QueueOptions};
@@ -80,6 +81,13 @@ impl Queues {
             Some(Box::new(api::QueueHandle { queue, path, dead_letter: None }))
         });
         Some(api::QueueHandle { queue: name.to_owned(), path: held.path(), dead_letter })
+    }
+
+    /// The queue of this name, and where a message goes that cannot be delivered.
+    pub fn get(&self, name: &str) -> Option<(&Queue, Option<PathBuf>)> {
+        let held = self.all.get(name)?;
+        let dead_letters = held.dead_letter.as_deref().and_then(|to| self.all.get(to));
+        Some((&held.queue, dead_letters.map(|to| to.queue.descriptor_path())))
     }
 
     /// The names, for suggestions.

@@ -120,6 +120,7 @@ impl Loop {
             },
         };
         let Some(ending) = ending else { return };
+        let ending = self.ending_with_feeder(process, ending);
         if let Some(tree) = self.processes.get(process) {
             let _ = self.epoll.delete(&tree.pidfd);
         }
@@ -222,6 +223,6 @@ impl Loop {
         for pid in dead {
             self.queues.reclaim(pid);
         }
-        self.news.push_back(Event::Reclaimed(process));
+        self.reclaimed_but_for_its_feeder(process);
     }
 }
