@@ -92,13 +92,13 @@ fn reading_another_pipe_is_not_asking() {
 #[test]
 fn who_does_not_hold_the_pipe_does_not_ask() {
     let fed = Fed::sh("exec sleep 1000 <&-");
-    let (_read, write) = std::io::pipe().unwrap();
+    let (_unread, write) = std::io::pipe().unwrap();
     let other = PipeId::of(write.as_fd()).unwrap();
     assert_eq!(other.reader(fed.pid()), Reader::Busy);
     assert_eq!(other.holders().unwrap(), []);
-    let (held, _input) = std::io::pipe().unwrap();
+    let (held, input) = std::io::pipe().unwrap();
     let mut child = Command::new("sleep").arg("1000").stdin(held).spawn().unwrap();
-    let pipe = PipeId::of(_input.as_fd()).unwrap();
+    let pipe = PipeId::of(input.as_fd()).unwrap();
     assert_eq!(pipe.holders().unwrap(), [Pid::from_raw(child.id() as i32)]);
     child.kill().unwrap();
     child.wait().unwrap();

@@ -118,7 +118,12 @@ impl Launch<'_> {
         }
     }
 
-    fn logged(&self, stream: Stream, pump: &Pump, streams: &mut Vec<StreamId>) -> Result<Stdio, LaunchFailure> {
+    fn logged(
+        &self,
+        stream: Stream,
+        pump: &Pump,
+        streams: &mut Vec<StreamId>,
+    ) -> Result<Stdio, LaunchFailure> {
         let failed =
             |error: io::Error| LaunchFailure(format!("{}: pipe: {}", stream.name(), words::reason(&error)));
         // Who outlives the supervisor must not die of a pipe that nobody reads.

@@ -223,6 +223,7 @@ fn mark_in(origin: &Origin, marks: Marks<'_>) -> Option<Mark> {
     let worker = marks.roster.worker(origin.mark("WORKER")?)?;
     let instance = InstanceId { worker, index: origin.mark("INSTANCE")?.parse().ok()? };
     let launch = Launch(origin.mark("LAUNCH")?.parse().ok()?);
-    let leads = origin.mark("LEADER").and_then(|leader| leader.parse().ok()) == Some(origin.identity.pid.as_raw());
+    let leads =
+        origin.mark("LEADER").and_then(|leader| leader.parse().ok()) == Some(origin.identity.pid.as_raw());
     Some(Mark { process: Process { instance, launch }, leads })
 }

@@ -306,7 +306,8 @@ impl Loop {
             let waiters = self.waiters.iter().filter_map(Waiter::next_deadline).min();
             let unreaped = self.processes.next_exit_unknown();
             let feeders = self.settling.values().copied().min();
-            let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).chain(feeders);
+            let deadlines =
+                self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).chain(feeders);
             let deadline = deadlines.min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {

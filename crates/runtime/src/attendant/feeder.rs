@@ -278,7 +278,8 @@ impl Feeder {
                 Ok(0) => continue,
                 Ok(_) => {}
             }
-            let happened = |place: usize| fds.get(place).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
+            let happened =
+                |place: usize| fds.get(place).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
             if !happened(0).is_empty() {
                 return Err(Stop::Dead);
             }

@@ -52,7 +52,8 @@ impl Looks {
         match self.pipe.holders() {
             Ok(holders) if !holders.is_empty() => {
                 let readers = holders.into_iter().map(|pid| (self.pipe.reader(pid), pid));
-                let (found, pid) = readers.max_by_key(|(found, _)| *found).unwrap_or((Reader::Busy, self.worker));
+                let (found, pid) =
+                    readers.max_by_key(|(found, _)| *found).unwrap_or((Reader::Busy, self.worker));
                 if found != Reader::Busy {
                     self.other = Some(pid);
                 }

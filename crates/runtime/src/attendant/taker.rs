@@ -40,28 +40,21 @@ impl Taker {
         let stopping = Arc::new(AtomicBool::new(false));
         queue.set_interrupt(Arc::clone(&stopping));
         let (waits, rings) = (queue.clone(), Arc::clone(&bell));
-        let thread = thread::Builder::new().name("taker".to_owned()).stack_size(128 * 1024).spawn(move || {
-            for end in given {
-                let message = match end {
-                    End::Drained => waits.lease(),
-                    End::Closed => waits.lease_or_end(),
-                };
-                if answer.send(message).is_err() {
-                    return;
+        let thread =
+            thread::Builder::new().name("taker".to_owned()).stack_size(128 * 1024).spawn(move || {
+                for end in given {
+                    let message = match end {
+                        End::Drained => waits.lease(),
+                        End::Closed => waits.lease_or_end(),
+                    };
+                    if answer.send(message).is_err() {
+                        return;
+                    }
+                    // It can only fail when the count would overflow, and then it is readable already.
+                    let _ = rings.write(1);
                 }
-                // It can only fail when the count would overflow, and then it is readable already.
-                let _ = rings.write(1);
-            }
-        })?;
-        Ok(Taker {
-            queue,
-            orders: Some(orders),
-            taken,
-            bell,
-            stopping,
-            asked: false,
-            thread: Some(thread),
-        })
+            })?;
+        Ok(Taker { queue, orders: Some(orders), taken, bell, stopping, asked: false, thread: Some(thread) })
     }
 
     /// Asks for a message, unless one has been asked for already.
@@ -109,11 +102,12 @@ mod tests {
         idle.ask(End::Drained);
         assert!(idle.stop().is_none());
 
-        let mut taker = Taker::start(Queue::open(queue.descriptor_path()).expect("opened")).expect("a thread");
+        let mut taker =
+            Taker::start(Queue::open(queue.descriptor_path()).expect("opened")).expect("a thread");
         taker.ask(End::Drained);
         queue.put(b"late").expect("put");
-        while queue.len() > 0 {
-            std::thread::yield_now();
+        while !queue.is_empty() {
+            thread::yield_now();
         }
         assert_eq!(taker.stop().map(Lease::into_bytes), Some(b"late".to_vec()));
     }

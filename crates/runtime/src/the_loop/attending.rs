@@ -123,7 +123,9 @@ impl Loop {
         let lives = self.processes.get(process).is_some_and(|tree| tree.ended.is_none() && !tree.condemned);
         if lives {
             let show = self.roster.show(process.instance);
-            talk::say(format_args!("{show}: {whom} was killed; the worker is killed too, to be started anew"));
+            talk::say(format_args!(
+                "{show}: {whom} was killed; the worker is killed too, to be started anew"
+            ));
             self.kill_tree(process);
         }
     }

@@ -46,8 +46,14 @@ impl Loop {
             Ok(Prepared { spawn, streams, attendants }) => {
                 self.tickets += 1;
                 let attendants = attendants.into();
-                let pending =
-                    Pending { process, streams, attendants, being_spawned: None, attended_by: Vec::new(), leader: spawn };
+                let pending = Pending {
+                    process,
+                    streams,
+                    attendants,
+                    being_spawned: None,
+                    attended_by: Vec::new(),
+                    leader: spawn,
+                };
                 self.spawn_next(self.tickets, pending);
             }
             Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
@@ -73,7 +79,8 @@ impl Loop {
                         self.pump.finish(stream);
                     }
                     self.dismiss_attendants_of(pending.process);
-                    self.news.push_back(Event::LaunchFailed(pending.process, LaunchFailure(error.to_string())));
+                    self.news
+                        .push_back(Event::LaunchFailed(pending.process, LaunchFailure(error.to_string())));
                 }
             }
         }
@@ -97,7 +104,9 @@ impl Loop {
                 spawn
             }
             // It stays, should the ticket come back; what it holds open must not.
-            None => std::mem::replace(&mut pending.leader, Spawn::new(Vec::new(), Vec::new(), c"".to_owned())),
+            None => {
+                std::mem::replace(&mut pending.leader, Spawn::new(Vec::new(), Vec::new(), c"".to_owned()))
+            }
         };
         self.pending.insert(ticket, pending);
         self.spawner.submit(ticket, spawn);
