@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, Signals, Spawn, Spawner};
 use supervision::{
-    Action, Conclusion, Event, Family, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
+    Action, Conclusion, Ending, Event, Family, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
 
 use crate::attendant::{self, Role};
@@ -78,6 +78,15 @@ struct Pending {
     /// The attendants that were spawned.
     attended_by: Vec<i32>,
     leader: Spawn,
+}
+
+/// A feeder that settles what it holds.
+#[derive(Debug)]
+struct Settling {
+    /// How its worker ended.
+    ending: Ending,
+    /// When it is killed.
+    until: Moment,
 }
 
 /// The ticket of the guard's launch; those of workers are higher.
@@ -150,8 +159,8 @@ pub struct Loop {
     signals: Signals,
     mailbox: Mailbox,
     notify: Option<NotifySocket>,
-    /// Launches that are given back as soon as their feeder has settled what it holds, and until when that may take.
-    settling: BTreeMap<Process, Moment>,
+    /// Launches whose leader has ended, and whose feeder has not.
+    settling: BTreeMap<Process, Settling>,
     /// Workers that have ended for good, but not those who still collect what they printed.
     retiring: BTreeSet<WorkerId>,
     alarm: Alarm,
@@ -305,7 +314,7 @@ impl Loop {
             let now = self.clock.now();
             let waiters = self.waiters.iter().filter_map(Waiter::next_deadline).min();
             let unreaped = self.processes.next_exit_unknown();
-            let feeders = self.settling.values().copied().min();
+            let feeders = self.settling.values().map(|settling| settling.until).min();
             let deadlines =
                 self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).chain(feeders);
             let deadline = deadlines.min();

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use process::{Exit, Identity, Pid, Spawned};
-use supervision::{Ending, Event, Process, WorkerId};
+use supervision::{Ending, Process, WorkerId};
 
-use super::{Loop, Told, Watched};
+use super::{Loop, Settling, Told, Watched};
 use crate::attendant::{Role, Word};
 use crate::logs::{Label, Stream};
 use crate::processes::{Attendant, Kinship};
@@ -99,16 +99,17 @@ impl Loop {
         }
         let process = attendant.process;
         // How a taken-back one ended may not be known; then it is taken to have done its work.
-        if exit.is_some_and(|exit| exit != Exit::Code(0)) {
-            if attendant.role == Role::Feeder
-                && let Some(tree) = self.processes.get_mut(process)
-            {
-                tree.lost_its_feeder = true;
-            }
+        let lost = exit.is_some_and(|exit| exit != Exit::Code(0));
+        if lost {
             self.lost_an_attendant(process, &format!("its {}", attendant.role.name()));
         }
-        if attendant.role == Role::Feeder && self.settling.remove(&process).is_some() {
-            self.news.push_back(Event::Reclaimed(process));
+        if attendant.role == Role::Feeder {
+            if let Some(tree) = self.processes.get_mut(process) {
+                tree.lost_its_feeder |= lost;
+            }
+            if let Some(Settling { ending, .. }) = self.settling.remove(&process) {
+                self.when_its_feeder_has_ended(process, ending);
+            }
         }
         let worker = process.instance.worker;
         if self.retiring.contains(&worker) && !self.is_collected_from(worker) {
@@ -130,36 +131,27 @@ impl Loop {
         }
     }
 
-    /// How a leader that ended with `ending` has really ended: who lost its feeder may have taken that for the end of its
-    /// queue and been content. Tells the feeder.
-    pub(super) fn ending_with_feeder(&mut self, process: Process, ending: Ending) -> Ending {
-        if let Some(feeder) = self.processes.feeder_of(process).map(|feeder| feeder.pid.as_raw()) {
-            // It may be dead, and the news of it be behind this one.
-            self.attendant_may_have_ended(feeder);
-        }
-        let lost = self.processes.get(process).is_some_and(|tree| tree.lost_its_feeder);
-        let ending = if lost && matches!(ending, Ending::Code(_)) { Ending::Unknown } else { ending };
+    /// A leader has ended. Its feeder is told, settles what it holds, and ends too; only then is it known whether the
+    /// worker saw the end of its queue, or that of a feeder that was killed.
+    pub(super) fn when_its_feeder_has_ended(&mut self, process: Process, ending: Ending) {
         if let Some(feeder) = self.processes.feeder_of(process) {
             tell(feeder, Word::Ended { well: ending == Ending::Code(0) });
+            let until = self.clock.now() + SETTLES_WITHIN;
+            self.settling.insert(process, Settling { ending, until });
+            return;
         }
-        ending
-    }
-
-    /// What a launch held is given back, once its feeder has done so too.
-    pub(super) fn reclaimed_but_for_its_feeder(&mut self, process: Process) {
-        if self.processes.feeder_of(process).is_some() {
-            self.settling.insert(process, self.clock.now() + SETTLES_WITHIN);
-        } else {
-            self.news.push_back(Event::Reclaimed(process));
-        }
+        let lost = self.processes.get(process).is_some_and(|tree| tree.lost_its_feeder);
+        // Who lost its feeder may have taken that for the end of its queue, and been content.
+        let ending = if lost && matches!(ending, Ending::Code(_)) { Ending::Unknown } else { ending };
+        self.tell_ended(process, ending);
     }
 
     /// Kills feeders that do not settle: their death does it.
     pub(super) fn kill_late_feeders(&mut self) {
         let now = self.clock.now();
-        for (process, until) in &mut self.settling {
-            if *until <= now {
-                *until = now + SETTLES_WITHIN;
+        for (process, settling) in &mut self.settling {
+            if settling.until <= now {
+                settling.until = now + SETTLES_WITHIN;
                 if let Some(feeder) = self.processes.feeder_of(*process) {
                     let _ = process::signal::send(feeder.pidfd.as_fd(), libc::SIGKILL);
                 }

@@ -120,13 +120,17 @@ impl Loop {
             },
         };
         let Some(ending) = ending else { return };
-        let ending = self.ending_with_feeder(process, ending);
         if let Some(tree) = self.processes.get(process) {
             let _ = self.epoll.delete(&tree.pidfd);
         }
         self.watched.remove(&token);
         self.processes.leader_ended(process, ending);
         self.note_core(process.instance, dumped_core);
+        self.when_its_feeder_has_ended(process, ending);
+    }
+
+    /// Tells that a leader has ended, and how.
+    pub(super) fn tell_ended(&mut self, process: Process, ending: Ending) {
         self.tell_leader_ended(process, ending);
         self.changed = true;
         self.news.push_back(Event::Ended(process, ending));
@@ -223,6 +227,6 @@ impl Loop {
         for pid in dead {
             self.queues.reclaim(pid);
         }
-        self.reclaimed_but_for_its_feeder(process);
+        self.news.push_back(Event::Reclaimed(process));
     }
 }
