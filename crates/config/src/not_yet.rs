@@ -29,9 +29,6 @@ pub(crate) const NOT_YET: &[NotYet] = &[
     key("workers.*.user", r#""user""#),
     key("workers.*.group", r#""group""#),
     key("workers.*.limits", r#""limits""#),
-    key("workers.*.stdin.queue", r#"{"queue": …}"#),
-    key("workers.*.stdout.queue", r#"{"queue": …}"#),
-    key("workers.*.stderr.queue", r#"{"queue": …}"#),
     key("workers.*.schedule", r#""schedule""#),
 ];
 

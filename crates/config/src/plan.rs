@@ -99,9 +99,9 @@ pub struct WorkerPlan {
     pub stderr: Output,
     /// How its logs are written.
     pub log: LogPlan,
-    /// The queues it takes from, each once, all of them in the plan.
+    /// The queues it takes from, by its standard input too, each once, all of them in the plan.
     pub gets: Vec<String>,
-    /// The queues it puts into, each once, all of them in the plan.
+    /// The queues it puts into, by its standard output or error too, each once, all of them in the plan.
     pub puts: Vec<String>,
     /// When it counts as ready. The family knows whether it must be told, and how long that may take.
     pub ready: Ready,

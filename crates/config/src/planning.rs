@@ -88,6 +88,11 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
     let Kwargs(kwargs) = worker.kwargs;
     let filled = |text: Option<Text>| text.map(|Text(text)| text).filter(|text| !text.is_empty());
     let env = environment(&name, worker.env_file, worker.env, folder, reading);
+    // A queue that a stream leads to or from is listed as if by name.
+    let (mut gets, mut puts) = (worker.queues.get.into_strings(), worker.queues.put.into_strings());
+    list(&mut gets, worker.stdin.queue());
+    list(&mut puts, worker.stdout.queue());
+    list(&mut puts, worker.stderr.queue());
     WorkerPlan {
         name,
         command: match worker.command {
@@ -123,8 +128,8 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         stdout: output_of(worker.stdout, folder),
         stderr: output_of(worker.stderr, folder),
         log: log_of(worker.log, folder),
-        gets: worker.queues.get.into_strings(),
-        puts: worker.queues.put.into_strings(),
+        gets,
+        puts,
         ready: match worker.ready {
             Readying::Start => Ready::Start,
             Readying::Notify => Ready::Notify,
@@ -145,6 +150,14 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
             Timing::Cron(cron) => Schedule::Cron(cron),
             Timing::Every(Length(length)) => Schedule::Every(length),
         }),
+    }
+}
+
+fn list(names: &mut Vec<String>, queue: Option<&Placed<Name>>) {
+    if let Some(Placed { value: Name(name), .. }) = queue
+        && !names.contains(name)
+    {
+        names.push(name.clone());
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod adding;
 mod asking;
+pub mod attendant;
 mod clock;
 mod environment;
 pub mod guard;

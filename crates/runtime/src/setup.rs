@@ -136,6 +136,8 @@ pub enum Input {
     Inherit,
     /// A file.
     File(PathBuf),
+    /// A queue: a line a message.
+    Queue(String),
 }
 
 /// Where a standard output or error goes.
@@ -149,6 +151,8 @@ pub enum Output {
     Null,
     /// To the end of a file.
     File(PathBuf),
+    /// To a queue: a message a line.
+    Queue(String),
 }
 
 /// One queue of the run.

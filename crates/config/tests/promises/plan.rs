@@ -353,6 +353,23 @@ fn every_string_takes_the_environment_but_a_command_for_the_shell() {
 }
 
 #[test]
+fn a_queue_that_a_stream_leads_to_or_from_is_listed_once() {
+    let streams =
+        r#""stdin": { "queue": "jobs" }, "stdout": { "queue": "jobs" }, "stderr": { "queue": "jobs" }"#;
+    let listed = r#""queues": { "get": ["jobs"] }"#;
+    for keys in [streams.to_owned(), format!("{streams}, {listed}")] {
+        let reader = format!(r#""workers": {{ "reader": {{ "command": ["cat"], {keys} }} }}"#);
+        let hands = plan(&format!(r#"{{ "queues": {{ "jobs": {{}} }}, {reader} }}"#)).workers.remove(0);
+        assert_eq!((&hands.gets[..], &hands.puts[..]), (&["jobs".to_owned()][..], &["jobs".to_owned()][..]));
+        assert_eq!(hands.stdin, Stdin::Queue("jobs".to_owned()));
+        assert_eq!(
+            (&hands.stdout, &hands.stderr),
+            (&Output::Queue("jobs".to_owned()), &Output::Queue("jobs".to_owned()))
+        );
+    }
+}
+
+#[test]
 fn arguments_reach_the_worker_as_they_are_written() {
     let worker = planned(r#""args": [ 1, 1.50, 123456789012345678901234567890, null, true, "é\n", [], {} ]"#);
     assert_eq!(worker.args, r#"[1,1.50,123456789012345678901234567890,null,true,"é\n",[],{}]"#);

@@ -151,9 +151,6 @@ fn what_is_not_offered_yet_is_refused_by_name() {
         (r#""user": →"bob""#, "user", r#""user""#),
         (r#""group": →"bob""#, "group", r#""group""#),
         (r#""limits": →{ "nofile": 5 }"#, "limits", r#""limits""#),
-        (r#""stdin": { "queue": →"jobs" }"#, "stdin.queue", r#"{"queue": …}"#),
-        (r#""stdout": { "queue": →"jobs" }"#, "stdout.queue", r#"{"queue": …}"#),
-        (r#""stderr": { "queue": →"jobs" }"#, "stderr.queue", r#"{"queue": …}"#),
         (r#""schedule": →{ "every": "1s" }"#, "schedule", r#""schedule""#),
     ];
     for (keys, path, what) in in_workers {
