@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::groups::Groups;
-use crate::instance::{Fate, State};
+use crate::instance::{Fate, Member, State};
 use crate::order::{Hope, Place, places};
 use crate::stopping::Run;
 use crate::supervisor::{Crew, MAX_INSTANCES};
@@ -91,24 +91,29 @@ impl Changing {
         *self = Changing::default();
     }
 
-    /// Notes that all of `worker` that had to go is gone; says who may be launched now.
+    /// Notes that all of `worker` that had to go is gone; says who no longer waits for it.
     fn release(&mut self, worker: WorkerId) -> Vec<WorkerId> {
-        self.turns.remove(&worker);
+        // It may have ended before its turn: who waited for it waits for those it waited for.
+        let above = self.turns.remove(&worker).map(|turn| turn.above).unwrap_or_default();
         self.due.remove(&worker);
         for (&other, turn) in &mut self.turns {
-            if turn.above.remove(&worker) && turn.above.is_empty() && !turn.asked {
-                self.due.insert(other);
+            if turn.above.remove(&worker) {
+                turn.above.extend(above.iter().filter(|above| **above != other));
+                if turn.above.is_empty() && !turn.asked {
+                    self.due.insert(other);
+                }
             }
         }
-        let mut free = Vec::new();
+        let below = self.blocked.get(&worker).cloned().unwrap_or_default();
+        let mut concerned = Vec::new();
         self.blocked.retain(|&other, blockers| {
-            blockers.remove(&worker);
-            if blockers.is_empty() {
-                free.push(other);
+            if blockers.remove(&worker) {
+                blockers.extend(below.iter().filter(|below| **below != other));
+                concerned.push(other);
             }
             !blockers.is_empty()
         });
-        free
+        concerned
     }
 }
 
@@ -159,7 +164,8 @@ impl Supervisor {
         self.give_turns(&going, above);
         let new: Vec<WorkerId> = (first_added..self.crews.len() as u32).map(WorkerId).collect();
         let starting = change.changed.iter().map(|(id, ..)| *id).chain(new.iter().copied());
-        self.block(starting.collect());
+        // Also those that go: whoever comes after them comes after what they come after.
+        self.block(starting.chain(change.removed.iter().copied()).collect());
         for id in change.removed {
             self.let_go(id);
         }
@@ -276,9 +282,9 @@ impl Supervisor {
         }
     }
 
-    /// Notes for each of `starting` who must be gone before it is launched.
-    fn block(&mut self, starting: Vec<WorkerId>) {
-        for worker in starting {
+    /// Notes for each of `workers` who must be gone before it is launched.
+    fn block(&mut self, workers: Vec<WorkerId>) {
+        for worker in workers {
             let blockers = self.nearest_awaited(worker, |id| self.changing.turns.contains_key(&id));
             if blockers.is_empty() {
                 self.changing.blocked.remove(&worker);
@@ -322,7 +328,9 @@ impl Supervisor {
                 (State::Resting { .. } | State::Done(_) | State::Failed { .. }, Manner::Restart) => {
                     self.start_anew(id);
                 }
-                _ => {}
+                // Whatever it was restarted for before, it was by the former config.
+                (_, Manner::Restart) => self.change(id, Member::forgive),
+                (_, Manner::Keep) => {}
             }
         }
         let starts = going_on && self.crew(worker).spec.autostart && (!dormant || newly_started);
@@ -352,9 +360,9 @@ impl Supervisor {
         let Some(turn) = self.changing.turns.get_mut(&id.worker) else { return };
         turn.members.remove(&id);
         if turn.members.is_empty() {
-            for free in self.changing.release(id.worker) {
+            for other in self.changing.release(id.worker) {
                 let waiting =
-                    self.all_of(free).into_iter().filter(|&id| self.member(id).state == State::Waiting);
+                    self.all_of(other).into_iter().filter(|&id| self.member(id).state == State::Waiting);
                 let waiting: Vec<InstanceId> = waiting.collect();
                 self.waits.candidates.extend(waiting);
             }
