@@ -75,6 +75,8 @@ pub struct WorkerPlan {
     pub stop_signal: i32,
     /// Whom that signal reaches.
     pub stop_to: StopTo,
+    /// How it takes up changes without being started again.
+    pub reload: Option<ReloadPlan>,
     /// Its environment variables: those of its file first, then those of `env`; each name once.
     pub env: Vec<(String, String)>,
     /// Whether the supervisor's own environment is kept from it.
@@ -111,6 +113,16 @@ pub struct WorkerPlan {
     pub watchdog: Option<Duration>,
     /// When it starts by the clock.
     pub schedule: Option<Schedule>,
+}
+
+/// What a worker takes up by itself when it gets a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadPlan {
+    /// The signal, as a number.
+    pub signal: i32,
+    /// The files it reads then, by their absolute paths, each with a mark of its content when the config was read; the
+    /// mark of a file that could not be read is `None`.
+    pub files: Vec<(PathBuf, Option<u64>)>,
 }
 
 /// What a worker runs.

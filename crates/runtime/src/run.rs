@@ -30,6 +30,8 @@ pub enum Outcome {
     Succeeded,
     /// The ending of the first that failed; `None` where there is none to name.
     Failed(Option<Ending>),
+    /// An essential worker ended for good, and this was its ending; `None` where there is none to name.
+    Essential(Option<Ending>),
 }
 
 /// Why a run could not begin, or not go on.
@@ -171,6 +173,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     Ok(match conclusion {
         Conclusion::Succeeded => Outcome::Succeeded,
         Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
+        Conclusion::Essential { ending, .. } => Outcome::Essential(ending),
     })
 }
 

@@ -419,6 +419,8 @@ impl Loop {
                     self.queues.unretire(worker, &setup.puts);
                 }
             }
+            Action::Removed(_) => {}
+            Action::GaveUp(..) => {}
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
     }

@@ -44,6 +44,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
             reset_after: Duration::from_secs(10),
         },
         intensity: Intensity { restarts: 5, within: Duration::from_secs(10) },
+        essential: false,
         on_failed: OnFailed::Ignore,
         grace: Duration::from_secs(10),
         after: vec![],
@@ -56,6 +57,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         args: "[]".to_owned(),
         kwargs: "{}".to_owned(),
         stop_signal: 15,
+        reload: None,
         stop_to: StopTo::Main,
         env: vec![],
         clear_env: false,
@@ -95,7 +97,13 @@ fn what_is_left_out_is_what_was_promised() {
         plan(r#"{"queues": {"jobs": {}}, "workers": {"reader": {"command": ["cat"]}}}"#),
         Plan {
             name: "config".to_owned(),
-            family: Family { workers: vec![core], strategy: Strategy::OneForOne, intensity: None, seed: 0 },
+            family: Family {
+                workers: vec![core],
+                strategy: Strategy::OneForOne,
+                intensity: None,
+                groups: vec![],
+                seed: 0
+            },
             queues: vec![("jobs".to_owned(), UNBOUNDED)],
             locks: vec![],
             semaphores: vec![],
@@ -198,7 +206,10 @@ fn the_example_of_the_manual_means_what_it_says() {
     assert_eq!(plan.name, "wordcount");
     let intensity = Some(Intensity { restarts: 5, within: Duration::from_secs(10) });
     let strategy = Strategy::OneForOne;
-    assert_eq!(plan.family, Family { workers: vec![db, reader], strategy, intensity, seed: 0 });
+    assert_eq!(
+        plan.family,
+        Family { workers: vec![db, reader], strategy, intensity, groups: vec![], seed: 0 }
+    );
     assert_eq!(plan.workers, [db_hands, reader_hands]);
     let results = QueuePlan { max_deliveries: Some(3), dead_letter: Some("failed".to_owned()), ..UNBOUNDED };
     let jobs = QueuePlan { capacity: Some(5), ..UNBOUNDED };
