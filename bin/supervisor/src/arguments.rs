@@ -24,6 +24,7 @@ Environment:
   SUPERVISOR_NAME         the run that is meant, where --name does not say it
   SUPERVISOR_SOCKET       the supervisor that is meant, inside a worker
   SUPERVISOR_RUNTIME_DIR  the folder that holds a folder for every run
+  SUPERVISOR_STATE_DIR    the folder that holds the durable queues of every run
   NO_COLOR                no colour, also on a terminal";
 
 /// Runs a family of processes from one config.json: starts them, knows every process below them, restarts what fails,

@@ -46,7 +46,7 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    if let Some(code) = demo::part(&given) {
+    if let Some(code) = runtime::attendant::attend(&given).or_else(|| demo::part(&given)) {
         return code;
     }
     if let Some(error) = offer::not_yet(&given) {

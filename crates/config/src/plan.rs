@@ -45,8 +45,19 @@ pub struct QueuePlan {
     /// The queue, another one of the plan, that takes the messages given up on; following it from queue to queue
     /// never leads in a circle.
     pub dead_letter: Option<String>,
-    /// Whether messages survive the end of the run.
-    pub durable: bool,
+    /// Whether messages survive the end of the run, and when they reach the disk; `None`: they do not.
+    pub durable: Option<Fsync>,
+}
+
+/// When a message put into a durable queue is made to reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before the put returns.
+    Always,
+    /// Within this time.
+    Interval(Duration),
+    /// When the system comes to it.
+    Never,
 }
 
 /// How a worker's processes are made and treated; what the core decides by is in the family.
@@ -64,6 +75,8 @@ pub struct WorkerPlan {
     pub stop_signal: i32,
     /// Whom that signal reaches.
     pub stop_to: StopTo,
+    /// How it takes up changes without being started again.
+    pub reload: Option<ReloadPlan>,
     /// Its environment variables: those of its file first, then those of `env`; each name once.
     pub env: Vec<(String, String)>,
     /// Whether the supervisor's own environment is kept from it.
@@ -88,9 +101,9 @@ pub struct WorkerPlan {
     pub stderr: Output,
     /// How its logs are written.
     pub log: LogPlan,
-    /// The queues it takes from, each once, all of them in the plan.
+    /// The queues it takes from, by its standard input too, each once, all of them in the plan.
     pub gets: Vec<String>,
-    /// The queues it puts into, each once, all of them in the plan.
+    /// The queues it puts into, by its standard output or error too, each once, all of them in the plan.
     pub puts: Vec<String>,
     /// When it counts as ready. The family knows whether it must be told, and how long that may take.
     pub ready: Ready,
@@ -100,6 +113,16 @@ pub struct WorkerPlan {
     pub watchdog: Option<Duration>,
     /// When it starts by the clock.
     pub schedule: Option<Schedule>,
+}
+
+/// What a worker takes up by itself when it gets a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadPlan {
+    /// The signal, as a number.
+    pub signal: i32,
+    /// The files it reads then, by their absolute paths, each with a mark of its content when the config was read; the
+    /// mark of a file that could not be read is `None`.
+    pub files: Vec<(PathBuf, Option<u64>)>,
 }
 
 /// What a worker runs.

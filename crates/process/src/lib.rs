@@ -27,6 +27,7 @@ mod facts;
 mod identity;
 mod peer;
 mod proc;
+mod reader;
 mod setup;
 pub mod signal;
 mod signals;
@@ -42,6 +43,7 @@ pub use nix::errno::Errno;
 pub use nix::unistd::Pid;
 pub use peer::{Peer, peer};
 pub use proc::{Stat, TICKS_A_SECOND, cmdline, environ_var, ticks_since_boot};
+pub use reader::{PipeId, Reader, unread};
 pub use setup::{
     become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper, let_die_with_us,
     original_nofile_limit, raise_nofile_limit,

@@ -4,6 +4,7 @@
 
 mod adding;
 mod asking;
+pub mod attendant;
 mod clock;
 mod environment;
 pub mod guard;
@@ -22,6 +23,7 @@ mod queues;
 mod roster;
 mod run;
 mod setup;
+mod state;
 mod sweeping;
 mod takeover;
 mod talk;
@@ -31,4 +33,4 @@ mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
+pub use setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};

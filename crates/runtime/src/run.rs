@@ -16,7 +16,7 @@ use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::setup::{Output, Setup};
 use crate::sweeping::Marks;
-use crate::takeover;
+use crate::takeover::{self, Survivors};
 use crate::talk;
 use crate::the_loop::{Loop, Parts};
 
@@ -30,6 +30,8 @@ pub enum Outcome {
     Succeeded,
     /// The ending of the first that failed; `None` where there is none to name.
     Failed(Option<Ending>),
+    /// An essential worker ended for good, and this was its ending; `None` where there is none to name.
+    Essential(Option<Ending>),
 }
 
 /// Why a run could not begin, or not go on.
@@ -118,7 +120,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         takeover::survivors(Marks { roster: &roster, socket: &socket })
             .map_err(cannot("cannot look for survivors of a former run"))?
     } else {
-        Vec::new()
+        Survivors::default()
     };
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
@@ -160,7 +162,10 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         background,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
-    for survivor in survivors {
+    for attendant in survivors.attendants {
+        running.take_attendant_back(attendant);
+    }
+    for survivor in survivors.leaders {
         take_back(&mut running, survivor);
     }
     let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
@@ -168,6 +173,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     Ok(match conclusion {
         Conclusion::Succeeded => Outcome::Succeeded,
         Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
+        Conclusion::Essential { ending, .. } => Outcome::Essential(ending),
     })
 }
 

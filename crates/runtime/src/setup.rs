@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use control::api::{Kind, NewPrimitive};
 use supervision::Family;
@@ -135,6 +136,8 @@ pub enum Input {
     Inherit,
     /// A file.
     File(PathBuf),
+    /// A queue: a line a message.
+    Queue(String),
 }
 
 /// Where a standard output or error goes.
@@ -148,6 +151,8 @@ pub enum Output {
     Null,
     /// To the end of a file.
     File(PathBuf),
+    /// To a queue: a message a line.
+    Queue(String),
 }
 
 /// One queue of the run.
@@ -165,4 +170,17 @@ pub struct QueueSetup {
     pub max_deliveries: Option<u32>,
     /// Where messages that were given up on go.
     pub dead_letter: Option<String>,
+    /// Whether it outlives the run, on disk, and how soon its messages are there.
+    pub durable: Option<Fsync>,
+}
+
+/// When a message put into a durable queue reaches the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before the put returns.
+    Always,
+    /// Within this time.
+    Interval(Duration),
+    /// When the system comes to it.
+    Never,
 }

@@ -45,6 +45,7 @@ fn main() -> ExitCode {
         ["wait-lock", name] => wait_lock(name),
         ["cross", own, other, barrier] => cross(own, other, barrier),
         ["all-kinds"] => all_kinds(),
+        ["poll-lines"] => poll_lines(),
         other => Err(format!("what is {other:?}?").into()),
     };
     match done {
@@ -75,6 +76,27 @@ fn blocked(command: &[&str]) -> Done {
     let argv: Vec<CString> = command.iter().map(|word| CString::new(*word)).collect::<Result<_, _>>()?;
     nix::unistd::execvp(argv.first().ok_or("no command")?, &argv)?;
     Ok(())
+}
+
+/// Says every line of standard input, for each of which it waits as programs do that wait for several things at once.
+fn poll_lines() -> Done {
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+    use std::os::fd::AsFd;
+    let input = std::io::stdin();
+    let mut line = Vec::new();
+    loop {
+        poll(&mut [PollFd::new(input.as_fd(), PollFlags::POLLIN)], PollTimeout::NONE)?;
+        let mut piece = [0; 4096];
+        let count = nix::unistd::read(&input, &mut piece)?;
+        if count == 0 {
+            return Ok(());
+        }
+        line.extend_from_slice(&piece[..count]);
+        while let Some(end) = line.iter().position(|byte| *byte == b'\n') {
+            say(&String::from_utf8_lossy(&line[..end]))?;
+            line.drain(..=end);
+        }
+    }
 }
 
 /// Runs a command, adopts what it leaves behind, and reaps everything until nothing is left.

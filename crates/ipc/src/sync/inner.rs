@@ -10,8 +10,9 @@ use crate::atomic::{AtomicU32, AtomicU64, Ordering, barrier_after_rmw};
 use crate::errors::{Damage, Fault, OpenError};
 use crate::futex;
 use crate::header::{Header, Kind};
-use crate::liveness::Identity;
+use crate::liveness::{self, Identity};
 use crate::memory::{self, Memory};
+use crate::opening;
 use crate::participants::Index;
 use crate::segment::{self, Reclaimed, Segment};
 use crate::sentinel::{Sentinel, Watched};
@@ -71,14 +72,20 @@ impl From<Fault> for Stop {
 impl Core {
     pub(crate) fn create_anonymous(name: &str, options: &SyncOptions) -> Result<Arc<Self>, OpenError> {
         let plan = Plan::of(name, options)?;
-        let segment = Segment::create_anonymous(plan.header.clone(), |memory| plan.format(memory))?;
+        let segment = Segment::create_anonymous(plan.header.clone(), |memory| {
+            plan.format(memory);
+            Ok(())
+        })?;
         Self::over(segment)
     }
 
     pub(crate) fn create(path: &Path, options: &SyncOptions) -> Result<Arc<Self>, OpenError> {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let plan = Plan::of(&name, options)?;
-        let segment = Segment::create(path, plan.header.clone(), |memory| plan.format(memory))?;
+        let segment = Segment::create(path, plan.header.clone(), |memory| {
+            plan.format(memory);
+            Ok(())
+        })?;
         Self::over(segment)
     }
 
@@ -344,7 +351,11 @@ impl Plan {
             participants: options.participants,
             supervised: options.supervised,
             creator: Identity::mine(),
-            uuid: segment::new_uuid()?,
+            namespace: liveness::pid_namespace(),
+            boot: liveness::boot(),
+            fsync: None,
+            is_settled: false,
+            uuid: opening::new_uuid()?,
             name: name.to_owned(),
             own,
         };

@@ -130,6 +130,11 @@ impl Loop {
         }
         self.processes.leader_ended(process, ending);
         self.note_core(process.instance, dumped_core);
+        self.when_its_feeder_has_ended(process, ending);
+    }
+
+    /// Tells that a leader has ended, and how.
+    pub(super) fn tell_ended(&mut self, process: Process, ending: Ending) {
         self.tell_leader_ended(process, ending);
         self.changed = true;
         self.news.push_back(Event::Ended(process, ending));
