@@ -461,6 +461,13 @@ impl Drop for Core {
     }
 }
 
+/// Acknowledges what this process has got by plain gets from any queue, on any of its threads, as the end of the
+/// process does by itself: for one that has done its work and only waits for others.
+#[cfg(not(loom))]
+pub fn acknowledge_got() {
+    at_exit::finish_all();
+}
+
 /// A process that exits by itself has finished what it got, also where its handles are never dropped.
 #[cfg(not(loom))]
 mod at_exit {
@@ -478,7 +485,7 @@ mod at_exit {
         }
     }
 
-    extern "C" fn finish_all() {
+    pub(super) extern "C" fn finish_all() {
         // Another thread may have been stopped with the lock held; then what it got is delivered again.
         if let Ok(handles) = HANDLES.try_lock() {
             handles.iter().filter_map(Weak::upgrade).for_each(|core| core.finish());

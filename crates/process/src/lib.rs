@@ -35,7 +35,7 @@ mod spawner;
 mod tree;
 mod wait;
 
-pub use descriptors::pidfd_open;
+pub use descriptors::{inherited, pidfd_open};
 pub use facts::{Fact, facts, own_cgroup};
 pub use identity::{Identity, boot_id, is_kernel_thread};
 pub use nix::errno::Errno;
@@ -43,7 +43,7 @@ pub use nix::unistd::Pid;
 pub use peer::{Peer, peer};
 pub use proc::{Stat, cmdline, environ_var};
 pub use setup::{
-    become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,
+    at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,
     original_nofile_limit, raise_nofile_limit,
 };
 pub use signals::{Received, Signals};

@@ -75,6 +75,17 @@ pub fn die_with_parent(parent: Pid, signal: i32) -> io::Result<bool> {
     Ok(Pid::parent() == parent)
 }
 
+/// Has `run` called, on the thread that ends it, when this process ends by itself: by returning from `main` or by
+/// `exit`. What was asked for last is called first. The child of a fork calls it too when it ends so.
+///
+/// # Errors
+///
+/// `ENOMEM` when the C library has no place for it.
+pub fn at_exit(run: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: a function of this program, which stays where it is for as long as the process lives.
+    if unsafe { libc::atexit(run) } == 0 { Ok(()) } else { Err(Errno::ENOMEM.into()) }
+}
+
 /// Ignores `SIGPIPE`, so that writing to a reader that has gone is an error and not the end of this process.
 ///
 /// # Errors

@@ -69,6 +69,7 @@ impl Launch<'_> {
             session: true,
             credentials: None,
             limits: Vec::new(),
+            keep: Vec::new(),
         };
         Ok((spawn, streams))
     }

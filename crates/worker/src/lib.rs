@@ -15,10 +15,13 @@
 //! # }
 //! ```
 //!
+//! A program that starts its own children needs no supervisor: see [`Process`].
+//!
 //! A typed queue carries JSON, so that a shell worker, `jq` or any other program can take part;
 //! [`Me::queue_bytes`] carries bytes as they are.
 #![forbid(unsafe_code)]
 
+mod children;
 mod errors;
 mod joining;
 mod me;
@@ -26,7 +29,14 @@ mod queue;
 mod stopping;
 pub mod wire;
 
+pub use children::{
+    Child, CommandLine, CurrentProcess, Parent, PassedError, Process, SharesQueue, StartError, WaitError,
+    active_children, current_process,
+};
 pub use errors::{GetError, PutError, QueueError};
+pub use ipc;
 pub use joining::{JoinError, join};
 pub use me::{Me, ReportError};
+pub use process::Exit;
 pub use queue::{BytesQueue, Lease, Queue, UnlessClosed};
+pub use stopping::stop_requested;

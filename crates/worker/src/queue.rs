@@ -59,6 +59,11 @@ impl BytesQueue {
         Ok(BytesQueue { queue, dead_letter })
     }
 
+    /// The queue as the room below knows it.
+    pub(crate) fn inner(&self) -> &ipc::Queue {
+        &self.queue
+    }
+
     /// Puts; waits while it is full.
     ///
     /// # Errors
@@ -218,6 +223,28 @@ impl<T> fmt::Debug for Queue<T> {
     }
 }
 
+/// A queue that this program made or opened by itself.
+impl From<ipc::Queue> for BytesQueue {
+    fn from(queue: ipc::Queue) -> BytesQueue {
+        BytesQueue { queue, dead_letter: None }
+    }
+}
+
+/// A queue that this program made or opened by itself.
+///
+/// ```
+/// let queue = ipc::Queue::create_anonymous("jobs", &ipc::QueueOptions::default())?;
+/// let jobs = worker::Queue::<(u32, String)>::from(queue);
+/// jobs.put(&(1, "first".into()))?;
+/// assert_eq!(jobs.get()?, (1, "first".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<T: Serialize + DeserializeOwned> From<ipc::Queue> for Queue<T> {
+    fn from(queue: ipc::Queue) -> Queue<T> {
+        Queue::over(queue.into())
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub(crate) fn over(bytes: BytesQueue) -> Queue<T> {
         Queue { bytes, of: PhantomData }
@@ -323,6 +350,11 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 }
 
 impl<T> Queue<T> {
+    /// The queue as the room below knows it.
+    pub(crate) fn inner(&self) -> &ipc::Queue {
+        self.bytes.inner()
+    }
+
     /// How many messages wait to be got. By the time it is known it may be another number.
     pub fn len(&self) -> u64 {
         self.bytes.len()
