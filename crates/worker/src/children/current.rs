@@ -13,7 +13,7 @@ use serde::de::DeserializeOwned;
 
 use super::child::sleep_until_ended;
 use super::errors::WaitError;
-use super::passing::{ARGS, BIRTH, BIRTH_PID, Birth, KWARGS, Kind, Passed, PassedError, hex};
+use super::passing::{ARGS, BIRTH, BIRTH_PID, Birth, KWARGS, Kind, Passed, PassedError, file_of, hex};
 use crate::queue::{BytesQueue, Queue};
 use crate::stopping::StopFlag;
 
@@ -151,6 +151,21 @@ impl CurrentProcess {
     /// See [`PassedError`].
     pub fn family(&self, name: &str) -> Result<Family, PassedError> {
         self.open_family(self.find(Kind::Family, name)?)
+    }
+
+    /// A copy of the descriptor that was passed under this name.
+    ///
+    /// # Errors
+    ///
+    /// See [`PassedError`].
+    pub fn descriptor(&self, name: &str) -> Result<OwnedFd, PassedError> {
+        let passed = self.find(Kind::Descriptor, name)?;
+        let copy = passed.inherited()?;
+        let file = passed.uuid.split(' ').next();
+        match file_of(copy.as_fd()) {
+            Ok(found) if Some(found.as_str()) == file => Ok(copy),
+            _ => Err(PassedError::Gone { name: name.to_owned() }),
+        }
     }
 
     fn find(&self, kind: Kind, name: &str) -> Result<&Passed, PassedError> {

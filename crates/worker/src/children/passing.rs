@@ -46,8 +46,9 @@ pub(super) struct ParentTold {
 pub(super) struct Passed {
     pub name: String,
     pub kind: Kind,
-    /// The number of an inherited descriptor of its memory.
+    /// The number of an inherited descriptor of it.
     pub fd: i32,
+    /// What tells it from every other: of memory its uuid, of any other descriptor its file.
     pub uuid: String,
     /// What it is called in its family.
     pub label: String,
@@ -67,6 +68,7 @@ pub(super) enum Kind {
     Condition,
     Value,
     Array,
+    Descriptor,
 }
 
 impl Kind {
@@ -83,6 +85,7 @@ impl Kind {
             Kind::Condition => "condition",
             Kind::Value => "value",
             Kind::Array => "array",
+            Kind::Descriptor => "descriptor",
         }
     }
 }
@@ -101,12 +104,11 @@ impl Luggage {
         (kind, name): (Kind, &str),
         label: &str,
         memory: BorrowedFd,
-        uuid: [u8; 16],
+        uuid: String,
     ) -> io::Result<()> {
         if self.passed.iter().any(|one| one.kind == kind && one.name == name) {
             return Err(io::Error::other(format!("there are two {}s of this name", kind.word())));
         }
-        let uuid = hex(uuid);
         let fd = match self.passed.iter().find(|one| one.uuid == uuid) {
             Some(known) => known.fd,
             None => {
@@ -119,6 +121,12 @@ impl Luggage {
         self.passed.push(Passed { name: name.to_owned(), kind, fd, uuid, label: label.to_owned() });
         Ok(())
     }
+}
+
+/// The file behind a descriptor, as long as that is open.
+pub(super) fn file_of(fd: BorrowedFd) -> io::Result<String> {
+    let about = nix::sys::stat::fstat(fd)?;
+    Ok(format!("{:x}:{:x}", about.st_dev, about.st_ino))
 }
 
 pub(super) fn hex(uuid: [u8; 16]) -> String {
@@ -151,7 +159,13 @@ impl<T> SharesQueue for Queue<T> {
 
 impl Luggage {
     pub fn add_queue(&mut self, name: &str, queue: &ipc::Queue) -> io::Result<()> {
-        self.add((Kind::Queue, name), "", queue.as_fd(), queue.uuid())
+        self.add((Kind::Queue, name), "", queue.as_fd(), hex(queue.uuid()))
+    }
+
+    pub fn add_descriptor(&mut self, name: &str, fd: BorrowedFd) -> io::Result<()> {
+        // Two may be of one file and differ in how it was opened.
+        let file = format!("{} {}", file_of(fd)?, self.held.len());
+        self.add((Kind::Descriptor, name), "", fd, file)
     }
 
     pub fn add_of_family(
@@ -160,7 +174,7 @@ impl Luggage {
         label: &str,
         family: &ipc::sync::Family,
     ) -> io::Result<()> {
-        self.add(named, label, family.as_fd(), family.uuid())
+        self.add(named, label, family.as_fd(), hex(family.uuid()))
     }
 }
 

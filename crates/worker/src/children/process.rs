@@ -1,7 +1,7 @@
 //! A child that is to be started.
 
 use std::ffi::{CString, OsStr, OsString};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -171,6 +171,14 @@ impl Process {
     /// Passes a whole family of locks and the like ([`CurrentProcess::family`]).
     pub fn family(self, name: &str, family: &Family) -> Process {
         self.pass((Kind::Family, name), "", family)
+    }
+
+    /// Passes any other descriptor: a socket, the end of a pipe, a file ([`CurrentProcess::descriptor`]). The child gets
+    /// a copy; this one stays open here, and so does a copy of it until this value is dropped.
+    pub fn descriptor(mut self, name: &str, fd: impl AsFd) -> Process {
+        let added = self.luggage.add_descriptor(name, fd.as_fd());
+        self.note_passing(name, added);
+        self
     }
 
     fn pass(mut self, named: (Kind, &str), label: &str, family: &Family) -> Process {

@@ -13,6 +13,7 @@ pub const PROMISES: &[Promise] = promises![
     what_was_passed_goes_on_to_grandchildren_and_outlives_the_one_between,
     a_shell_in_between_passes_it_on,
     nothing_passed_leaks_into_programs_that_a_child_starts_otherwise,
+    a_socket_is_passed_and_both_ends_talk,
     a_number_of_an_array_is_not_passed_for_itself,
 ];
 
@@ -106,6 +107,19 @@ fn nothing_passed_leaks_into_programs_that_a_child_starts_otherwise() {
     let process = role(&["descriptors"]).queue("said", &said).family("house", &family);
     // The fourth is that of ls itself.
     assert_eq!(output(process), ("0\n1\n2\n3\n".into(), Exit::Code(0)));
+}
+
+fn a_socket_is_passed_and_both_ends_talk() {
+    use std::io::{Read, Write};
+    let (mut ours, theirs) = std::os::unix::net::UnixStream::pair().expect("a pair");
+    let child = role(&["answer"]).descriptor("line", &theirs).start().expect("it starts");
+    drop(theirs);
+    ours.write_all(b"ping").expect("somebody is there");
+    let mut answer = String::new();
+    // Until the last copy of the other end is closed: nobody else may have one.
+    ours.read_to_string(&mut answer).expect("text");
+    assert_eq!(answer, "pong");
+    assert_eq!(child.join(PATIENCE), Ok(Exit::Code(0)));
 }
 
 fn a_number_of_an_array_is_not_passed_for_itself() {

@@ -1,5 +1,7 @@
 //! What this program does when a promise starts it as somebody else.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, ExitCode};
 use std::thread;
 
@@ -22,6 +24,7 @@ pub fn play(words: &[String]) -> ExitCode {
         ["daemon-with-a-child"] => refused(me),
         ["echo"] => echo(me),
         ["get-and-hold"] => get_and_hold(me),
+        ["answer"] => answer(me),
         ["middle"] => middle(me),
         ["all-kinds"] => all_kinds(me),
         ["hold-the-lock"] => hold_the_lock(me),
@@ -130,6 +133,15 @@ fn echo(me: &CurrentProcess) {
     while let Ok(message) = there.get() {
         back.put(&format!("{}: {message}", me.name())).unwrap();
     }
+}
+
+fn answer(me: &CurrentProcess) {
+    let mut line = UnixStream::from(me.descriptor("line").expect("it was passed"));
+    assert!(me.descriptor("other").is_err());
+    let mut asked = [0; 4];
+    line.read_exact(&mut asked).expect("it is asked");
+    assert_eq!(&asked, b"ping");
+    line.write_all(b"pong").expect("somebody is there");
 }
 
 fn get_and_hold(me: &CurrentProcess) {
