@@ -13,6 +13,7 @@ mod stage;
 mod supervise;
 
 use std::fmt;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -43,12 +44,17 @@ enum Verb {
     },
     /// The queue: rates and round trips beside other ways between processes, and beside the machine's limits
     Queue {
-        /// Five rounds instead of eleven, and shorter ones
+        /// Seven rounds instead of eleven, and shorter ones
         #[arg(long)]
         quick: bool,
         /// For machines
         #[arg(long)]
         json: bool,
+        /// Rounds of each row, instead
+        #[arg(long, value_name = "N")]
+        rounds: Option<NonZero<u16>>,
+        /// Only rows whose name or peer has one of these words
+        words: Vec<String>,
     },
     /// Be a process of a measurement of the queue
     #[command(hide = true)]
@@ -110,7 +116,7 @@ fn programs() -> Result<PathBuf, Trouble> {
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Supervise { quick, json } => supervise(quick, json),
-        Verb::Queue { quick, json } => queue(quick, json),
+        Verb::Queue { quick, json, rounds, words } => queue(quick, json, rounds, words),
         Verb::Party => queue::party::party(),
         Verb::BareCrowd { pipe, count } => bare::crowd(&pipe, count),
         Verb::BareRestarter { pipe } => bare::restarter(&pipe),
@@ -140,10 +146,16 @@ fn supervise(quick: bool, json: bool) -> Result<(), Trouble> {
     Ok(())
 }
 
-fn queue(quick: bool, json: bool) -> Result<(), Trouble> {
+fn queue(quick: bool, json: bool, rounds: Option<NonZero<u16>>, words: Vec<String>) -> Result<(), Trouble> {
     let machine = facts::machine();
     let extent = if quick { queue::Extent::QUICK } else { queue::Extent::FULL };
-    let table = queue::measure(extent);
+    let extent = rounds.map_or(extent, |rounds| extent.with_rounds(rounds.get().into()));
+    if facts::is_busy() {
+        eprintln!(
+            "bench: this machine is busy with other things: sides that spin are measured beside those, and ratios mean little"
+        );
+    }
+    let table = queue::measure(extent, words);
     if json {
         println!("{}", serde_json::to_string_pretty(&table.figures)?);
     } else {

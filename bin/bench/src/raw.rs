@@ -52,8 +52,9 @@ impl Shared {
         let length = bytes.try_into().map_err(|_| io::Error::other("memory of no bytes"))?;
         let flags = MapFlags::MAP_SHARED | MapFlags::MAP_POPULATE;
         // SAFETY: a new mapping at a place of the kernel's choice overlaps nothing that exists.
-        let base =
-            unsafe { mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags, fd.as_fd(), 0) }?;
+        let base = unsafe {
+            mmap(None, length, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, flags, fd.as_fd(), 0)
+        }?;
         Ok(Shared { base: base.cast(), bytes })
     }
 

@@ -18,6 +18,9 @@ use crate::Trouble;
 /// How long one measurement may take before the bench gives up on it. The longest take a second.
 pub const DEADLINE: Duration = Duration::from_secs(20);
 
+/// How long a party may take to end after its work.
+const LAST_STEPS: Duration = Duration::from_secs(2);
+
 /// Waits until something can be read and reads it, at most so long. What is read by one call must come at once, or with
 /// the end of whoever writes.
 pub fn read_within<R: AsFd + Read, T>(
@@ -45,6 +48,7 @@ struct Party {
     child: Child,
     tells: BufReader<PipeReader>,
     hears: PipeWriter,
+    has_told: bool,
 }
 
 impl Party {
@@ -63,7 +67,7 @@ impl Party {
         }
         let child = process.start().map_err(Trouble::new)?;
         drop(process);
-        let mut party = Party { child, tells: BufReader::new(tells), hears };
+        let mut party = Party { child, tells: BufReader::new(tells), hears, has_told: false };
         loop {
             let line = party.line()?;
             match line.split(' ').collect::<Vec<_>>().as_slice() {
@@ -106,15 +110,18 @@ impl Party {
 
     fn result<T: DeserializeOwned>(&mut self) -> Result<T, Trouble> {
         let line = self.line()?;
+        self.has_told = true;
         Ok(serde_json::from_str(&line)?)
     }
 }
 
 impl Drop for Party {
     fn drop(&mut self) {
-        // One that has done its work ends by itself; it is not waited for politely, since nothing it could still do counts.
-        let _ = self.child.kill();
-        let _ = self.child.join(DEADLINE);
+        // One that has told what it did ends by itself.
+        if !self.has_told || self.child.join(LAST_STEPS).is_err() {
+            let _ = self.child.kill();
+            let _ = self.child.join(DEADLINE);
+        }
     }
 }
 
@@ -152,6 +159,7 @@ pub fn flow(kind: Kind, load: Load) -> Result<f64, Trouble> {
     for _ in 0..load.producers {
         putting.push(start(Role::Produce(load), put_on)?);
     }
+    wire.is_open();
     getting.iter_mut().chain(&mut putting).try_for_each(Party::go)?;
     let begun: Result<Vec<Done>, _> = putting.iter_mut().map(Party::result).collect();
     let ended: Result<Vec<Done>, _> = getting.iter_mut().map(Party::result).collect();
@@ -176,9 +184,12 @@ pub fn trips(kind: Kind, turns: u64, pause: Option<Duration>) -> Result<Trips, T
     let mut pong = Party::ready(answers, &wires)?;
     let begins = Job { kind, role: Role::Ping { bytes, turns, pause_us }, cpus: [cpus[0], None] };
     let mut ping = Party::ready(begins, &wires)?;
+    wires.iter().for_each(|(_, wire)| wire.is_open());
     pong.go()?;
     ping.go()?;
-    ping.result()
+    let trips = ping.result()?;
+    pong.result::<Done>()?;
+    Ok(trips)
 }
 
 /// Has a party take so many messages of a queue, and kills it; its pid.

@@ -4,6 +4,9 @@
 //! ratios: what slows the machine down for a while slows both. Ours always crosses processes; every kind of line does the
 //! same work ([`work`]), with as many places as ours where it can be told how many.
 //!
+//! iceoryx2 is not among them: it has no queue whose messages go to one of several consumers (every subscriber gets every
+//! sample), and its build wants libclang.
+//!
 //! ```text
 //!   table ─ which rows ─► rounds ─ ours, peer, peer, ours … ─► hall ─ starts ─► party ─ work ─► lines
 //! ```

@@ -32,13 +32,24 @@ pub struct Job {
 pub enum Role {
     Produce(Load),
     Consume(Load),
-    Ping { bytes: usize, turns: u64, pause_us: Option<u64> },
-    Pong { bytes: usize },
+    Ping {
+        bytes: usize,
+        turns: u64,
+        pause_us: Option<u64>,
+    },
+    Pong {
+        bytes: usize,
+    },
     /// Both sides, on threads.
     Alone(Load),
-    PingAlone { turns: u64, pause_us: Option<u64> },
+    PingAlone {
+        turns: u64,
+        pause_us: Option<u64>,
+    },
     /// Takes so many messages of a queue of ours and is killed.
-    Take { messages: usize },
+    Take {
+        messages: usize,
+    },
 }
 
 /// Tells the bench something.
@@ -91,10 +102,6 @@ pub fn party() -> Result<(), Trouble> {
         Kind::Ring => play(job.role, &ring::RingEnds(bytes)),
         Kind::Futex => play(job.role, &word::WordEnds { sleeps: true }),
         Kind::Spin => play(job.role, &word::WordEnds { sleeps: false }),
-        #[cfg(feature = "iceoryx2")]
-        Kind::Iceoryx => play(job.role, &super::lines::iceoryx::IceoryxEnds(bytes)),
-        #[cfg(not(feature = "iceoryx2"))]
-        Kind::Iceoryx => Err(Trouble::new("built without iceoryx2")),
         Kind::Crossbeam => Err(Trouble::new("threads of one process need no second party")),
     }
 }

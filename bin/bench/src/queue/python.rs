@@ -43,7 +43,9 @@ pub fn rate(class: Class, load: Load) -> Result<Option<f64>, Trouble> {
     let (mut out, writer) = std::io::pipe()?;
     let numbers = [load.producers, load.consumers, load.each, load.bytes as u64];
     let process = Process::new("python3")
-        .args([vec!["-c".to_owned(), SCRIPT.to_owned(), class.argument().to_owned()], text(&numbers)].concat())
+        .args(
+            [vec!["-c".to_owned(), SCRIPT.to_owned(), class.argument().to_owned()], text(&numbers)].concat(),
+        )
         .daemon(true)
         .stdout(writer);
     let child = match process.start() {

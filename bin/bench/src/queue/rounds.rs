@@ -42,16 +42,33 @@ pub struct Rounds {
     rounds: usize,
     /// How long one measurement is to take.
     length: Duration,
+    /// Words of which a row, or its peer, must have one; none: every row is wanted.
+    only: Vec<String>,
     /// Messages of each producer that take about that long.
     fitting: HashMap<(Peer, Shape, usize), u64>,
+}
+
+/// What messages of so many bytes are counted in, and how many one of it is.
+fn unit(bytes: usize) -> (&'static str, f64) {
+    if bytes < 65_536 { ("M/s", 1e6) } else { ("k/s", 1e3) }
 }
 
 /// Messages of a first look, and of any measurement at least.
 const FEW: u64 = 64;
 
 impl Rounds {
-    pub fn new(rounds: usize, length: Duration) -> Rounds {
-        Rounds { rounds, length, fitting: HashMap::new() }
+    pub fn new(rounds: usize, length: Duration, only: Vec<String>) -> Rounds {
+        Rounds { rounds, length, only, fitting: HashMap::new() }
+    }
+
+    /// Whether a row is asked for; says that it is being measured.
+    pub fn begins(&self, figure: &str, peer: &str) -> bool {
+        let is_wanted = self.only.is_empty()
+            || self.only.iter().any(|word| figure.contains(word.as_str()) || peer.contains(word.as_str()));
+        if is_wanted {
+            eprintln!("bench: {figure}, beside {peer}");
+        }
+        is_wanted
     }
 
     pub fn count(&self) -> usize {
@@ -94,29 +111,33 @@ impl Rounds {
         (ours, shape, bytes): (Kind, Shape, usize),
         peer: Peer,
         target: Target,
-    ) -> Result<Figure, Trouble> {
-        eprintln!("bench: {figure}, beside {}", peer.word());
+    ) -> Result<Option<Figure>, Trouble> {
+        if !self.begins(figure, peer.word()) {
+            return Ok(None);
+        }
+        let (unit, in_unit) = unit(bytes);
         let ours = Peer::Line(ours);
         let (mut our_rates, mut peer_rates) = (Vec::new(), Vec::new());
         for round in 0..self.rounds {
             // Who is first is not first in the next round.
             for who in if round % 2 == 0 { [ours, peer] } else { [peer, ours] } {
                 if who == ours {
-                    our_rates.extend(self.rate(ours, shape, bytes)?.map(|rate| rate / 1e6));
+                    our_rates.extend(self.rate(ours, shape, bytes)?.map(|rate| rate / in_unit));
                     continue;
                 }
                 let rate = self.rate(peer, shape, bytes).unwrap_or_else(|trouble| {
                     eprintln!("bench: {} is skipped: {trouble}", peer.word());
                     None
                 });
-                let Some(rate) = rate else { return self.flow_alone(figure, (ours, shape, bytes), peer) };
-                peer_rates.push(rate / 1e6);
+                let Some(rate) = rate else {
+                    return self.flow_alone(figure, (ours, shape, bytes), peer).map(Some);
+                };
+                peer_rates.push(rate / in_unit);
             }
         }
-        let unit = "M/s";
         let ratio = paired(&our_rates, &peer_rates);
         let beside = (peer.word(), median(&peer_rates));
-        Ok(Figure::beside(figure, median(&our_rates), beside, unit, ratio, target))
+        Ok(Some(Figure::beside(figure, median(&our_rates), beside, unit, ratio, target)))
     }
 
     /// A row whose peer is not here.
@@ -126,11 +147,12 @@ impl Rounds {
         (ours, shape, bytes): (Peer, Shape, usize),
         peer: Peer,
     ) -> Result<Figure, Trouble> {
+        let (unit, in_unit) = unit(bytes);
         let mut rates = Vec::new();
         for _ in 0..self.rounds {
-            rates.extend(self.rate(ours, shape, bytes)?.map(|rate| rate / 1e6));
+            rates.extend(self.rate(ours, shape, bytes)?.map(|rate| rate / in_unit));
         }
-        Ok(Figure::without(figure, median(&rates), peer.word(), "M/s"))
+        Ok(Figure::without(figure, median(&rates), peer.word(), unit))
     }
 
     /// Three rows: round trips of ours beside a peer's.
@@ -141,7 +163,9 @@ impl Rounds {
         peer: Kind,
         target: Target,
     ) -> Result<Vec<Figure>, Trouble> {
-        eprintln!("bench: {figure}, beside {}", peer.word());
+        if !self.begins(figure, peer.word()) {
+            return Ok(Vec::new());
+        }
         let (mut ours, mut theirs): (Vec<Trips>, Vec<Trips>) = (Vec::new(), Vec::new());
         for _ in 0..self.rounds {
             ours.push(trips(Kind::Ours, turns, pause)?);
@@ -155,7 +179,8 @@ impl Rounds {
             }
         }
         let row = |name: String, of: fn(&Trips) -> f64, target: Target| {
-            let (ours, theirs): (Vec<f64>, Vec<f64>) = (ours.iter().map(of).collect(), theirs.iter().map(of).collect());
+            let (ours, theirs): (Vec<f64>, Vec<f64>) =
+                (ours.iter().map(of).collect(), theirs.iter().map(of).collect());
             let beside = (peer.word(), median(&theirs));
             Figure::beside(name, median(&ours), beside, "ns", paired(&ours, &theirs), target)
         };

@@ -30,7 +30,12 @@ impl Extent {
         Extent { rounds: 11, length: Duration::from_millis(300), spins: 100_000, sleeps: 300 };
     /// What fits in a few minutes on a small machine.
     pub const QUICK: Extent =
-        Extent { rounds: 5, length: Duration::from_millis(60), spins: 20_000, sleeps: 100 };
+        Extent { rounds: 7, length: Duration::from_millis(60), spins: 20_000, sleeps: 100 };
+
+    /// The same with another number of rounds.
+    pub fn with_rounds(self, rounds: usize) -> Extent {
+        Extent { rounds, ..self }
+    }
 }
 
 const ONE_ONE: Shape = Shape(1, 1);
@@ -63,8 +68,10 @@ impl Table {
 }
 
 /// Measures everything. What is being done is said on standard error.
-pub fn measure(extent: Extent) -> Table {
-    let mut rounds = Rounds::new(extent.rounds, extent.length);
+///
+/// With words in `only`, only the rows that have one of them, in their name or their peer's.
+pub fn measure(extent: Extent, only: Vec<String>) -> Table {
+    let mut rounds = Rounds::new(extent.rounds, extent.length, only);
     let mut table = Table::default();
     goals(&mut table, &mut rounds, extent);
     peers(&mut table, &mut rounds);
@@ -84,21 +91,21 @@ fn goals(table: &mut Table, rounds: &mut Rounds, extent: Extent) {
         ("64 B, 1P1C, batches of 64", OursBatched, ONE_ONE, Peer::Line(Ours), 2.0),
         ("64 B, 1P1C, lease and ack", OursLeased, ONE_ONE, Peer::Line(Ours), 0.7),
     ] {
-        table.add(rounds.flow(figure, (ours, shape, 64), peer, Target::AtLeast(least)).map(Some));
+        table.add(rounds.flow(figure, (ours, shape, 64), peer, Target::AtLeast(least)));
     }
-    table.add(copies(rounds, extent).map(Some));
+    table.add(copies(rounds, extent));
     let spinning = (extent.spins, None);
     table.add(rounds.trips("ping-pong, spinning", spinning, Crossbeam, Target::Ratio(1.3)));
     let sleeping = (extent.sleeps, Some(PAUSE));
     table.add(rounds.trips("ping-pong, sleeping", sleeping, Kind::Futex, Target::Ratio(1.1)));
     table.add(alone(rounds));
-    table.add(reclaim(rounds).map(Some));
+    table.add(reclaim(rounds));
 }
 
 /// Others on the same work.
 fn peers(table: &mut Table, rounds: &mut Rounds) {
     let mut flow = |figure: String, shape, bytes, peer| {
-        table.add(rounds.flow(&figure, (Kind::Ours, shape, bytes), peer, Target::Report).map(Some));
+        table.add(rounds.flow(&figure, (Kind::Ours, shape, bytes), peer, Target::Report));
     };
     for (bytes, size) in SIZES {
         for kind in [Kind::Ring, Kind::Socket, Kind::Channel, Kind::Mq] {
@@ -118,13 +125,8 @@ fn peers(table: &mut Table, rounds: &mut Rounds) {
     ] {
         flow("64 B, 4P4C".into(), FOUR_FOUR, 64, peer);
     }
-    if cfg!(feature = "iceoryx2") {
-        flow("64 B, 1P1C".into(), ONE_ONE, 64, Peer::Line(Kind::Iceoryx));
-    }
-    for kind in [Kind::Spin, Kind::Iceoryx, Kind::Ring, Kind::Socket, Kind::Mq, Kind::Channel] {
-        if kind != Kind::Iceoryx || cfg!(feature = "iceoryx2") {
-            table.add(rounds.trips("ping-pong, spinning", (2_000, None), kind, Target::Report));
-        }
+    for kind in [Kind::Spin, Kind::Ring, Kind::Socket, Kind::Mq, Kind::Channel] {
+        table.add(rounds.trips("ping-pong, no pause", (2_000, None), kind, Target::Report));
     }
 }
 
@@ -136,17 +138,19 @@ fn grid(table: &mut Table, rounds: &mut Rounds) {
             if (shape, bytes) != (ONE_ONE, 64) {
                 let (figure, crossbeam) = (format!("{size}, {shape}"), Peer::Line(Kind::Crossbeam));
                 let row = rounds.flow(&figure, (Kind::Ours, shape, bytes), crossbeam, Target::Report);
-                table.add(row.map(Some));
+                table.add(row);
             }
         }
     }
 }
 
 /// Large messages, whose copies are all that there is to them: one in and one out, by one thread through memory as large.
-fn copies(rounds: &Rounds, extent: Extent) -> Result<Figure, Trouble> {
+fn copies(rounds: &Rounds, extent: Extent) -> Result<Option<Figure>, Trouble> {
     const BYTES: usize = 1 << 20;
     let figure = "1 MiB, 1P1C, by bytes";
-    eprintln!("bench: {figure}, beside two memcpys");
+    if !rounds.begins(figure, "two memcpys") {
+        return Ok(None);
+    }
     let blocks = super::lines::capacity(BYTES);
     let (_fd, shared) = Shared::create(BYTES * blocks)?;
     assert!(shared.bytes() >= BYTES * blocks);
@@ -160,13 +164,16 @@ fn copies(rounds: &Rounds, extent: Extent) -> Result<Figure, Trouble> {
         limit.push(gigabytes(1e9 / copies_ns(&shared, BYTES, blocks, each as usize)));
     }
     let beside = ("two memcpys", median(&limit));
-    Ok(Figure::beside(figure, median(&ours), beside, "GB/s", paired(&ours, &limit), Target::AtLeast(0.6)))
+    let ratio = paired(&ours, &limit);
+    Ok(Some(Figure::beside(figure, median(&ours), beside, "GB/s", ratio, Target::AtLeast(0.6))))
 }
 
 /// What a put and a get, and a lock and its release, cost where nobody else is there.
-fn alone(rounds: &Rounds) -> Result<[Figure; 2], Trouble> {
+fn alone(rounds: &Rounds) -> Result<Vec<Figure>, Trouble> {
     const TURNS: u32 = 200_000;
-    eprintln!("bench: what is uncontended, in one process");
+    if !rounds.begins("uncontended, one process", "nothing") {
+        return Ok(Vec::new());
+    }
     let queue = Queue::create_anonymous("alone", &ours::options(64)).map_err(Trouble::new)?;
     let options = SyncOptions { locks: vec!["alone".into()], supervised: true, ..Default::default() };
     let family = Family::create_anonymous("alone", &options).map_err(Trouble::new)?;
@@ -188,16 +195,19 @@ fn alone(rounds: &Rounds) -> Result<[Figure; 2], Trouble> {
             Ok(())
         }))?);
     }
-    Ok([
+    Ok(vec![
         Figure::alone("64 B, put then get, one process", median(&messages), "ns", Target::Value(50.0)),
         Figure::alone("lock then unlock, one process", median(&locks), "ns", Target::Value(10.0)),
     ])
 }
 
 /// How long it takes to look after a dead participant with 50 leases, once its end is known.
-fn reclaim(rounds: &Rounds) -> Result<Figure, Trouble> {
+fn reclaim(rounds: &Rounds) -> Result<Option<Figure>, Trouble> {
     const LEASES: usize = 50;
-    eprintln!("bench: reclaim of a dead participant");
+    let figure = "reclaim of a dead participant, 50 leases";
+    if !rounds.begins(figure, "nothing") {
+        return Ok(None);
+    }
     let mut times = Vec::new();
     for _ in 0..rounds.count() {
         let queue = Queue::create_anonymous("reclaim", &ours::options(64)).map_err(Trouble::new)?;
@@ -210,5 +220,5 @@ fn reclaim(rounds: &Rounds) -> Result<Figure, Trouble> {
             return Err(Trouble::new(format!("{} messages of {LEASES} came back", done.redelivered)));
         }
     }
-    Ok(Figure::alone("reclaim of a dead participant, 50 leases", median(&times), "us", Target::Value(50.0)))
+    Ok(Some(Figure::alone(figure, median(&times), "us", Target::Value(50.0))))
 }

@@ -10,9 +10,6 @@ pub mod ring;
 pub mod socket;
 pub mod word;
 
-#[cfg(feature = "iceoryx2")]
-pub mod iceoryx;
-
 use std::os::fd::{AsFd, OwnedFd};
 
 use serde::{Deserialize, Serialize};
@@ -44,8 +41,6 @@ pub enum Kind {
     Futex,
     /// A word in shared memory that is looked at until it changes.
     Spin,
-    /// iceoryx2, publish and subscribe.
-    Iceoryx,
 }
 
 impl Kind {
@@ -62,7 +57,6 @@ impl Kind {
             Kind::Ring => "ring under robust mutex",
             Kind::Futex => "bare futex",
             Kind::Spin => "bare word, spinning",
-            Kind::Iceoryx => "iceoryx2 pub-sub, polling",
         }
     }
 }
@@ -96,8 +90,6 @@ pub enum Wire {
     Mq(mq::Named),
     /// Its ends travel to those who open it.
     Channel(channel::Loose),
-    /// It has a name of its own kind.
-    Named(String),
 }
 
 impl Wire {
@@ -110,8 +102,14 @@ impl Wire {
             Kind::Mq => mq::Named::new(bytes).map(Wire::Mq),
             Kind::Ring => ring::wire(bytes).map(Wire::Shared),
             Kind::Futex | Kind::Spin => word::wire().map(Wire::Shared),
-            Kind::Iceoryx => Ok(Wire::Named(format!("bench-{}", mq::unique()))),
             Kind::Crossbeam => Err(Trouble::new("threads need no wire")),
+        }
+    }
+
+    /// Says that all who use it have opened it: a name that it had is of no use any more.
+    pub fn is_open(&self) {
+        if let Wire::Mq(named) = self {
+            named.forget();
         }
     }
 
@@ -123,7 +121,6 @@ impl Wire {
                 .descriptor(&format!("{name}.put"), put.as_fd())
                 .descriptor(&format!("{name}.get"), get.as_fd()),
             Wire::Mq(named) => process.env(format!("BENCH_{name}"), named.name()),
-            Wire::Named(text) => process.env(format!("BENCH_{name}"), text),
             Wire::Channel(_) => process,
         }
     }

@@ -16,7 +16,7 @@ const DEEPEST: i64 = 10;
 pub const LARGEST: usize = 8192;
 
 /// Something that no other name of the machine has in it.
-pub fn unique() -> String {
+fn unique() -> String {
     static NEXT: AtomicU64 = AtomicU64::new(0);
     format!("{}-{:x}-{}", std::process::id(), Stamp::now().0, NEXT.fetch_add(1, Ordering::Relaxed))
 }
@@ -40,11 +40,16 @@ impl Named {
     pub fn name(&self) -> &str {
         &self.name
     }
+
+    /// Takes the name away; those who have opened it keep it.
+    pub fn forget(&self) {
+        let _ = mq_unlink(self.name.as_str());
+    }
 }
 
 impl Drop for Named {
     fn drop(&mut self) {
-        let _ = mq_unlink(self.name.as_str());
+        self.forget();
         if let Some(queue) = self.queue.take() {
             let _ = mq_close(queue);
         }
