@@ -156,6 +156,7 @@ impl Supervisor {
         for (crew, place) in self.crews.iter_mut().zip(places) {
             crew.place = place;
         }
+        self.replan();
         self.regroup_as(change.strategy, change.intensity, &change.groups, &change.order);
         for id in waiting {
             self.await_all(id);

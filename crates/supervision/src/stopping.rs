@@ -66,6 +66,11 @@ impl Plan {
         self.turn = None;
     }
 
+    /// Those who are still to go.
+    pub(crate) fn left(&self) -> Vec<InstanceId> {
+        self.of.keys().copied().collect()
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.levels.is_empty()
     }

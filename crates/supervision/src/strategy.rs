@@ -297,6 +297,17 @@ impl Supervisor {
         }
     }
 
+    /// Who depends on whom has changed: plans what is under way anew.
+    pub(crate) fn replan(&mut self) {
+        for node in self.groups.regrouping.clone() {
+            let left = self.groups.node(node).regroup.as_ref().map(|regroup| regroup.plan.left());
+            let plan = Plan::of(self, &left.unwrap_or_default());
+            if let Some(regroup) = &mut self.groups.node_mut(node).regroup {
+                regroup.plan = plan;
+            }
+        }
+    }
+
     /// Ends every restart under way as if it had come to its end; who is still to go rejoins nobody.
     pub(crate) fn disband_all(&mut self) {
         for node in std::mem::take(&mut self.groups.regrouping) {

@@ -1,4 +1,4 @@
-//! The one import of a worker's author: who am I, what was I given, and the queues of my run.
+//! The one import of a worker's author: who am I, what was I given, and the queues and locks of my run.
 //!
 //! ```no_run
 //! use worker::UnlessClosed;
@@ -27,6 +27,7 @@ mod joining;
 mod me;
 mod queue;
 mod stopping;
+pub mod sync;
 pub mod wire;
 
 pub use children::{
@@ -40,3 +41,4 @@ pub use me::{Me, ReportError};
 pub use process::Exit;
 pub use queue::{BytesQueue, Lease, Queue, UnlessClosed};
 pub use stopping::stop_requested;
+pub use sync::SyncError;

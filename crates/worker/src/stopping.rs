@@ -4,9 +4,10 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use ipc::sync::Family;
 use ipc_channel::ipc::IpcReceiver;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
@@ -27,6 +28,14 @@ struct OfTheProcess {
     /// What is written to the second is never read: the first stays readable from the first request on. `None` where
     /// there were no descriptors for it; a sleep is then ended by the signal alone.
     alarm: Option<(UnixStream, UnixStream)>,
+    /// Those whose sleepers are to look at the flag when it goes up.
+    sleepers: Mutex<Vec<Family>>,
+}
+
+impl OfTheProcess {
+    fn sleepers(&self) -> MutexGuard<'_, Vec<Family>> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl StopFlag {
@@ -36,6 +45,7 @@ impl StopFlag {
             asked: Arc::default(),
             listening: AtomicBool::new(false),
             ending: Arc::default(),
+            sleepers: Mutex::default(),
             alarm: UnixStream::pair().and_then(|pair| pair.1.set_nonblocking(true).map(|()| pair)).ok(),
         });
         StopFlag { process: &ONE }
@@ -51,6 +61,7 @@ impl StopFlag {
                     // Full is as good as rung.
                     let _ = bell.write(b"!");
                 }
+                process.sleepers().iter().for_each(Family::wake_me);
             }
         };
         thread::Builder::new().name("commands".into()).stack_size(128 * 1024).spawn(listen)?;
@@ -77,6 +88,12 @@ impl StopFlag {
     /// Lets SIGTERM and SIGINT end the process again: it has nothing left to do but to wait.
     pub fn let_go(&self) {
         self.process.ending.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the waits of this family too, when a stop is asked for.
+    pub fn interrupts(&self, family: &Family) {
+        family.set_interrupt(self.shared());
+        self.process.sleepers().push(family.clone());
     }
 
     pub fn is_asked(&self) -> bool {

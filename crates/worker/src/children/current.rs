@@ -190,7 +190,7 @@ impl CurrentProcess {
         }
         // For those who are told of a circle of waiting processes.
         let _ = family.set_label(self.name());
-        family.set_interrupt(StopFlag::of_this_process().shared());
+        StopFlag::of_this_process().interrupts(&family);
         families.insert(passed.uuid.clone(), family.clone());
         Ok(family)
     }
