@@ -352,20 +352,25 @@ impl Core {
         })
     }
 
-    pub(crate) fn get_more(&self, most: usize, messages: &mut Vec<Vec<u8>>) -> Result<(), Stop> {
+    pub(crate) fn get_more(&self, most: usize, accept: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), Stop> {
         let me = self.join()?;
         let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
         self.locals.with(|local| {
+            let mut taken = 0;
             let mut take = |claim: Claim| {
-                messages.push(self.read_message(claim.block)?);
+                if !accept(self.read_message(claim.block)?) {
+                    self.give_back(me, claim)?;
+                    return Ok(false);
+                }
                 if at_once {
                     self.acknowledge(me, claim);
                 } else {
                     self.remember_got(local, claim);
                 }
-                Ok(messages.len() < most)
+                taken += 1;
+                Ok(taken < most)
             };
-            if most > 1 {
+            if most > 0 {
                 self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
             }
             if at_once {

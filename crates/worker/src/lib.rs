@@ -34,7 +34,7 @@ pub use children::{
     Child, CommandLine, CurrentProcess, Parent, PassedError, Process, SharesQueue, StartError, WaitError,
     active_children, current_process,
 };
-pub use errors::{GetError, PutError, QueueError};
+pub use errors::{GetError, PutError, PutManyError, QueueError};
 pub use ipc;
 pub use joining::{JoinError, join};
 pub use me::{Me, ReportError};
