@@ -22,10 +22,16 @@
 //! System calls that no crate wraps live here behind safe functions; each `unsafe` block argues for itself.
 #![allow(unsafe_code)]
 
+mod account;
+mod capability;
+mod cgroup;
 mod descriptors;
 mod facts;
 mod identity;
+mod limit;
+mod offer;
 mod peer;
+mod priority;
 mod proc;
 mod setup;
 pub mod signal;
@@ -35,19 +41,27 @@ mod spawner;
 mod tree;
 mod wait;
 
+pub use account::{Account, AccountError};
+pub use capability::{Capability, is_capable};
+pub use cgroup::{
+    Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, leaf_of,
+};
 pub use descriptors::pidfd_open;
 pub use facts::{Fact, facts, own_cgroup};
 pub use identity::{Identity, boot_id, is_kernel_thread};
+pub use limit::{Limit, LimitName};
 pub use nix::errno::Errno;
 pub use nix::unistd::Pid;
 pub use peer::{Peer, peer};
+pub use offer::{Offer, Refused};
+pub use priority::{IoPriority, Processors};
 pub use proc::{Stat, cmdline, environ_var};
 pub use setup::{
     become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,
     original_nofile_limit, raise_nofile_limit,
 };
 pub use signals::{Received, Signals};
-pub use spawn::{Credentials, Limit, Spawn, SpawnError, Spawned, Stage, Stdio, environment};
+pub use spawn::{Credentials, Spawn, SpawnError, Spawned, Stage, Stdio, environment};
 pub use spawner::Spawner;
 pub use tree::{Killed, Origin, Snapshot, freeze_and_kill, origin};
 pub use wait::{Exit, Orphans, exit_of, is_dead, reap_orphan, wait_leader};

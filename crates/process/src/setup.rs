@@ -10,7 +10,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 
-use crate::spawn::Limit;
+use crate::limit::{Limit, LimitName};
 
 static ORIGINAL_NOFILE: OnceLock<Limit> = OnceLock::new();
 
@@ -46,7 +46,7 @@ pub fn raise_nofile_limit() -> io::Result<u64> {
         now.assume_init()
     };
     ORIGINAL_NOFILE.get_or_init(|| Limit {
-        resource: libc::RLIMIT_NOFILE,
+        name: LimitName::Nofile,
         soft: now.rlim_cur,
         hard: now.rlim_max,
     });

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use process::{Credentials, Exit, Limit, Pid, Stat, Stdio, raise_nofile_limit};
+use process::{Credentials, Exit, Limit, LimitName, Pid, Stat, Stdio, raise_nofile_limit};
 
 use crate::kit::{c, is_root, kill_and_reap, output, program, shell, skip, spawn};
 use crate::{Promise, promises};
@@ -173,8 +173,8 @@ fn a_child_gets_its_environment_folder_mask_niceness_and_limits() {
     spec.umask = Some(0o027);
     spec.nice = Some(7);
     spec.limits = vec![
-        Limit { resource: libc::RLIMIT_CORE, soft: 0, hard: 0 },
-        Limit { resource: libc::RLIMIT_NOFILE, soft: 77, hard: 99 },
+        Limit { name: LimitName::Core, soft: 0, hard: 0 },
+        Limit { name: LimitName::Nofile, soft: 77, hard: 99 },
     ];
     let (text, exit) = output(spec);
     assert_eq!(exit, Exit::Code(0));
