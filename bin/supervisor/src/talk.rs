@@ -15,6 +15,12 @@ pub enum Failure {
     Unheard,
 }
 
+/// Says something that is no failure.
+pub fn note(line: &str) {
+    // Where standard error is closed there is nobody left to tell.
+    let _ = writeln!(io::stderr().lock(), "supervisor: {}", crate::output::printable(line));
+}
+
 impl Failure {
     /// A failure of this kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Failure {

@@ -22,7 +22,8 @@ pub(crate) fn check(file: &mut File, reading: &mut Reading<'_>) -> Vec<Omission>
     let all = root.key("workers");
     for Entry { name, value: worker, .. } in &mut file.workers.0 {
         let path = all.key(name);
-        let mut asking = Asking { reading, path, optional: worker.optional.0.clone(), omissions: &mut omissions };
+        let mut asking =
+            Asking { reading, path, optional: worker.optional.0.clone(), omissions: &mut omissions };
         asking.account(worker);
         asking.priorities(worker);
         asking.tree(worker);

@@ -140,7 +140,9 @@ impl IoNice {
         /// In the middle, as the kernel has it.
         const USUAL: u8 = 4;
         let (class, level) = match text.split_once(':') {
-            Some((class, level)) if level.len() == 1 => (class, level.parse().ok().filter(|level| *level <= 7)?),
+            Some((class, level)) if level.len() == 1 => {
+                (class, level.parse().ok().filter(|level| *level <= 7)?)
+            }
             Some(_) => return None,
             None => (text, USUAL),
         };

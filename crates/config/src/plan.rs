@@ -275,8 +275,31 @@ impl Optional {
     pub const ALL: [Optional; 25] = {
         use Optional::*;
         [
-            Nice, IoNice, OomScoreAdj, Cpus, PrivateTmp, Tree, Memory, Pids, Cpu, Nofile, Core, As, CpuTime, Data,
-            Fsize, Locks, Memlock, Msgqueue, LimitNice, Nproc, Rss, Rtprio, Rttime, Sigpending, Stack,
+            Nice,
+            IoNice,
+            OomScoreAdj,
+            Cpus,
+            PrivateTmp,
+            Tree,
+            Memory,
+            Pids,
+            Cpu,
+            Nofile,
+            Core,
+            As,
+            CpuTime,
+            Data,
+            Fsize,
+            Locks,
+            Memlock,
+            Msgqueue,
+            LimitNice,
+            Nproc,
+            Rss,
+            Rtprio,
+            Rttime,
+            Sigpending,
+            Stack,
         ]
     };
 

@@ -13,7 +13,8 @@ use crate::env_file::{self, Variables};
 use crate::measure::{Length, Size, Whole};
 use crate::node::Path as Way;
 use crate::plan::{
-    Command, HealthPlan, Limit, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, Schedule, Stdin, WorkerPlan,
+    Command, HealthPlan, Limit, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, Schedule, Stdin,
+    WorkerPlan,
 };
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;

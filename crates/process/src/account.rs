@@ -117,8 +117,13 @@ fn credentials(
     }
     let groups = match entry {
         Some(entry) => {
-            let name = CString::new(entry.name.as_str()).map_err(|_| AccountError::NoUser(name.to_owned()))?;
-            getgrouplist(&name, gid).map_err(AccountError::Unreadable)?.iter().map(|gid| gid.as_raw()).collect()
+            let name =
+                CString::new(entry.name.as_str()).map_err(|_| AccountError::NoUser(name.to_owned()))?;
+            getgrouplist(&name, gid)
+                .map_err(AccountError::Unreadable)?
+                .iter()
+                .map(|gid| gid.as_raw())
+                .collect()
         }
         None => vec![gid.as_raw()],
     };
@@ -128,7 +133,9 @@ fn credentials(
 /// What login programs tell: a user who is only a number is told that, and has no home.
 fn variables(uid: Uid, entry: Option<User>) -> Vec<(&'static str, OsString)> {
     let (name, home, shell) = match entry {
-        Some(User { name, dir, shell, .. }) => (OsString::from(name), dir.into_os_string(), shell.into_os_string()),
+        Some(User { name, dir, shell, .. }) => {
+            (OsString::from(name), dir.into_os_string(), shell.into_os_string())
+        }
         None => (uid.to_string().into(), "/".into(), OsString::new()),
     };
     let shell = if shell.is_empty() { OsString::from_vec(b"/bin/sh".to_vec()) } else { shell };

@@ -1,7 +1,7 @@
 //! Control groups: a group of processes that none of them leaves by forking, with ceilings on what all of it uses.
 //!
 //! ```text
-//!   Cgroups::look ── what this machine lets us have ──► Home::make ── a folder for the run
+//!   Cgroups::look ── what this machine lets us have ──► Home::plan ── a folder for the run
 //!                                                          └─ Plot ── one launch's place, not made yet
 //!                                                               └─ Spawn makes it, and the child is born into it ─► Cgroup
 //! ```
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use nix::unistd::{AccessFlags, Pid, access};
 
 pub use home::{Former, Home, Kept, leaf_of};
-pub use nest::{Cgroup, CgroupError, Plot};
+pub use nest::{Cgroup, CgroupError, Plot, Vigil};
 
 /// What a group of processes can be kept from using more of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -93,7 +93,8 @@ impl Cgroups {
     fn of(mountinfo: &str, own: &str) -> Self {
         let mounts: Vec<Mount<'_>> = mountinfo.lines().filter_map(Mount::parse).collect();
         let unified = unified(&mounts, own);
-        let controllers = Resource::ALL.map(|resource| source(resource, &mounts, own, unified.as_deref().ok()));
+        let controllers =
+            Resource::ALL.map(|resource| source(resource, &mounts, own, unified.as_deref().ok()));
         let unified = unified.and_then(|folder| {
             if is_ours(&folder) { Ok(folder) } else { Err(format!("{} is not writable", folder.display())) }
         });
@@ -161,7 +162,8 @@ impl<'a> Mount<'a> {
         let below = Path::new(group).strip_prefix(self.root).ok()?;
         // A group outside of the namespace's root is told as `/../…`.
         let inside = !below.components().any(|part| part == std::path::Component::ParentDir);
-        inside.then(|| Path::new(self.place).join(below))
+        // Joining nothing would leave a slash at the end.
+        inside.then(|| Path::new(self.place).components().chain(below.components()).collect())
     }
 }
 
@@ -219,10 +221,9 @@ fn may_enable(folder: &Path) -> Result<(), String> {
     let procs = fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
     let me = Pid::this().as_raw().to_string();
     match procs.lines().find(|pid| *pid != me) {
-        Some(pid) if !is_root => Err(format!(
-            "{} has other processes (pid {pid}), so that it cannot be parted",
-            folder.display()
-        )),
+        Some(pid) if !is_root => {
+            Err(format!("{} has other processes (pid {pid}), so that it cannot be parted", folder.display()))
+        }
         _ => Ok(()),
     }
 }
@@ -269,9 +270,9 @@ mod tests {
     #[test]
     fn a_home_that_cannot_be_had_is_refused_with_the_reason() {
         let none = Cgroups::of("", "");
-        let tree = Home::make(&none, "supervisor-none", true, &[]).unwrap_err();
+        let tree = Home::plan(&none, "supervisor-none", true, &[]).unwrap_err();
         assert_eq!(tree.what, "cgroup version 2 is not mounted");
-        let memory = Home::make(&none, "supervisor-none", false, &[Resource::Memory]).unwrap_err();
+        let memory = Home::plan(&none, "supervisor-none", false, &[Resource::Memory]).unwrap_err();
         assert_eq!(memory.what, "no cgroup controller memory is to be had here");
     }
 

@@ -44,7 +44,7 @@ mod wait;
 pub use account::{Account, AccountError};
 pub use capability::{Capability, is_capable};
 pub use cgroup::{
-    Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, leaf_of,
+    Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, Vigil, leaf_of,
 };
 pub use descriptors::pidfd_open;
 pub use facts::{Fact, facts, own_cgroup};
@@ -52,8 +52,8 @@ pub use identity::{Identity, boot_id, is_kernel_thread};
 pub use limit::{Limit, LimitName};
 pub use nix::errno::Errno;
 pub use nix::unistd::Pid;
-pub use peer::{Peer, peer};
 pub use offer::{Offer, Refused};
+pub use peer::{Peer, peer};
 pub use priority::{IoPriority, Processors};
 pub use proc::{Stat, cmdline, environ_var};
 pub use setup::{

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 /// What the kernel can limit for each process, or for all of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[repr(u32)]
+#[allow(clippy::unnecessary_cast, reason = "C libraries do not agree on the type of these numbers")]
 pub enum LimitName {
     /// Bytes of address space.
     As = libc::RLIMIT_AS as u32,
@@ -106,7 +107,8 @@ impl Limit {
 /// `nofile to 1024`, `core to 0 (at most unlimited)`.
 impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let amount = |amount: u64| if amount == u64::MAX { "unlimited".to_owned() } else { amount.to_string() };
+        let amount =
+            |amount: u64| if amount == u64::MAX { "unlimited".to_owned() } else { amount.to_string() };
         write!(f, "{} to {}", self.name.name(), amount(self.soft))?;
         if self.hard != self.soft {
             write!(f, " (at most {})", amount(self.hard))?;

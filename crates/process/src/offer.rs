@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 use std::sync::OnceLock;
 
-
 use crate::capability::{Capability, is_capable};
 use crate::cgroup::{Ceilings, Cgroups};
 use crate::limit::{Limit, LimitName};
@@ -60,8 +59,13 @@ impl Offer {
     /// Says what stands in the way.
     pub fn io_priority(&self, priority: IoPriority) -> Result<(), Refused> {
         match priority {
-            IoPriority::Realtime(_) if !(is_capable(Capability::SysNice) || is_capable(Capability::SysAdmin)) => {
-                Err(Refused::new("only root may give realtime input and output", "\"best-effort:0\" comes next"))
+            IoPriority::Realtime(_)
+                if !(is_capable(Capability::SysNice) || is_capable(Capability::SysAdmin)) =>
+            {
+                Err(Refused::new(
+                    "only root may give realtime input and output",
+                    "\"best-effort:0\" comes next",
+                ))
             }
             _ => Ok(()),
         }
@@ -74,7 +78,8 @@ impl Offer {
     /// Says what stands in the way.
     pub fn oom_score_adj(&self, score: i32) -> Result<(), Refused> {
         let own = fs::read_to_string("/proc/self/oom_score_adj").ok().and_then(|own| own.trim().parse().ok());
-        let own: i32 = own.ok_or_else(|| Refused { why: "/proc/self/oom_score_adj cannot be read".into(), hint: None })?;
+        let own: i32 =
+            own.ok_or_else(|| Refused { why: "/proc/self/oom_score_adj cannot be read".into(), hint: None })?;
         if score >= own || is_capable(Capability::SysResource) {
             return Ok(());
         }
@@ -170,7 +175,10 @@ impl Offer {
 }
 
 fn in_cgroups(why: &str) -> Refused {
-    Refused::new(why, "`supervisor doctor` tells what can be given; a service of systemd's needs Delegate=yes")
+    Refused::new(
+        why,
+        "`supervisor doctor` tells what can be given; a service of systemd's needs Delegate=yes",
+    )
 }
 
 fn own_nice() -> i32 {
@@ -178,7 +186,6 @@ fn own_nice() -> i32 {
     // SAFETY: integers only; 0 is this process.
     unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
 }
-
 
 fn number_in(file: &str) -> Option<u64> {
     fs::read_to_string(file).ok()?.trim().parse().ok()

@@ -28,8 +28,8 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::cgroup::{Cgroup, CgroupError, Plot};
-use crate::limit::Limit;
 use crate::descriptors::{has_close_range, has_pidfd, pidfd_open};
+use crate::limit::Limit;
 use crate::priority::{IoPriority, Processors};
 use crate::setup::original_nofile_limit;
 use birth::{clone_into, knows_no_cgroups, reap};
@@ -229,7 +229,9 @@ impl Spawn {
         let doors = cgroup.doors().map_err(in_cgroup)?;
         let unified = doors.unified.as_ref().map(AsFd::as_fd);
         match self.give_birth(program, unified, &doors.legacy) {
-            Err(error) if error.stage == Stage::Clone && unified.is_some() && knows_no_cgroups(error.errno) => {
+            Err(error)
+                if error.stage == Stage::Clone && unified.is_some() && knows_no_cgroups(error.errno) =>
+            {
                 let mut doors = doors.legacy;
                 doors.extend(cgroup.side_door().map_err(in_cgroup)?);
                 self.give_birth(program, None, &doors)
@@ -351,10 +353,9 @@ impl Spawn {
                 .as_ref()
                 .map(|to| format!("{} of group {}", to.uid, to.gid))
                 .unwrap_or_default(),
-            Stage::Limit => index
-                .and_then(|index| limits.get(index))
-                .map(|limit| format!("{limit}"))
-                .unwrap_or_default(),
+            Stage::Limit => {
+                index.and_then(|index| limits.get(index)).map(|limit| format!("{limit}")).unwrap_or_default()
+            }
             Stage::Stdio => match index {
                 Some(index @ 0..=2) => ["stdin", "stdout", "stderr"][index].to_owned(),
                 Some(number) => format!("descriptor {number}"),
@@ -410,4 +411,3 @@ fn last_descriptor() -> RawFd {
 fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
 }
-

@@ -10,12 +10,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use process::{Spawn, Stdio};
+use process::{Plot, Spawn, Stdio};
 use supervision::{LaunchFailure, Policy, Process};
 
+use crate::cgroups::Cgroups;
 use crate::environment::Environment;
 use crate::logs::{self, Label, Pump, Stream, StreamId};
 use crate::setup::{Command, Input, Output, WorkerSetup};
+use crate::temporary::{self, Temporary};
 use crate::words;
 
 /// What one launch needs beside its worker's setup.
@@ -33,7 +35,33 @@ pub struct Launch<'a> {
     pub worker: &'a WorkerSetup,
 }
 
+/// What was made for one launch alone.
+#[derive(Debug, Default)]
+pub struct Given {
+    cgroup: Option<Plot>,
+    temporary: temporary::Given,
+}
+
 impl Launch<'_> {
+    /// Has made what it alone is to have.
+    ///
+    /// # Errors
+    ///
+    /// Says what could not be made, and why.
+    pub fn given(
+        &self,
+        cgroups: &mut Cgroups,
+        temporary: &mut Temporary,
+        leaf: &str,
+    ) -> Result<Given, LaunchFailure> {
+        let Some(terms) = self.worker.terms.as_deref() else { return Ok(Given::default()) };
+        let credentials = terms.account.as_ref().and_then(|account| account.credentials.as_ref());
+        Ok(Given {
+            cgroup: cgroups.plot(terms, self.policy, leaf)?,
+            temporary: temporary.give(terms.private_tmp, leaf, credentials)?,
+        })
+    }
+
     /// Opens what it reads and writes, and says how it is spawned. The streams are attached to `pump` already; whoever
     /// spawns finishes them when that fails.
     ///
@@ -44,12 +72,14 @@ impl Launch<'_> {
         &self,
         environment: &Environment,
         pump: &Pump,
+        given: Given,
     ) -> Result<(Spawn, Vec<StreamId>), LaunchFailure> {
         let mut streams = Vec::new();
-        let spawn = Spawn {
+        let tmp = given.temporary.path.as_deref();
+        let mut spawn = Spawn {
             argv: self.argv()?,
-            env: environment.of_launch(self.worker, self.name, self.policy, self.process),
-            pid_variable: Some(c"SUPERVISOR_LEADER".to_owned()),
+            env: environment.of_launch(self.worker, self.name, self.policy, self.process, tmp),
+            pid_variables: vec![c"SUPERVISOR_LEADER".to_owned()],
             cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin: match &self.worker.stdin {
                 Input::Null => Stdio::Null,
@@ -66,10 +96,21 @@ impl Launch<'_> {
             },
             umask: Some(self.worker.umask),
             nice: (self.worker.nice != 0).then_some(self.worker.nice),
-            session: true,
-            credentials: None,
-            limits: Vec::new(),
+            cgroup: given.cgroup,
+            ..Spawn::new(Vec::new(), Vec::new(), CString::default())
         };
+        for (folder, place) in &given.temporary.mounts {
+            let text = |path: &Path| text(path.as_os_str().as_bytes(), "private_tmp");
+            spawn.mounts.push((text(folder)?, text(place)?));
+        }
+        if let Some(terms) = self.worker.terms.as_deref() {
+            spawn.credentials = terms.account.as_ref().and_then(|account| account.credentials.clone());
+            spawn.limits.clone_from(&terms.limits);
+            spawn.io_priority = terms.io_priority;
+            spawn.oom_score_adj = terms.oom_score_adj;
+            spawn.processors.clone_from(&terms.processors);
+            spawn.no_new_privileges = terms.no_new_privileges;
+        }
         Ok((spawn, streams))
     }
 

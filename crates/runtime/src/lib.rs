@@ -4,6 +4,7 @@
 
 mod adding;
 mod asking;
+mod cgroups;
 mod clock;
 mod environment;
 pub mod guard;
@@ -24,9 +25,10 @@ mod sweeping;
 mod takeover;
 mod talk;
 mod telling;
+mod temporary;
 mod the_loop;
 mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+pub use setup::{Command, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, Terms, WorkerSetup};

@@ -6,6 +6,7 @@ use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
 use supervision::{Conclusion, Ending};
 
+use crate::cgroups::Cgroups;
 use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
@@ -17,6 +18,7 @@ use crate::setup::{Output, Setup};
 use crate::sweeping::Marks;
 use crate::takeover;
 use crate::talk;
+use crate::temporary::Temporary;
 use crate::the_loop::{Loop, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
@@ -113,12 +115,16 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     let roster = Roster::of(&setup);
     // A supervisor that ended by itself took its socket with it.
     let socket = folder.socket();
+    let mut cgroups = Cgroups::of(folder.path());
     let survivors = if socket.exists() {
-        takeover::survivors(Marks { roster: &roster, socket: &socket })
+        takeover::survivors(Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() })
             .map_err(cannot("cannot look for survivors of a former run"))?
     } else {
         Vec::new()
     };
+    cgroups.clear_former(&survivors.iter().map(|survivor| survivor.pid).collect::<Vec<_>>());
+    let living: Vec<_> = survivors.iter().map(|survivor| survivor.process).collect();
+    let temporary = Temporary::of(folder.path(), |process| roster.leaf(process), &living);
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
@@ -146,6 +152,8 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         spawner,
         signals,
         notify,
+        cgroups,
+        temporary,
         mail,
         mailbox,
         when_up,
@@ -186,5 +194,7 @@ fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
             }
         }
     }
-    running.take_back(process, Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams));
+    let cgroup = running.cgroups.of_survivor(survivor.pid);
+    let tree = Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams).within(cgroup);
+    running.take_back(process, tree);
 }

@@ -20,6 +20,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTime
 use process::{Pid, Received, Signals, Spawner};
 use supervision::{Action, Conclusion, Event, Family, InstanceId, Policy, Process, Supervisor};
 
+use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
@@ -35,6 +36,7 @@ use crate::run::WhenUp;
 use crate::setup::Setup;
 use crate::sweeping::{self, Marks};
 use crate::talk;
+use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
@@ -55,6 +57,8 @@ enum Watched {
     Guard,
     /// The leader of a launch.
     Leader(Process),
+    /// The cgroup of a launch, for its becoming empty.
+    Cgroup(Process),
     /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
     Other(i32),
 }
@@ -120,6 +124,8 @@ pub struct Loop {
     /// Processes that use a queue, or whose end somebody waits for: held, so that their pid cannot be mistaken.
     others: HashMap<i32, Held>,
     environment: Environment,
+    pub(crate) cgroups: Cgroups,
+    temporary: Temporary,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -171,6 +177,10 @@ pub struct Parts {
     pub signals: Signals,
     /// Where readiness is reported, if any worker is to report it.
     pub notify: Option<NotifySocket>,
+    /// The run's cgroups.
+    pub cgroups: Cgroups,
+    /// The temporary folders of its launches.
+    pub temporary: Temporary,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -193,6 +203,8 @@ impl Loop {
             spawner,
             signals,
             notify,
+            cgroups,
+            temporary,
             mail,
             mailbox,
             when_up,
@@ -222,6 +234,8 @@ impl Loop {
                 &notify_path,
             ),
             folder,
+            cgroups,
+            temporary,
             history: History::default(),
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
@@ -308,6 +322,7 @@ impl Loop {
                     Watched::Notify => self.hear_notifications(),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
+                    Watched::Cgroup(process) => self.cgroup_may_be_empty(process, event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
                 }
@@ -351,7 +366,7 @@ impl Loop {
 
     /// What marks this run's processes.
     pub(crate) fn marks<'a>(&'a self, socket: &'a Path) -> Marks<'a> {
-        Marks { roster: &self.roster, socket }
+        Marks { roster: &self.roster, socket, cgroups: self.cgroups.name() }
     }
 
     fn tell_troubles(&self) {
@@ -384,7 +399,11 @@ impl Loop {
 
     fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<()> {
         self.tokens += 1;
-        self.epoll.add(descriptor.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, self.tokens))?;
+        let flags = match what {
+            Watched::Cgroup(_) => EpollFlags::EPOLLPRI,
+            _ => EpollFlags::EPOLLIN,
+        };
+        self.epoll.add(descriptor.as_fd(), EpollEvent::new(flags, self.tokens))?;
         self.watched.insert(self.tokens, what);
         Ok(())
     }
@@ -470,6 +489,8 @@ impl Loop {
     /// those who wait are told.
     pub fn finish(mut self, server: Server) {
         self.kill_strays();
+        self.cgroups.remove();
+        self.temporary.remove();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }

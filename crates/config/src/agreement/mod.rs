@@ -341,15 +341,29 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
         ];
         optional.extend(["user", "group", "ionice", "oom_score_adj", "cpus", "memory", "pids", "cpu"]);
         for limit in [
-            "nofile", "core", "as", "cpu_time", "data", "fsize", "locks", "memlock", "msgqueue", "nice", "nproc",
-            "rss", "rtprio", "rttime", "sigpending", "stack",
+            "nofile",
+            "core",
+            "as",
+            "cpu_time",
+            "data",
+            "fsize",
+            "locks",
+            "memlock",
+            "msgqueue",
+            "nice",
+            "nproc",
+            "rss",
+            "rtprio",
+            "rttime",
+            "sigpending",
+            "stack",
         ] {
             optional.extend([limit, "soft", "hard"]);
         }
         if rows.is_empty() {
             optional.extend([
-                "fd", "log", "tcp", "http", "command", "health", "http", "watchdog", "queue", "queue", "queue",
-                "schedule", "cron", "every",
+                "fd", "log", "tcp", "http", "command", "health", "http", "watchdog", "queue", "queue",
+                "queue", "schedule", "cron", "every",
             ]);
         }
         optional.sort();
@@ -382,9 +396,7 @@ fn every_row_of_what_is_not_offered_takes_something_out() {
 #[test]
 fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
     let text = schema().to_string();
-    for word in
-        ["Health", "\"schedule\"", "\"watchdog\"", "\"tcp\"", "\"queue\""]
-    {
+    for word in ["Health", "\"schedule\"", "\"watchdog\"", "\"tcp\"", "\"queue\""] {
         assert!(!text.contains(word), "{word}");
     }
 }

@@ -74,11 +74,7 @@ const WISHES: [(&str, &str, &str); 11] = [
     (r#""tree": →"cgroup""#, "tree", "no TreeByCgroup"),
     (r#""limits": { "memory": →"1KiB" }"#, "limits.memory", "no Memory(1024)"),
     (r#""limits": { "cpu": →0.5 }"#, "limits.cpu", "no Cpu(0.5)"),
-    (
-        r#""limits": { "as": →1 }"#,
-        "limits.as",
-        r#"no Limit(Limit { name: "as", soft: 1, hard: 1 })"#,
-    ),
+    (r#""limits": { "as": →1 }"#, "limits.as", r#"no Limit(Limit { name: "as", soft: 1, hard: 1 })"#),
 ];
 
 #[test]

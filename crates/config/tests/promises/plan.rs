@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use crate::world::{World, beside_workers, queue, worker};
 use config::{
-    Command, LimitsPlan, LogFormat, LogPlan, Output, Plan, PrivateTmp, QueuePlan, Ready, Stdin, StopTo, TreeBy,
-    WorkerPlan,
+    Command, LimitsPlan, LogFormat, LogPlan, Output, Plan, PrivateTmp, QueuePlan, Ready, Stdin, StopTo,
+    TreeBy, WorkerPlan,
 };
 use supervision::{
     After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,

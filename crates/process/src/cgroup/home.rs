@@ -10,6 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use super::nest::{failed, remove_below, write_file};
@@ -45,51 +46,59 @@ impl Kept {
 pub struct Home {
     name: String,
     unified: Option<PathBuf>,
+    /// What is limited in the unified hierarchy.
+    controllers: Vec<Resource>,
     /// Hierarchies of version 1, each by what it limits.
     legacy: Vec<(Resource, PathBuf)>,
 }
 
 impl Home {
-    /// Makes the folders of the run that this name tells from all others: in the unified hierarchy if trees are to be
-    /// kept there, and wherever the ceilings of these resources are set.
+    /// The folders of the run that this name tells from all others: in the unified hierarchy if trees are to be kept
+    /// there, and wherever the ceilings of these resources are set. None is made yet.
     ///
     /// # Errors
     ///
-    /// When this machine has not what is asked for; nothing is left of the attempt but what was there.
-    pub fn make(
+    /// When this machine has not what is asked for.
+    pub fn plan(
         offer: &Cgroups,
         name: &str,
         trees: bool,
         resources: &[Resource],
     ) -> Result<Self, CgroupError> {
-        let refused = |why: &str| CgroupError { what: why.to_owned(), errno: nix::errno::Errno::EOPNOTSUPP };
-        let mut home = Self { name: name.to_owned(), unified: None, legacy: Vec::new() };
-        let mut controllers = Vec::new();
+        let mut home =
+            Self { name: name.to_owned(), unified: None, controllers: Vec::new(), legacy: Vec::new() };
         for resource in resources {
             match offer.source(*resource).map_err(refused)? {
-                Source::Unified => controllers.push(*resource),
+                Source::Unified => home.controllers.push(*resource),
                 Source::Legacy(folder) => home.legacy.push((*resource, folder.join(name))),
             }
         }
-        // Where a ceiling needs a group anyway, a tree is kept by one if it can be.
-        if trees || !controllers.is_empty() || (offer.unified().is_ok() && !resources.is_empty()) {
-            let own = offer.unified().map_err(refused)?;
-            enable(own, &controllers)?;
-            home.unified = Some(own.join(name));
+        if trees || !home.controllers.is_empty() {
+            home.unified = Some(offer.unified().map_err(refused)?.join(name));
         }
-        for folder in home.folders() {
-            make_all(folder)?;
-            for kept in [Kept::Kept, Kept::Daemon] {
-                if Some(folder) == home.unified.as_deref() {
-                    enable(folder, &controllers)?;
-                }
-                make_all(&folder.join(kept.name()))?;
-                if Some(folder) == home.unified.as_deref() {
-                    enable(&folder.join(kept.name()), &controllers)?;
+        Ok(home)
+    }
+
+    /// Makes the folders, as far as they are not there.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel refuses one.
+    pub fn make(&self, offer: &Cgroups) -> Result<(), CgroupError> {
+        if !self.controllers.is_empty() {
+            enable(offer.unified().map_err(refused)?, &self.controllers)?;
+        }
+        for folder in self.folders() {
+            let unified = Some(folder) == self.unified.as_deref();
+            let groups = [Kept::Kept, Kept::Daemon].map(|kept| folder.join(kept.name()));
+            for folder in std::iter::once(folder).chain(groups.iter().map(PathBuf::as_path)) {
+                make_if_absent(folder)?;
+                if unified {
+                    enable(folder, &self.controllers)?;
                 }
             }
         }
-        Ok(home)
+        Ok(())
     }
 
     /// The run's folder in each hierarchy, the unified one first.
@@ -107,16 +116,27 @@ impl Home {
         self.unified.as_ref().map(|folder| folder.join(Kept::Daemon.name()))
     }
 
-    /// The place of a launch that is called `leaf`, with these ceilings, of resources that the home was made for.
-    pub fn plot(&self, kept: Kept, leaf: &str, ceilings: Ceilings) -> Plot {
+    /// The place of a launch that is called `leaf`, with these ceilings; `tree`: it is to be kept together there, and not
+    /// only where a ceiling has it kept anyway.
+    ///
+    /// # Errors
+    ///
+    /// When the home was not made for that.
+    pub fn plot(&self, kept: Kept, leaf: &str, ceilings: Ceilings, tree: bool) -> Result<Plot, CgroupError> {
         let below = |folder: &Path| folder.join(kept.name()).join(leaf);
-        let resources: Vec<Resource> = ceilings.resources().collect();
-        let needed = self.legacy.iter().filter(|(resource, _)| resources.contains(resource));
-        Plot {
-            unified: self.unified.as_deref().map(below),
-            legacy: needed.map(|(resource, folder)| (*resource, below(folder))).collect(),
-            ceilings,
+        let mut legacy = Vec::new();
+        for resource in ceilings.resources() {
+            match self.legacy.iter().find(|(known, _)| *known == resource) {
+                Some((_, folder)) => legacy.push((resource, below(folder))),
+                None if self.controllers.contains(&resource) => {}
+                None => return Err(refused(&format!("no controller {} is to be had here", resource.name()))),
+            }
         }
+        if tree && self.unified.is_none() {
+            return Err(refused("no cgroup version 2 is to be had here"));
+        }
+        // Where there is one at all, a tree is kept by it.
+        Ok(Plot { unified: self.unified.as_deref().map(below), legacy, ceilings })
     }
 
     /// Removes the folders, as far as nothing lives in them.
@@ -127,7 +147,12 @@ impl Home {
     }
 }
 
-fn make_all(folder: &Path) -> Result<(), CgroupError> {
+fn refused(why: &str) -> CgroupError {
+    CgroupError { what: why.to_owned(), errno: Errno::EOPNOTSUPP }
+}
+
+/// Makes a folder, if it is not there.
+fn make_if_absent(folder: &Path) -> Result<(), CgroupError> {
     match fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(failed("make", folder)(error)),
         _ => Ok(()),
@@ -148,7 +173,7 @@ fn enable(folder: &Path, controllers: &[Resource]) -> Result<(), CgroupError> {
             return Err(failed(&format!("write {word} to"), &control)(error));
         }
         let aside = folder.join(ASIDE);
-        make_all(&aside)?;
+        make_if_absent(&aside)?;
         let procs = aside.join("cgroup.procs");
         write_file(&procs, &Pid::this().to_string()).map_err(failed("move this process to", &procs))?;
         write_file(&control, &word).map_err(failed(&format!("write {word} to"), &control))?;
@@ -230,7 +255,8 @@ impl Former {
         for folder in &self.folders {
             for kept in [Kept::Kept, Kept::Daemon] {
                 let Ok(entries) = fs::read_dir(folder.join(kept.name())) else { continue };
-                let groups = entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
+                let groups =
+                    entries.flatten().filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
                 found.extend(groups.filter_map(|entry| {
                     Some((kept.name().to_owned(), entry.file_name().into_string().ok()?))
                 }));

@@ -3,8 +3,8 @@
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -46,7 +46,11 @@ pub struct CgroupError {
 
 impl fmt::Display for CgroupError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.what, self.errno.desc())
+        // That something is not offered is told by the words alone.
+        match self.errno {
+            Errno::EOPNOTSUPP => f.write_str(&self.what),
+            errno => write!(f, "{}: {}", self.what, errno.desc()),
+        }
     }
 }
 
@@ -59,6 +63,29 @@ pub struct Cgroup {
     pub(super) legacy: Vec<PathBuf>,
     /// Where the kernel counts whom it killed for want of memory.
     pub(super) memory_events: Option<PathBuf>,
+}
+
+/// Watches a group: polls `POLLPRI` (see [`AsFd`]) when it may have become empty, or populated, since it was last asked.
+#[derive(Debug)]
+pub struct Vigil {
+    events: File,
+}
+
+impl Vigil {
+    /// Whether a process lives in the group, or in one below it. A change after this is told.
+    pub fn is_populated(&self) -> bool {
+        let mut text = [0; 256];
+        // Removed by somebody else: then nothing can be in it.
+        let length = self.events.read_at(&mut text, 0).unwrap_or(0);
+        let found = |line: &[u8]| line == b"populated 1";
+        text[..length].split(|byte| *byte == b'\n').any(found)
+    }
+}
+
+impl AsFd for Vigil {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.events.as_fd()
+    }
 }
 
 /// How the child of a spawn gets into a group.
@@ -178,9 +205,8 @@ impl Cgroup {
 
     /// Opens what a child needs to get in.
     pub(crate) fn doors(&self) -> Result<Doors, CgroupError> {
-        let open = |path: &Path, how: &OpenOptions| {
-            how.open(path).map(OwnedFd::from).map_err(failed("open", path))
-        };
+        let open =
+            |path: &Path, how: &OpenOptions| how.open(path).map(OwnedFd::from).map_err(failed("open", path));
         let folder = OpenOptions::new().read(true).custom_flags(libc::O_DIRECTORY | libc::O_PATH).clone();
         let procs = OpenOptions::new().write(true).clone();
         Ok(Doors {
@@ -227,18 +253,14 @@ impl Cgroup {
         }
     }
 
-    /// A descriptor that polls `POLLPRI` whenever [`Cgroup::is_populated`] may have changed; `None` where only the ends
-    /// of its processes tell.
+    /// Watches whether anything lives in it; `None` where only the ends of its processes tell.
     ///
     /// # Errors
     ///
     /// Those of opening a file.
-    pub fn watch(&self) -> io::Result<Option<OwnedFd>> {
+    pub fn watch(&self) -> io::Result<Option<Vigil>> {
         let Some(folder) = &self.unified else { return Ok(None) };
-        let mut events = File::open(folder.join("cgroup.events"))?;
-        // What is polled for is a change since the last reading.
-        io::copy(&mut events, &mut io::sink())?;
-        Ok(Some(events.into()))
+        Ok(Some(Vigil { events: File::open(folder.join("cgroup.events"))? }))
     }
 
     /// Sends `KILL` to all of it. They end soon, unless the kernel holds them in a sleep it can not interrupt.

@@ -225,16 +225,13 @@ fn enter_cgroups(orders: &Orders) -> Result<(), Failure> {
 
 fn write_oom_score(score: &[u8]) -> Result<(), Failure> {
     // SAFETY: a C string; the descriptor is ours and closed again.
-    let answer = unsafe {
+    unsafe {
         let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
-        if file < 0 {
-            return done(Stage::OomScore, -1, file.into());
-        }
+        done(Stage::OomScore, -1, file.into())?;
         let answer = done(Stage::OomScore, -1, libc::write(file, score.as_ptr().cast(), score.len()) as i64);
         libc::close(file);
         answer
-    };
-    answer
+    }
 }
 
 /// Leaves the parent's mount namespace for one in which each folder is also seen at its place.
@@ -250,9 +247,8 @@ fn mount_folders(orders: &Orders) -> Result<(), Failure> {
     let mut index = 0;
     for (folder, place) in orders.mounts {
         // SAFETY: as above.
-        let answer = unsafe {
-            libc::mount(folder.as_ptr(), place.as_ptr(), nothing, libc::MS_BIND, nothing.cast())
-        };
+        let answer =
+            unsafe { libc::mount(folder.as_ptr(), place.as_ptr(), nothing, libc::MS_BIND, nothing.cast()) };
         done(Stage::Mount, index, answer.into())?;
         index = index.wrapping_add(1);
     }

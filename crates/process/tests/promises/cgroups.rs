@@ -29,8 +29,9 @@ fn home(trees: bool, resources: &[Resource]) -> Option<Home> {
     let possible = (!trees || offer.unified().is_ok())
         && resources.iter().all(|resource| offer.controller(*resource).is_ok());
     let name = format!("{NAME}-{}", std::process::id());
-    match Home::make(&offer, &name, trees, resources) {
+    match Home::plan(&offer, &name, trees, resources) {
         Ok(home) => {
+            home.make(&offer).expect("what is offered can be made");
             assert!(possible, "it is made though it is not offered");
             Some(home)
         }
@@ -54,7 +55,7 @@ fn a_child_is_born_into_its_cgroup_and_nothing_of_it_gets_out() {
     let Some(home) = home(true, &[]) else { return };
     // It empties its environment, leaves its session, and loses its parent.
     let mut spec = shell("setsid env -i /bin/sh -c 'echo $$; exec sleep 1000' & wait $!; read never");
-    spec.cgroup = Some(home.plot(Kept::Kept, "w:0.1", Ceilings::default()));
+    spec.cgroup = Some(home.plot(Kept::Kept, "w:0.1", Ceilings::default(), false).expect("it is offered"));
     let (child, mut reader) = spawn_reading(spec);
     let escaped: i32 = line(&mut reader).parse().expect("a pid");
     let place = Some(("kept".to_owned(), "w:0.1".to_owned()));
@@ -73,7 +74,7 @@ fn a_child_is_born_into_its_cgroup_and_nothing_of_it_gets_out() {
 fn the_whole_of_a_cgroup_dies_in_one_step_and_its_emptiness_is_told() {
     let Some(home) = home(true, &[]) else { return };
     let mut spec = shell("for i in 1 2 3 4 5 6 7 8; do setsid sleep 1000 & done; echo ready; wait");
-    spec.cgroup = Some(home.plot(Kept::Daemon, "w:0.1", Ceilings::default()));
+    spec.cgroup = Some(home.plot(Kept::Daemon, "w:0.1", Ceilings::default(), false).expect("it is offered"));
     let (child, mut reader) = spawn_reading(spec);
     assert_eq!(line(&mut reader), "ready");
     let cgroup = child.cgroup.clone().expect("it has one");
@@ -82,7 +83,7 @@ fn the_whole_of_a_cgroup_dies_in_one_step_and_its_emptiness_is_told() {
     let events = cgroup.watch().expect("it can be watched").expect("it keeps a tree");
     cgroup.kill();
     let patience = PollTimeout::try_from(PATIENCE).expect("fits");
-    while cgroup.is_populated() {
+    while events.is_populated() {
         assert_eq!(poll(&mut [PollFd::new(events.as_fd(), PollFlags::POLLPRI)], patience), Ok(1));
     }
     assert_eq!(ended(&child), Exit::Signal { signal: 9, core_dumped: false });
@@ -93,7 +94,7 @@ fn who_needs_more_memory_than_its_ceiling_is_killed_and_that_is_counted() {
     let Some(home) = home(false, &[Resource::Memory]) else { return };
     let ceilings = Ceilings { memory: Some(32 << 20), ..Ceilings::default() };
     let mut spec = shell("x=0123456789abcdef; while :; do x=$x$x; done");
-    spec.cgroup = Some(home.plot(Kept::Kept, "hungry:0.1", ceilings));
+    spec.cgroup = Some(home.plot(Kept::Kept, "hungry:0.1", ceilings, false).expect("it is offered"));
     let child = spawn(spec);
     assert_eq!(ended(&child), Exit::Signal { signal: 9, core_dumped: false });
     let cgroup = child.cgroup.as_ref().expect("it has one");
@@ -106,7 +107,7 @@ fn a_ceiling_of_processes_holds_for_the_whole_tree() {
     let Some(home) = home(false, &[Resource::Pids]) else { return };
     let ceilings = Ceilings { pids: Some(3), ..Ceilings::default() };
     let mut spec = shell("for i in 1 2 3 4 5; do sleep 1000 >/dev/null 2>&1 & done 2>/dev/null; echo all");
-    spec.cgroup = Some(home.plot(Kept::Kept, "many:0.1", ceilings));
+    spec.cgroup = Some(home.plot(Kept::Kept, "many:0.1", ceilings, false).expect("it is offered"));
     let (child, mut reader) = spawn_reading(spec);
     // A shell that cannot fork says so and ends.
     assert_ne!(line(&mut reader), "all");
@@ -121,7 +122,7 @@ fn a_ceiling_of_processor_time_is_set() {
     let Some(home) = home(false, &[Resource::Cpu]) else { return };
     let ceilings = Ceilings { cpu: Some(0.25), ..Ceilings::default() };
     let mut spec = shell("cat /proc/self/cgroup");
-    spec.cgroup = Some(home.plot(Kept::Kept, "slow:0.1", ceilings));
+    spec.cgroup = Some(home.plot(Kept::Kept, "slow:0.1", ceilings, false).expect("it is offered"));
     let (child, _reader) = spawn_reading(spec);
     ended(&child);
     let quota = home.folders().find_map(|folder| {
@@ -136,7 +137,7 @@ fn a_ceiling_of_processor_time_is_set() {
 fn a_failed_spawn_leaves_no_cgroup_behind() {
     let Some(home) = home(true, &[]) else { return };
     let mut spec = crate::kit::program(&["/no/such/program"]);
-    spec.cgroup = Some(home.plot(Kept::Kept, "w:0.1", Ceilings::default()));
+    spec.cgroup = Some(home.plot(Kept::Kept, "w:0.1", Ceilings::default(), false).expect("it is offered"));
     let error = std::thread::spawn(move || spec.spawn().unwrap_err()).join().expect("no panic");
     assert_eq!(error.to_string(), "exec /no/such/program: No such file or directory");
     assert!(home.folders().all(|folder| !folder.join("kept/w:0.1").exists()));
@@ -147,7 +148,7 @@ fn what_a_former_run_left_is_found_killed_and_removed_but_for_what_stays() {
     let Some(home) = home(true, &[]) else { return };
     let start = |leaf: &str| {
         let mut spec = shell("setsid sleep 1000 & exec sleep 1000");
-        spec.cgroup = Some(home.plot(Kept::Kept, leaf, Ceilings::default()));
+        spec.cgroup = Some(home.plot(Kept::Kept, leaf, Ceilings::default(), false).expect("it is offered"));
         spawn(spec)
     };
     let (stays, goes) = (start("stays:0.1"), start("goes:0.1"));

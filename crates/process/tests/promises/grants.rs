@@ -55,7 +55,11 @@ fn a_child_gets_the_processors_and_the_priorities_it_is_to_have() {
     let (text, exit) = output(shell);
     assert_eq!(exit, Exit::Code(0));
     assert_eq!(text, format!("Cpus_allowed_list:\t{last}\n777\nidle\n"));
-    assert_ne!(fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim(), "777", "the parent keeps its own");
+    assert_ne!(
+        fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim(),
+        "777",
+        "the parent keeps its own"
+    );
 }
 
 fn what_is_not_permitted_is_told_by_its_name_and_nothing_is_left() {

@@ -33,8 +33,12 @@ impl Loop {
             match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
                     let show = self.roster.show(instance);
-                    Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
-                        .prepare(&self.environment, &self.pump)
+                    let launch =
+                        Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker };
+                    let leaf = self.roster.leaf(process);
+                    launch
+                        .given(&mut self.cgroups, &mut self.temporary, &leaf)
+                        .and_then(|given| launch.prepare(&self.environment, &self.pump, given))
                 }
                 _ => Err(LaunchFailure("no such worker".to_owned())),
             };
@@ -44,8 +48,13 @@ impl Loop {
                 self.pending.insert(self.tickets, Pending { process, streams });
                 self.spawner.submit(self.tickets, spawn);
             }
-            Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
+            Err(failure) => self.launch_failed(process, failure),
         }
+    }
+
+    fn launch_failed(&mut self, process: Process, failure: LaunchFailure) {
+        self.temporary.take_back(&self.roster.leaf(process));
+        self.news.push_back(Event::LaunchFailed(process, failure));
     }
 
     pub(super) fn hear_spawner(&mut self) {
@@ -57,7 +66,8 @@ impl Loop {
             let Some(Pending { process, streams }) = self.pending.remove(&ticket) else { continue };
             match result {
                 Ok(spawned) => {
-                    let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
+                    let tree =
+                        Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams).within(spawned.cgroup);
                     self.enter(process, tree);
                     self.news.push_back(Event::Launched(process));
                 }
@@ -65,7 +75,7 @@ impl Loop {
                     for stream in streams {
                         self.pump.finish(stream);
                     }
-                    self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
+                    self.launch_failed(process, LaunchFailure(error.to_string()));
                 }
             }
         }
