@@ -15,12 +15,6 @@ pub enum Failure {
     Unheard,
 }
 
-/// Says something that is no failure.
-pub fn note(line: &str) {
-    // Where standard error is closed there is nobody left to tell.
-    let _ = writeln!(io::stderr().lock(), "supervisor: {}", crate::output::printable(line));
-}
-
 impl Failure {
     /// A failure of this kind.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> Failure {
@@ -100,6 +94,13 @@ pub fn say(error: &ApiError, json: bool) {
     };
     // Where standard error is closed there is nobody left to tell.
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Says something on standard error that is no error.
+pub fn note(text: &str) {
+    // Where standard error is closed there is nobody left to tell.
+    let _ =
+        io::stderr().lock().write_all(format!("supervisor: {}\n", crate::output::printable(text)).as_bytes());
 }
 
 /// What clap has to say about wrong usage, in our form.

@@ -23,6 +23,7 @@ mod choice;
 mod collection;
 mod command;
 mod cron;
+mod diff;
 mod document;
 mod env_file;
 mod expansion;
@@ -42,9 +43,10 @@ mod signal;
 mod source;
 mod text;
 
+pub use diff::{Difference, Effect, Thing, ThingDifference, WorkerDifference, diff};
 pub use plan::{
-    Command, Cron, HealthPlan, IoPriority, Limit, LimitsPlan, LogFormat, LogPlan, Optional, Output, Plan,
-    PrivateTmp, QueuePlan, Ready, Schedule, Stdin, StopTo, TreeBy, WorkerPlan,
+    Command, Cron, Fsync, HealthPlan, IoPriority, Limit, LimitsPlan, LogFormat, LogPlan, Optional, Output,
+    Plan, PrivateTmp, QueuePlan, Ready, ReloadPlan, Schedule, Stdin, StopTo, TreeBy, WorkerPlan,
 };
 pub use problem::{Problem, Problems};
 

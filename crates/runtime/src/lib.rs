@@ -4,6 +4,7 @@
 
 mod adding;
 mod asking;
+pub mod attendant;
 mod cgroups;
 mod clock;
 mod environment;
@@ -16,11 +17,13 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod primitives;
 mod processes;
 mod queues;
 mod roster;
 mod run;
 mod setup;
+mod state;
 mod sweeping;
 mod takeover;
 mod talk;
@@ -31,4 +34,6 @@ mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, Terms, WorkerSetup};
+pub use setup::{
+    Command, Fsync, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, SyncSetup, Terms, WorkerSetup,
+};

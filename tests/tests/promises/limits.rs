@@ -50,26 +50,6 @@ fn folder_of(pid: i32, resource: Resource) -> PathBuf {
     place.expect("it is mounted").join(group.trim_start_matches('/'))
 }
 
-/// The cgroups of a sandbox's runs that are left, in any hierarchy.
-fn left(name: &str) -> Vec<PathBuf> {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("/proc");
-    let places = mounts.lines().filter(|line| line.contains(" cgroup"));
-    let mut todo: Vec<PathBuf> =
-        places.filter_map(|line| line.split(' ').nth(1)).map(PathBuf::from).collect();
-    let mut found = Vec::new();
-    while let Some(folder) = todo.pop() {
-        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
-            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if entry.file_name().to_string_lossy().starts_with(&format!("supervisor-{name}-")) {
-                    found.push(entry.path());
-                }
-                todo.push(entry.path());
-            }
-        }
-    }
-    found
-}
-
 #[test]
 fn each_process_has_the_limits_of_its_worker() {
     let sandbox = Sandbox::new();
@@ -116,7 +96,7 @@ fn more_open_files_than_the_machine_has_are_refused_at_their_place() {
 #[test]
 fn a_tree_that_needs_more_memory_than_it_may_have_is_killed_and_leaves_no_cgroup() {
     let sandbox = Sandbox::new();
-    let name = format!("hungry{}", std::process::id());
+    let name = tests::unique("hungry");
     let config = json!({ "name": name, "workers": { "w": {
         "command": ["tail", "/dev/zero"], "restart": "never", "limits": { "memory": "32MiB" },
     } } });
@@ -125,7 +105,7 @@ fn a_tree_that_needs_more_memory_than_it_may_have_is_killed_and_leaves_no_cgroup
     }
     let (code, run) = sandbox.run_to_its_end(&config);
     assert_eq!(code, 128 + 9, "{}", run.err());
-    let left = left(&name);
+    let left = tests::cgroups(&name);
     assert!(left.is_empty(), "{left:?}");
 }
 

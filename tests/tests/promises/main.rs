@@ -2,8 +2,10 @@
 #![forbid(unsafe_code)]
 
 mod arrows;
+mod cgroups;
 mod checking;
 mod console;
+mod durable;
 mod endings;
 mod footprint;
 mod hostile;

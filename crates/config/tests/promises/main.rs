@@ -1,6 +1,7 @@
 //! What `config` promises, seen from outside.
 
 mod grants;
+mod groups;
 mod hostile;
 mod plan;
 mod problems;
