@@ -5,9 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use config::{Plan, Problems, Surroundings};
+use config::{Plan, Problems, Refusal, Surroundings, Wish};
+use process::Offer;
 use serde_json::json;
 
+use crate::granting;
 use crate::output::{print, print_json, printable};
 use crate::talk::Failure;
 
@@ -61,11 +63,14 @@ pub fn load(path: &Path) -> Result<Plan, Unusable> {
     let unreadable = |error| Unusable::Unreadable(path.to_owned(), error);
     let text = read_bounded(path).map_err(unreadable)?;
     let absolute = std::path::absolute(path).map_err(unreadable)?;
-    config::read(&text, &absolute, &Here).map_err(Unusable::Problems)
+    config::read(&text, &absolute, &Here::default()).map_err(Unusable::Problems)
 }
 
-/// What a config may refer to: this process's environment and files.
-struct Here;
+/// What a config may refer to: this process's environment and files, and what this machine can give.
+#[derive(Default)]
+struct Here {
+    offer: Offer,
+}
 
 impl Surroundings for Here {
     fn var(&self, name: &str) -> Option<String> {
@@ -74,6 +79,10 @@ impl Surroundings for Here {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         read_bounded(path)
+    }
+
+    fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
+        granting::grant(&self.offer, wish)
     }
 }
 
@@ -94,7 +103,12 @@ pub fn check(path: &Path, json: bool) -> Result<ExitCode, Failure> {
     match load(path) {
         Err(unusable) => return unusable.tell(json),
         Ok(_) if json => print_json(&json!([]))?,
-        Ok(_) => talk(&format!("supervisor: {} has no problems\n", printable(&path.to_string_lossy()))),
+        Ok(plan) => {
+            for (way, why) in &plan.omissions {
+                talk(&format!("supervisor: {way} is optional and would be left out: {}\n", printable(why)));
+            }
+            talk(&format!("supervisor: {} has no problems\n", printable(&path.to_string_lossy())));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

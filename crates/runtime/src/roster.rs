@@ -1,6 +1,6 @@
 //! Names: which worker and instance a person, a mark in an environment or a request means.
 
-use supervision::{InstanceId, Moment, Supervisor, Target, WorkerId};
+use supervision::{InstanceId, Moment, Process, Supervisor, Target, WorkerId};
 
 use crate::setup::Setup;
 
@@ -87,6 +87,12 @@ impl Roster {
             Some(instance) => Ok(Target::Instance(instance)),
             None => Err(UnknownName::Instance(core.worker(worker).map_or(0, |worker| worker.instances))),
         }
+    }
+
+    /// `WORKER:INDEX.LAUNCH`: what a launch is called among the files and folders that are made for it.
+    pub fn leaf(&self, process: Process) -> String {
+        let InstanceId { worker, index } = process.instance;
+        format!("{}:{index}.{}", self.name(worker), process.launch.0)
     }
 
     fn nearest(&self, name: &str) -> Option<String> {
