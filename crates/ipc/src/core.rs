@@ -87,6 +87,15 @@ impl Core {
     }
 }
 
+/// When a closed queue has nothing more for a getter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// When nothing waits and nothing is in hand that might be given back.
+    Drained,
+    /// When nothing waits.
+    Closed,
+}
+
 /// Why a put put nothing.
 pub(crate) enum Refusal {
     Stop(Stop),
@@ -280,9 +289,9 @@ impl Core {
         why
     }
 
-    /// Claims the next message; `until_ns` zero means not to wait.
+    /// Claims the next message; `until_ns` zero means not to wait. `end` says when there is none to wait for.
     #[inline]
-    fn next(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
+    fn next(&self, me: u32, local: &Local, until_ns: u64, end: End) -> Result<Claim, Stop> {
         self.segment.check().map_err(Fault::Corrupt)?;
         match self.claim(me).map_err(|damage| self.fault(damage))? {
             Next::Claimed(claim) => {
@@ -290,7 +299,7 @@ impl Core {
                 Ok(claim)
             }
             _ => {
-                let claim = self.next_later(me, local, until_ns)?;
+                let claim = self.next_later(me, local, until_ns, end)?;
                 local.empty_since.set(0);
                 Ok(claim)
             }
@@ -298,7 +307,7 @@ impl Core {
     }
 
     #[cold]
-    fn next_later(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
+    fn next_later(&self, me: u32, local: &Local, until_ns: u64, end: End) -> Result<Claim, Stop> {
         // What was acknowledged before the claim that found nothing has not been told yet.
         fence(Ordering::SeqCst);
         self.tell_if_drained();
@@ -309,7 +318,7 @@ impl Core {
             match self.claim(me).map_err(|damage| self.fault(damage))? {
                 Next::Claimed(claim) => return Ok(Try::Done(claim)),
                 Next::Empty => side.set(CAME),
-                Next::Ended if !self.has_in_flight() => return Err(Stop::Closed),
+                Next::Ended if end == End::Closed || !self.has_in_flight() => return Err(Stop::Closed),
                 Next::Ended => side.set(DRAINED),
             }
             Ok(Try::NotBefore(self.next_due_ns()))
@@ -328,7 +337,7 @@ impl Core {
         let me = self.join()?;
         self.locals.with(|local| {
             self.acknowledge_got(me, local);
-            let claim = self.next(me, local, until_ns)?;
+            let claim = self.next(me, local, until_ns, End::Drained)?;
             self.tell_if_drained();
             let message = self.read_message(claim.block).map_err(|damage| self.fault(damage))?;
             self.segment.check_whole().map_err(Fault::Corrupt)?;
@@ -343,20 +352,25 @@ impl Core {
         })
     }
 
-    pub(crate) fn get_more(&self, most: usize, messages: &mut Vec<Vec<u8>>) -> Result<(), Stop> {
+    pub(crate) fn get_more(&self, most: usize, accept: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), Stop> {
         let me = self.join()?;
         let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
         self.locals.with(|local| {
+            let mut taken = 0;
             let mut take = |claim: Claim| {
-                messages.push(self.read_message(claim.block)?);
+                if !accept(self.read_message(claim.block)?) {
+                    self.give_back(me, claim)?;
+                    return Ok(false);
+                }
                 if at_once {
                     self.acknowledge(me, claim);
                 } else {
                     self.remember_got(local, claim);
                 }
-                Ok(messages.len() < most)
+                taken += 1;
+                Ok(taken < most)
             };
-            if most > 1 {
+            if most > 0 {
                 self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
             }
             if at_once {
@@ -423,9 +437,9 @@ impl Core {
         Err(Damage::Ring)
     }
 
-    pub(crate) fn lease(core: &Arc<Self>, until_ns: u64) -> Result<Lease, Stop> {
+    pub(crate) fn lease(core: &Arc<Self>, until_ns: u64, end: End) -> Result<Lease, Stop> {
         let me = core.join()?;
-        let claim = core.locals.with(|local| core.next(me, local, until_ns))?;
+        let claim = core.locals.with(|local| core.next(me, local, until_ns, end))?;
         Lease::of(core, me, claim).map_err(|damage| Stop::Fault(core.fault(damage)))
     }
 
@@ -481,6 +495,13 @@ impl Drop for Core {
     }
 }
 
+/// Acknowledges what this process has got by plain gets from any queue, on any of its threads, as the end of the
+/// process does by itself: for one that has done its work and only waits for others.
+#[cfg(not(loom))]
+pub fn acknowledge_got() {
+    at_exit::finish_all();
+}
+
 /// A process that exits by itself has finished what it got, also where its handles are never dropped.
 #[cfg(not(loom))]
 mod at_exit {
@@ -498,7 +519,7 @@ mod at_exit {
         }
     }
 
-    extern "C" fn finish_all() {
+    pub(super) extern "C" fn finish_all() {
         // Another thread may have been stopped with the lock held; then what it got is delivered again.
         if let Ok(handles) = HANDLES.try_lock() {
             handles.iter().filter_map(Weak::upgrade).for_each(|core| core.finish());

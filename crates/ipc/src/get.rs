@@ -180,6 +180,27 @@ impl Core {
         Ok(())
     }
 
+    /// Gives a claimed message back as if it had not been taken: the delivery is not counted. A death in the middle of
+    /// it is recovered as any other, with the count raised.
+    pub(crate) fn put_back(&self, me: u32, claim: Claim) -> Result<(), Damage> {
+        self.publish_uncounted(Which::Again, me, claim)
+    }
+
+    /// Makes a claimed message a dead letter, whatever its count. A death in the middle of it gives it back.
+    pub(crate) fn bury(&self, me: u32, claim: Claim) -> Result<(), Damage> {
+        self.publish_uncounted(Which::Dead, me, claim)
+    }
+
+    fn publish_uncounted(&self, which: Which, me: u32, claim: Claim) -> Result<(), Damage> {
+        let tag = self.tag(claim.block);
+        let requeue = Tag::requeue(me, claim.ticket).0;
+        let leased = Tag::leased(me, claim.ticket).0;
+        if tag.compare_exchange(leased, requeue, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.publish_again(which, me, claim.block)?;
+        }
+        Ok(())
+    }
+
     /// Publishes again what is tagged as requeued by `me`.
     pub(crate) fn requeue(&self, me: u32, claim: Claim) -> Result<(), Damage> {
         let times = self.raise(claim.block, claim.ticket);

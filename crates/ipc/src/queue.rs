@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::atomic::{Ordering, fence};
-use crate::core::Core;
+use crate::core::{Core, End};
 use crate::errors::{
     Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError, TryGetError,
     TryPutError,
@@ -290,9 +290,32 @@ impl Queue {
         let mut messages = Vec::new();
         if most > 0 {
             messages.push(self.get()?);
-            self.core.get_more(most, &mut messages).map_err(GetError::from)?;
+            self.get_more(most - 1, |message| {
+                messages.push(message);
+                true
+            })?;
         }
         Ok(messages)
+    }
+
+    /// Gets up to `most` messages that are there now, shows each to `accept`, and is done with them together with what
+    /// this thread got before. One that `accept` refuses, by `false`, is given back for another delivery, and none is
+    /// got after it.
+    ///
+    /// ```
+    /// let queue = ipc::Queue::create_anonymous("words", &ipc::QueueOptions::default())?;
+    /// queue.put_many(&["a", "b", "", "c"])?;
+    /// let mut words = vec![queue.get()?];
+    /// queue.get_more(10, |word| !word.is_empty() && { words.push(word); true })?;
+    /// assert_eq!(words, [b"a", b"b"]);
+    /// assert_eq!(queue.get()?, b"", "given back, and next");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GetError::Fault`] where the queue cannot be used.
+    pub fn get_more(&self, most: usize, mut accept: impl FnMut(Vec<u8>) -> bool) -> Result<(), GetError> {
+        self.core.get_more(most, &mut accept).map_err(GetError::from)
     }
 
     /// Puts messages in their order, waiting for places as [`Queue::put`] does. Messages of others may come
@@ -384,7 +407,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::get`].
     pub fn lease(&self) -> Result<Lease, GetError> {
-        Core::lease(&self.core, u64::MAX).map_err(GetError::from)
+        Core::lease(&self.core, u64::MAX, End::Drained).map_err(GetError::from)
     }
 
     /// Takes the next message into hand if there is one now.
@@ -392,7 +415,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::try_get`].
     pub fn try_lease(&self) -> Result<Lease, TryGetError> {
-        Core::lease(&self.core, 0).map_err(TryGetError::from)
+        Core::lease(&self.core, 0, End::Drained).map_err(TryGetError::from)
     }
 
     /// Takes the next message into hand, waiting for one at most so long.
@@ -400,7 +423,16 @@ impl Queue {
     /// # Errors
     /// As [`Queue::get_timeout`].
     pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease, GetTimeoutError> {
-        Core::lease(&self.core, deadline(timeout)).map_err(GetTimeoutError::from)
+        Core::lease(&self.core, deadline(timeout), End::Drained).map_err(GetTimeoutError::from)
+    }
+
+    /// As [`Queue::lease`], but once the queue is closed it does not wait for what is in hand, here or elsewhere: for
+    /// who holds a message that it can settle only after it has learnt that none is left.
+    ///
+    /// # Errors
+    /// As [`Queue::get`]; [`GetError::Closed`] as soon as the queue is closed and none waits.
+    pub fn lease_or_end(&self) -> Result<Lease, GetError> {
+        Core::lease(&self.core, u64::MAX, End::Closed).map_err(GetError::from)
     }
 
     /// How many messages wait. Those in hand are not counted, nor those put off.
@@ -421,6 +453,11 @@ impl Queue {
     /// How many may wait; none where only memory limits it.
     pub fn capacity(&self) -> Option<u64> {
         self.core.settings.capacity
+    }
+
+    /// The longest message it takes, in bytes.
+    pub fn max_message(&self) -> u64 {
+        self.core.largest()
     }
 
     /// Whether it is closed for putting.

@@ -4,6 +4,7 @@
 
 mod adding;
 mod asking;
+pub mod attendant;
 mod clock;
 mod environment;
 pub mod guard;
@@ -15,6 +16,8 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod owning;
+mod primitives;
 mod processes;
 mod queues;
 mod roster;
@@ -30,4 +33,4 @@ mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+pub use setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};

@@ -2,7 +2,7 @@
 //! for good; and cleared of what the dead held.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use control::api::{self, QueueStatus};
 use ipc::{OpenError, Queue, QueueOptions};
@@ -96,6 +96,13 @@ impl Queues {
             Some(Box::new(api::QueueHandle { queue, path, dead_letter: None }))
         });
         Some(api::QueueHandle { queue: name.to_owned(), path: held.path(), dead_letter })
+    }
+
+    /// The queue of this name, and where a message goes that cannot be delivered.
+    pub fn get(&self, name: &str) -> Option<(&Queue, Option<PathBuf>)> {
+        let held = self.all.get(name)?;
+        let dead_letters = held.dead_letter.as_deref().and_then(|to| self.all.get(to));
+        Some((&held.queue, dead_letters.map(|to| to.queue.descriptor_path())))
     }
 
     /// The names, for suggestions.
