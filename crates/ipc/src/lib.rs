@@ -31,6 +31,8 @@ mod opening;
 mod options;
 mod pages;
 mod participants;
+#[cfg(all(test, not(loom)))]
+mod power;
 mod put;
 mod queue;
 mod rebuilding;
