@@ -141,9 +141,8 @@ fn record(round: u64, with_kills: bool) -> Recorded {
     let mut steps = Vec::new();
     let mut killed = 0;
     if with_kills {
-        for victim in 0..2 {
+        for (victim, client) in clients.iter_mut().enumerate().take(2) {
             // One of those who began, after a part of its work that differs from round to round; then another in its place.
-            let client = &mut clients[victim];
             let share = (round * 7 + victim as u64 * 3) % 10 * client::OPERATIONS / 12;
             while client.log.count_ended() <= share && client.child.try_wait().expect("it is ours").is_none()
             {
@@ -161,7 +160,7 @@ fn record(round: u64, with_kills: bool) -> Recorded {
             logs.push(entries);
             steps.push(judged);
             let number = PROCESSES + victim;
-            clients[victim] = Client::start(&queue, round, number, 0);
+            *client = Client::start(&queue, round, number, 0);
         }
     }
     for client in &mut clients {
