@@ -11,10 +11,12 @@ mod logs;
 mod messages;
 mod offer;
 mod output;
+mod plan;
 mod queue;
 mod reach;
 mod run;
 mod setup;
+mod source;
 mod spawn;
 mod status;
 mod talk;
@@ -97,6 +99,10 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Spawn(new) => {
             let run = new.run.clone();
             spawn::spawn(|| connect(run.as_deref()), new, json)
+        }
+        Verb::Plan { config } => plan::plan(&plan::Which { config: &config, name: name.as_deref() }, json),
+        Verb::Apply { config, no_wait } => {
+            plan::apply(&plan::Which { config: &config, name: name.as_deref() }, !no_wait, json)
         }
         Verb::Logs { worker, follow, lines } => logs::logs(supervisor()?, worker, lines, follow, json),
         Verb::Events { follow, after } => logs::events(supervisor()?, after, follow),

@@ -83,17 +83,38 @@ pub fn conclude(result: Result<ExitCode, Failure>, json: bool) -> ExitCode {
     }
 }
 
+/// Says a line on standard error.
+pub fn tell(line: &str) {
+    // Where standard error is closed there is nobody left to tell.
+    let _ =
+        io::stderr().lock().write_all(format!("supervisor: {}\n", crate::output::printable(line)).as_bytes());
+}
+
 /// Says it on standard error: `supervisor: what`, `  hint: …`; or as JSON.
 pub fn say(error: &ApiError, json: bool) {
     let text = if json {
         let body = ErrorBody { error: error.clone() };
         serde_json::to_string(&body).expect("an error is three strings") + "\n"
     } else {
+        let problems: String = error.problems.iter().map(problem).collect();
         let hint = error.hint.as_ref().map(|hint| format!("  hint: {}\n", crate::output::printable(hint)));
-        format!("supervisor: {}\n{}", crate::output::printable(&error.message), hint.unwrap_or_default())
+        format!(
+            "supervisor: {}\n{problems}{}",
+            crate::output::printable(&error.message),
+            hint.unwrap_or_default()
+        )
     };
     // Where standard error is closed there is nobody left to tell.
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// One thing that is wrong with a config, as `check` tells it.
+fn problem(problem: &control::api::Problem) -> String {
+    let control::api::Problem { path, line, column, message, hint } = problem;
+    let place =
+        if path.is_empty() { format!("({line}:{column})") } else { format!("{path} ({line}:{column})") };
+    let hint = hint.as_ref().map(|hint| format!("    hint: {hint}\n")).unwrap_or_default();
+    format!("  {place}: {message}\n{hint}")
 }
 
 /// What clap has to say about wrong usage, in our form.

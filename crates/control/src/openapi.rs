@@ -216,7 +216,7 @@ mod tests {
             policy: "wait".into(),
             why: None,
         };
-        let status = Status { name: "n".into(), pid: 1, config: None, workers: vec![] };
+        let status = Status { name: "n".into(), pid: 1, config: None, workers: vec![], config_newer: true };
         let row = ProcessRow {
             pid: 1,
             ppid: 0,
@@ -239,7 +239,25 @@ mod tests {
         };
         let handle = QueueHandle { queue: "q".into(), path: "/".into(), dead_letter: None };
         let join = Join { server: "s".into(), nonce: "0".into(), abi: 1 };
-        let error = ApiError::new(ErrorCode::Usage, "no");
+        let problem = Problem { path: String::new(), line: 1, column: 1, message: String::new(), hint: None };
+        let error = ApiError { problems: vec![problem.clone()], ..ApiError::new(ErrorCode::Problems, "no") };
+        let worker =
+            ProposedWorker { worker: "a".into(), action: Action::Restart, reason: None, from: 1, to: 1 };
+        let thing =
+            ProposedThing { kind: "queue".into(), name: "q".into(), action: "add".into(), reason: None };
+        assert_eq!(keys(&worker), members("ProposedWorker"));
+        assert_eq!(keys(&thing), members("ProposedThing"));
+        assert_eq!(keys(problem), members("Problem"));
+        let proposal = Proposal {
+            name: "n".into(),
+            config: "/c".into(),
+            changes: true,
+            workers: vec![worker],
+            shared: vec![thing],
+            family: vec![],
+            instances: vec![],
+        };
+        assert_eq!(keys(proposal), members("Proposal"));
         let line = LogLine {
             time: String::new(),
             worker: None,
@@ -299,6 +317,7 @@ mod tests {
             (Name::Start, Request::Start { workers, wait: true }),
             (Name::Spawn, Request::Spawn { worker: new_worker(), wait: true }),
             (Name::Scale, Request::Scale { workers: vec![], wait: true }),
+            (Name::Apply, Request::Apply { config: None, named: true, wait: true }),
             (
                 Name::Kill,
                 Request::Kill { whom: whom.clone(), signal: 9, tree: true, grace_ms: None, foreign: true },

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adding;
+mod applying;
 mod asking;
 mod clock;
 mod environment;
@@ -16,10 +17,12 @@ mod mailbox;
 mod meeting;
 mod notify;
 mod processes;
+mod proposal;
 mod queues;
 mod roster;
 mod run;
 mod setup;
+pub mod source;
 mod sweeping;
 mod takeover;
 mod talk;

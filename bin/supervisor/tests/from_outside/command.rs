@@ -41,6 +41,7 @@ fn status() -> Status {
         name: "demo".to_owned(),
         pid: 4700,
         config: Some("/etc/demo.json".to_owned()),
+        config_newer: false,
         workers: vec![instance("reader", 0, "failed"), restarted, resting],
     }
 }
@@ -120,7 +121,7 @@ fn errors_are_json_where_json_is_wanted() {
 fn verbs_to_come_are_known_by_name_and_refused() {
     let world = World::of(nothing);
     let help = world.run(&["--help"]).out;
-    let later = ["plan", "apply", "lock", "semaphore", "event", "value"];
+    let later = ["lock", "semaphore", "event", "value"];
     for verb in later {
         is_error(
             &world.run(&["--name", "demo", verb, "--some", "thing"]),

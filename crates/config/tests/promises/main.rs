@@ -1,5 +1,6 @@
 //! What `config` promises, seen from outside.
 
+mod diff;
 mod groups;
 mod hostile;
 mod plan;
