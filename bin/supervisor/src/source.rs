@@ -252,6 +252,8 @@ fn thing_change((thing, name, how): (Thing, String, ThingDifference)) -> ThingCh
             Thing::Semaphore => Kind::Semaphore,
             Thing::Event => Kind::Event,
             Thing::Value => Kind::Value,
+            Thing::Condition => Kind::Condition,
+            Thing::Barrier => Kind::Barrier,
         },
         name,
         how: match how {

@@ -9,7 +9,7 @@ use control::api::{Exit, InstanceStatus, ProcessRow, Request, Status};
 
 use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, printable, wants_colour};
 use crate::reach::call;
-use crate::talk::{Failure, tell};
+use crate::talk::{Failure, note};
 
 /// How often `--watch` looks: what people follow with their eyes.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -26,7 +26,7 @@ pub fn status(mut client: Client, workers: Vec<String>, json: bool) -> Result<Ex
         print(&table(&status.workers).render(wants_colour()))?;
         if status.config_newer {
             let config = status.config.as_deref().unwrap_or_default();
-            tell(&format!("{config} is newer than what runs; `supervisor plan` shows what it would change"));
+            note(&format!("{config} is newer than what runs; `supervisor plan` shows what it would change"));
         }
     }
     Ok(ExitCode::SUCCESS)

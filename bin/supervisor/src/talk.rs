@@ -83,13 +83,6 @@ pub fn conclude(result: Result<ExitCode, Failure>, json: bool) -> ExitCode {
     }
 }
 
-/// Says a line on standard error.
-pub fn tell(line: &str) {
-    // Where standard error is closed there is nobody left to tell.
-    let _ =
-        io::stderr().lock().write_all(format!("supervisor: {}\n", crate::output::printable(line)).as_bytes());
-}
-
 /// Says it on standard error: `supervisor: what`, `  hint: …`; or as JSON.
 pub fn say(error: &ApiError, json: bool) {
     let text = if json {
@@ -115,6 +108,13 @@ fn problem(problem: &control::api::Problem) -> String {
         if path.is_empty() { format!("({line}:{column})") } else { format!("{path} ({line}:{column})") };
     let hint = hint.as_ref().map(|hint| format!("    hint: {hint}\n")).unwrap_or_default();
     format!("  {place}: {message}\n{hint}")
+}
+
+/// Says something on standard error that is no error.
+pub fn note(text: &str) {
+    // Where standard error is closed there is nobody left to tell.
+    let _ =
+        io::stderr().lock().write_all(format!("supervisor: {}\n", crate::output::printable(text)).as_bytes());
 }
 
 /// What clap has to say about wrong usage, in our form.

@@ -60,6 +60,10 @@ pub enum Thing {
     Semaphore,
     /// An event.
     Event,
+    /// A condition.
+    Condition,
+    /// A barrier.
+    Barrier,
     /// A shared number.
     Value,
 }
@@ -105,7 +109,7 @@ impl Difference {
 /// assert!(diff(&new, &new).is_none());
 /// ```
 pub fn diff(old: &Plan, new: &Plan) -> Difference {
-    let Plan { name, family, queues, locks, semaphores, events, values, workers } = old;
+    let Plan { name, family, queues, locks, semaphores, events, conditions, barriers, values, workers } = old;
     let mut difference = Difference {
         name: (*name != new.name).then(|| (name.clone(), new.name.clone())),
         workers: workers_diff(family, workers, &new.family, &new.workers),
@@ -120,6 +124,8 @@ pub fn diff(old: &Plan, new: &Plan) -> Difference {
     things(Thing::Lock, pairs_diff(&names(locks), &names(&new.locks), |(), ()| Vec::new()));
     things(Thing::Semaphore, pairs_diff(semaphores, &new.semaphores, |a, b| changed(&[("count", a != b)])));
     things(Thing::Event, pairs_diff(&names(events), &names(&new.events), |(), ()| Vec::new()));
+    things(Thing::Condition, pairs_diff(&names(conditions), &names(&new.conditions), |(), ()| Vec::new()));
+    things(Thing::Barrier, pairs_diff(barriers, &new.barriers, |a, b| changed(&[("parties", a != b)])));
     things(Thing::Value, pairs_diff(values, &new.values, |a, b| changed(&[("initial value", a != b)])));
     difference
 }

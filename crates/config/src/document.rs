@@ -16,8 +16,20 @@ use crate::text::{Filled, Name, Umask, Word, Words};
 
 /// A whole number that counts something.
 type Count = Whole<0, 1_000_000_000>;
+/// How many may hold a semaphore at once.
+type Permits = Whole<1, 1024>;
+/// How many a barrier waits for.
+type Parties = Whole<1, 65_535>;
 /// A size in memory or on disk; not nothing.
 type Bytes = Size<1, PIB>;
+
+/// When a message reaches the disk, as a word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FsyncWord {
+    Always,
+    Interval,
+    Never,
+}
 
 const fn seconds<const SOME: bool, const MAX: u64>(seconds: u64) -> Length<SOME, MAX> {
     Length(Duration::from_secs(seconds))
@@ -30,12 +42,16 @@ document! {
         name: Option<Name> = None;
         /// The queues that carry messages between workers, by name.
         queues: Named<Queue> = Named::default();
-        /// The names of the locks.
+        /// The names of the locks: each is held by one at a time.
         locks: Names = Names::default();
         /// The semaphores by name, each with how many may hold it at once.
-        semaphores: Named<Count> = Named::default();
-        /// The names of the events.
+        semaphores: Named<Permits> = Named::default();
+        /// The names of the events: each is set or not, and can be waited for.
         events: Names = Names::default();
+        /// The names of the conditions: each is used with any of the locks.
+        conditions: Names = Names::default();
+        /// The barriers by name, each with how many must come before all pass.
+        barriers: Named<Parties> = Named::default();
         /// The shared numbers by name, each with what it is at first.
         values: Named<Whole<{ i64::MIN }, { i64::MAX }>> = Named::default();
         /// Who else is restarted when one worker is: nobody, all, or those after it in the file.
@@ -63,6 +79,12 @@ document! {
         dead_letter: Option<Placed<Name>> = None;
         /// Whether messages survive the end of the run, on disk.
         durable: bool = false;
+        /// When a message put into a durable queue is made to reach the disk: always (before the put returns: it
+        /// survives a loss of power), interval (within fsync_interval), never (when the system comes to it). Each
+        /// survives the death of any process and an orderly restart of the machine.
+        fsync: Word<FsyncWord> = Word::default();
+        /// How long a message may be only in memory, with fsync: interval.
+        fsync_interval: Wait = seconds(1);
     }
 
     /// A limit on restarts: when it is reached, the next failure is for good.
@@ -263,5 +285,6 @@ words! {
         "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended
     }
     StopTo, Main { "main" => Main, "tree" => Tree }
+    FsyncWord, Always { "always" => Always, "interval" => Interval, "never" => Never }
     LogFormat, Text { "text" => Text, "json" => Json, "raw" => Raw }
 }

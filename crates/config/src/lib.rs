@@ -44,8 +44,8 @@ mod text;
 
 pub use diff::{Difference, Effect, Thing, ThingDifference, WorkerDifference, diff};
 pub use plan::{
-    Command, Cron, HealthPlan, LimitsPlan, LogFormat, LogPlan, Output, Plan, QueuePlan, Ready, ReloadPlan,
-    Schedule, Stdin, StopTo, WorkerPlan,
+    Command, Cron, Fsync, HealthPlan, LimitsPlan, LogFormat, LogPlan, Output, Plan, QueuePlan, Ready,
+    ReloadPlan, Schedule, Stdin, StopTo, WorkerPlan,
 };
 pub use problem::{Problem, Problems};
 

@@ -8,13 +8,15 @@ use supervision::{After, Family, GroupId, Readiness, WorkerId};
 use crate::choice::{Readying, Sink, Source, Timing};
 use crate::collection::{Entry, Env, Named, Placed};
 use crate::command::{Args, Argv, Invocation, Kwargs};
-use crate::document::{Backoff, File, Group, Health, Intensity, Limits, Log, Queue, Reload, Worker};
+use crate::document::{
+    Backoff, File, FsyncWord, Group, Health, Intensity, Limits, Log, Queue, Reload, Worker,
+};
 use crate::env_file::{self, Variables};
 use crate::measure::{Fraction, Length, Size, Whole};
 use crate::node::Path as Way;
 use crate::plan::{
-    Command, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, ReloadPlan, Schedule, Stdin,
-    WorkerPlan,
+    Command, Fsync, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, ReloadPlan, Schedule,
+    Stdin, WorkerPlan,
 };
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
@@ -44,6 +46,8 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
         locks: file.locks.into_strings(),
         semaphores: pairs(file.semaphores, |count| small(&count)),
         events: file.events.into_strings(),
+        conditions: file.conditions.into_strings(),
+        barriers: pairs(file.barriers, |parties| small(&parties)),
         values: pairs(file.values, |Whole(value)| value),
         workers,
     }
@@ -106,6 +110,11 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
     let Kwargs(kwargs) = worker.kwargs;
     let filled = |text: Option<Text>| text.map(|Text(text)| text).filter(|text| !text.is_empty());
     let env = environment(&name, worker.env_file, worker.env, folder, reading);
+    // A queue that a stream leads to or from is listed as if by name.
+    let (mut gets, mut puts) = (worker.queues.get.into_strings(), worker.queues.put.into_strings());
+    list(&mut gets, worker.stdin.queue());
+    list(&mut puts, worker.stdout.queue());
+    list(&mut puts, worker.stderr.queue());
     WorkerPlan {
         name,
         command: match worker.command {
@@ -142,8 +151,8 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         stdout: output_of(worker.stdout, folder),
         stderr: output_of(worker.stderr, folder),
         log: log_of(worker.log, folder),
-        gets: worker.queues.get.into_strings(),
-        puts: worker.queues.put.into_strings(),
+        gets,
+        puts,
         ready: match worker.ready {
             Readying::Start => Ready::Start,
             Readying::Notify => Ready::Notify,
@@ -164,6 +173,14 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
             Timing::Cron(cron) => Schedule::Cron(cron),
             Timing::Every(Length(length)) => Schedule::Every(length),
         }),
+    }
+}
+
+fn list(names: &mut Vec<String>, queue: Option<&Placed<Name>>) {
+    if let Some(Placed { value: Name(name), .. }) = queue
+        && !names.contains(name)
+    {
+        names.push(name.clone());
     }
 }
 
@@ -248,7 +265,11 @@ fn queue_of(queue: Queue) -> QueuePlan {
         max_message: queue.max_message.0,
         max_deliveries: queue.max_deliveries.as_ref().map(small),
         dead_letter: queue.dead_letter.map(|Placed { value: Name(name), .. }| name),
-        durable: queue.durable,
+        durable: queue.durable.then_some(match queue.fsync.0 {
+            FsyncWord::Always => Fsync::Always,
+            FsyncWord::Interval => Fsync::Interval(queue.fsync_interval.0),
+            FsyncWord::Never => Fsync::Never,
+        }),
     }
 }
 

@@ -158,14 +158,10 @@ impl Loop {
                 format!("the queue {name} still has {left} messages in it; nothing was changed"),
                 format!("`supervisor queue drain {name}` takes them out"),
             )),
-            (Kind::Queue, How::Added | How::Removed) => Ok(()),
-            (_, How::Added | How::Removed | How::Changed(_)) => {
-                let what = match how {
-                    How::Changed(what) => what.join("; "),
-                    How::Added => "it is new".to_owned(),
-                    How::Removed => "it is gone".to_owned(),
-                };
-                let kind = kind.word();
+            // What a value is at first matters only where it begins.
+            (_, How::Added | How::Removed) | (Kind::Value, How::Changed(_)) => Ok(()),
+            (_, How::Changed(what)) => {
+                let (kind, what) = (kind.word(), what.join("; "));
                 Err((
                     format!(
                         "the {kind} {name} is in use and cannot change while the run goes on ({what}); nothing was changed"
@@ -213,10 +209,20 @@ impl Loop {
             .filter(|thing| (thing.kind, &thing.how) == (Kind::Queue, &How::Added))
             .map(|thing| thing.name.as_str())
             .collect();
+        let is_added = |kind: &str, name: &str| {
+            things
+                .iter()
+                .any(|thing| thing.how == How::Added && thing.kind.word() == kind && thing.name == name)
+        };
         let new = self.queues.prepare(&self.setup.name, &setup.queues, &added).map_err(failed)?;
         if setup.workers.iter().any(|worker| worker.notify) {
             self.need_notify()
                 .map_err(|error| failed(format!("cannot bind the notification socket: {error}")))?;
+        }
+
+        // Those that are taken out stay as long as the run: somebody may hold them.
+        for new in setup.sync.all().filter(|new| is_added(new.kind.word(), &new.name)) {
+            self.primitives.have(&new)?;
         }
 
         // From here on nothing can be refused.

@@ -34,6 +34,9 @@ impl Loop {
             if let Some(process) = self.processes.led_by(at.as_raw()) {
                 return Some(Owner::Launch(process));
             }
+            if let Some(attendant) = self.processes.attendant(at.as_raw()) {
+                return Some(Owner::Launch(attendant.process));
+            }
             if let Some((_, owner)) = self.processes.orphans().get(&at.as_raw()) {
                 return Some(owner.map_or(Owner::Run, Owner::Launch));
             }
@@ -91,6 +94,9 @@ impl Loop {
                     self.rows_below(Pid::from_raw(*pid), Some(process), 1, &snapshot, &mut rows);
                 }
             }
+        }
+        for attendant in self.processes.attendants() {
+            self.rows_below(attendant.pid, Some(attendant.process), 1, &snapshot, &mut rows);
         }
         // Orphans that were not met yet, or that belong to nobody.
         let mut listed: std::collections::BTreeSet<i32> = rows.iter().map(|row| row.pid).collect();

@@ -11,13 +11,14 @@ use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
 use crate::notify::NotifySocket;
+use crate::primitives::{self, Primitives};
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::setup::{Output, Setup};
 use crate::source::Source;
 use crate::sweeping::Marks;
-use crate::takeover;
+use crate::takeover::{self, Survivors};
 use crate::talk;
 use crate::the_loop::{Loop, NOTIFY_SOCKET, Parts};
 
@@ -123,11 +124,17 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         takeover::survivors(Marks { roster: &roster, socket: &socket })
             .map_err(cannot("cannot look for survivors of a former run"))?
     } else {
-        Vec::new()
+        Survivors::default()
     };
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
+    let segment = primitives::segment_name(&setup.name, folder.path());
+    // Also in the hands of those who are no workers: a command that holds a lock goes on holding it.
+    let found = if socket.exists() { takeover::family_of(&segment) } else { None };
+    let primitives =
+        Primitives::make(&segment, &setup.sync, found).map_err(cannot("cannot make the locks"))?;
+    primitives.reclaim_dead();
 
     let notify = if setup.workers.iter().any(|worker| worker.notify) {
         Some(
@@ -149,6 +156,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         folder,
         pump,
         queues,
+        primitives,
         spawner,
         signals,
         notify,
@@ -159,7 +167,10 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         source,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
-    for survivor in survivors {
+    for attendant in survivors.attendants {
+        running.take_attendant_back(attendant);
+    }
+    for survivor in survivors.leaders {
         take_back(&mut running, survivor);
     }
     let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;

@@ -98,6 +98,10 @@ pub enum Kind {
     Event,
     /// A shared number.
     Value,
+    /// A condition.
+    Condition,
+    /// A barrier.
+    Barrier,
 }
 
 impl Kind {
@@ -109,6 +113,8 @@ impl Kind {
             Kind::Semaphore => "semaphore",
             Kind::Event => "event",
             Kind::Value => "value",
+            Kind::Condition => "condition",
+            Kind::Barrier => "barrier",
         }
     }
 }

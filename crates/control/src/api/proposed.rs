@@ -61,7 +61,7 @@ pub enum Action {
 /// Something that workers share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProposedThing {
-    /// `queue`, `lock`, `semaphore`, `event` or `value`.
+    /// `queue`, `lock`, `semaphore`, `event`, `value`, `condition` or `barrier`.
     pub kind: String,
     /// Its name.
     pub name: String,
