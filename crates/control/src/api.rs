@@ -13,7 +13,9 @@ pub use sync::{
     BarrierStatus, Created, EventStatus, Kind, LockStatus, NewPrimitive, Participant, Primitive,
     SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange, ValueStatus,
 };
-pub use told::{EventLine, LogLine, Missed, Partial, Transition, WaitsFor, Why};
+pub use told::{
+    AskedBy, EventLine, Link, LogLine, Missed, Partial, RunningOut, Spent, Transition, WaitsFor, Why,
+};
 
 /// How a process ended: `{"code": 1}` or `{"signal": 9}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

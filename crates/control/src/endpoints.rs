@@ -657,8 +657,52 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("core_dumped", Shape::Boolean, Nullable, "whether its last launch left a core dump behind"),
             field("next_launch_in_s", Shape::Number, Nullable, "when it is launched again"),
             field("waits_for", Shape::Named("WaitsFor"), Nullable, "whom it waits for"),
+            field("running_out", Shape::Named("RunningOut"), Nullable, "what is running out for it"),
+            field("spent", Shape::Named("Spent"), Required, "the restarts that it has spent of late"),
+            field("chain", Shape::ListOf("Link"), Required, "who keeps it from running, down to the root"),
+            field("asked", Shape::Named("AskedBy"), Nullable, "who last asked for something of it"),
+            field("changed", Shape::Text, Nullable, "what of its config was changed for its last launch"),
             field("says", Shape::Text, Nullable, "what it says of itself"),
             field("output", Shape::ListOf("LogLine"), Required, "the last lines of its output"),
+        ],
+    ),
+    (
+        "RunningOut",
+        "a deadline of an instance",
+        &[
+            field("what", Shape::Text, Required, "ready_timeout, grace, rest"),
+            field("left_s", Shape::Number, Required, "in so many seconds"),
+        ],
+    ),
+    (
+        "Spent",
+        "the restarts that an instance has spent within its window",
+        &[
+            field("restarts", Shape::Integer, Required, "so many"),
+            field("allowed", Shape::Integer, Required, "of so many"),
+            field("within_s", Shape::Number, Required, "the length of the window"),
+            field("forgotten_in_s", Shape::Number, Nullable, "when the oldest is forgotten"),
+        ],
+    ),
+    (
+        "Link",
+        "one of those who keep an instance from running",
+        &[
+            field("worker", Shape::Text, Required, "the worker"),
+            field("instance", Shape::Integer, Required, "the instance's number"),
+            field("state", STATES, Required, "its state"),
+            field("why", Shape::Text, Nullable, "why it stands there"),
+        ],
+    ),
+    (
+        "AskedBy",
+        "who asked for something, as the kernel tells it",
+        &[
+            field("what", Shape::Text, Required, "for what: the verb, or a signal to the supervisor"),
+            field("uid", Shape::Integer, Nullable, "the user"),
+            field("pid", Shape::Integer, Nullable, "the process"),
+            field("command", Shape::Text, Nullable, "its command line at that time"),
+            field("ago_s", Shape::Number, Required, "so many seconds ago"),
         ],
     ),
     (

@@ -285,6 +285,11 @@ mod tests {
             core_dumped: None,
             next_launch_in_s: None,
             waits_for: None,
+            running_out: Some(RunningOut { what: "rest".into(), left_s: 0.0 }),
+            spent: Spent { restarts: 0, allowed: 5, within_s: 10.0, forgotten_in_s: None },
+            chain: vec![],
+            asked: None,
+            changed: None,
             says: None,
             output: vec![],
         };
@@ -305,6 +310,12 @@ mod tests {
         assert_eq!(keys(line), members("LogLine"));
         assert_eq!(keys(EventLine::Transition(transition)), members("Transition"));
         assert_eq!(keys(EventLine::Missed(Missed { missed: 1, until_seq: 1 })), members("Missed"));
+        assert_eq!(keys(why.running_out.clone()), members("RunningOut"));
+        assert_eq!(keys(why.spent.clone()), members("Spent"));
+        let link = Link { worker: "a".into(), instance: 0, state: "waiting".into(), why: None };
+        assert_eq!(keys(link), members("Link"));
+        let asked = AskedBy { what: "stop".into(), uid: None, pid: None, command: None, ago_s: 0.0 };
+        assert_eq!(keys(asked), members("AskedBy"));
         assert_eq!(keys(why), members("Why"));
         let waits_for = WaitsFor { worker: "a".into(), milestone: Milestone::Ready };
         assert_eq!(keys(waits_for), members("WaitsFor"));

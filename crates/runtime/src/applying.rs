@@ -9,8 +9,9 @@ use std::sync::Arc;
 
 use control::Reply;
 use control::api::{self, ApiError, ErrorCode};
-use supervision::{Event, Family, InstanceId, Manner, Phase, Policy, Request, WorkerId};
+use supervision::{Event, Family, Instance, InstanceId, Manner, Phase, Policy, Request, WorkerId};
 
+use crate::askers::Asker;
 use crate::asking::{Outcome, value};
 use crate::mailbox::Mail;
 use crate::proposal::{Origin, Proposal, Standing, propose};
@@ -28,6 +29,8 @@ pub struct Reading {
     pub named: bool,
     /// Whether it is to be applied, and then whether the answer waits until all of it is so.
     pub apply: Option<bool>,
+    /// Who asks.
+    pub by: Asker,
 }
 
 /// A config that was read, and for whom.
@@ -67,6 +70,14 @@ impl Configs {
     pub fn new(source: Option<Arc<dyn Source>>, workers: usize) -> Configs {
         let workers = (0..).map(WorkerId).take(workers).collect();
         Configs { source, generation: 0, workers, changed: BTreeMap::new() }
+    }
+
+    /// What of its config was changed for the last launch of an instance: when that is the first by it, or it waits for
+    /// that one.
+    pub fn changed_for(&self, instance: &Instance) -> Option<String> {
+        let changed = self.changed.get(&instance.id.worker)?;
+        let former = changed.former.get(&instance.id.index)?;
+        (instance.launch.map_or(0, |launch| launch.0) <= former + 1).then(|| changed.what.clone())
     }
 
     /// Whether the file has changed since it was read; `None`: there is none.
@@ -115,7 +126,7 @@ impl Loop {
         };
         match reading.apply {
             None => answer(reply, Ok(self.shown(&offer, &proposal))),
-            Some(wait) => match self.apply(offer, proposal) {
+            Some(wait) => match self.apply(offer, proposal, &reading.by) {
                 Err(error) => answer(reply, Err(error)),
                 Ok(until) => match (reply, wait) {
                     (Some(reply), true) => {
@@ -199,7 +210,7 @@ impl Loop {
     }
 
     /// Does what was proposed; says what to wait for until all of it is so.
-    fn apply(&mut self, offer: Offer, proposal: Proposal) -> Result<Until, ApiError> {
+    fn apply(&mut self, offer: Offer, proposal: Proposal, by: &Asker) -> Result<Until, ApiError> {
         let shown = self.shown(&offer, &proposal);
         let Proposal { change, ids, signals, .. } = proposal;
         let Offer { config, setup, things, adopt, .. } = offer;
@@ -261,6 +272,9 @@ impl Loop {
         let gone: Vec<String> = gone.map(|thing| thing.name.clone()).collect();
         self.queues.exchange(new, &gone, &self.setup.queues);
         adopt();
+        if let Until::Applied { all, .. } = &until {
+            self.note_asked(all.clone(), by);
+        }
         self.tell_core([Event::Asked(Request::Change(Box::new(change)))]);
         self.list_producers();
         for (worker, signal) in signals {
@@ -330,7 +344,8 @@ impl Loop {
     /// The file of the run is applied as it is now; what comes of it is told to people.
     pub(crate) fn reload(&mut self) {
         talk::say("got SIGHUP: applying the config");
-        self.read_config(Reading { config: None, named: true, apply: Some(false) }, None);
+        let by = Asker::signal("HUP", None);
+        self.read_config(Reading { config: None, named: true, apply: Some(false), by }, None);
     }
 
     /// A worker that was removed is gone.
@@ -415,8 +430,8 @@ fn word(action: api::Action) -> &'static str {
 
 impl Outcome {
     /// A config is to be read.
-    pub(crate) fn read(config: Option<String>, named: bool, apply: Option<bool>) -> Outcome {
-        Outcome::Read(Reading { config: config.map(PathBuf::from), named, apply })
+    pub(crate) fn read(config: Option<String>, named: bool, apply: Option<bool>, by: Asker) -> Outcome {
+        Outcome::Read(Reading { config: config.map(PathBuf::from), named, apply, by })
     }
 }
 

@@ -14,6 +14,7 @@ use supervision::{
 };
 
 use crate::applying::Reading;
+use crate::askers::Asker;
 use crate::meeting::Introduction;
 use crate::roster::{UnknownName, nearest};
 use crate::the_loop::Loop;
@@ -39,6 +40,8 @@ impl Loop {
     pub(crate) fn answer(&mut self, call: Call) {
         self.waiters.retain(|waiter| !waiter.reply.is_abandoned());
         let Call { peer, request, reply } = call;
+        let by = Asker::of(&request, peer);
+        self.note_asker(&request, by.as_ref());
         let outcome = match request {
             Request::Status { workers } => self.status(&workers).map(now),
             Request::Ps => self.process_rows().map(now),
@@ -46,8 +49,10 @@ impl Loop {
             Request::Stop { workers, wait } => self.stop(&workers, wait),
             Request::Restart { workers, wait } => self.restart(&workers, wait),
             Request::Spawn { worker, wait } => self.spawn(worker, wait),
-            Request::Plan { config, named } => Ok(Outcome::read(config, named, None)),
-            Request::Apply { config, named, wait } => Ok(Outcome::read(config, named, Some(wait))),
+            Request::Plan { config, named } => Ok(Outcome::read(config, named, None, by.unwrap_or_default())),
+            Request::Apply { config, named, wait } => {
+                Ok(Outcome::read(config, named, Some(wait), by.unwrap_or_default()))
+            }
             Request::Logs { worker, lines, follow } => self.logs(worker.as_deref(), lines, follow),
             Request::Events { after, follow } => {
                 Ok(Outcome::Stream(Box::new(self.history.read(after, follow))))

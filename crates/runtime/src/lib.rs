@@ -4,6 +4,7 @@
 
 mod adding;
 mod applying;
+mod askers;
 mod asking;
 pub mod attendant;
 mod clock;

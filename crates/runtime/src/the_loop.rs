@@ -26,6 +26,7 @@ use supervision::{
 };
 
 use crate::applying::{Configs, no_family};
+use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
@@ -144,6 +145,7 @@ pub struct Loop {
     pub(crate) processes: Processes,
     pub(crate) queues: Queues,
     pub(crate) configs: Configs,
+    pub(crate) askers: Askers,
     /// How launches are asked to stop whose worker's setup says something else by now.
     former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
@@ -257,6 +259,7 @@ impl Loop {
             clock: Clock::start(),
             processes: Processes::default(),
             queues,
+            askers: Askers::default(),
             configs: Configs::new(source, setup.workers.len()),
             former_stops: HashMap::new(),
             primitives,
@@ -424,6 +427,9 @@ impl Loop {
             Action::Changed(instance) => {
                 self.changed = true;
                 let now = self.core.instance(instance, self.clock.now());
+                if now.is_none() {
+                    self.askers.forget(instance);
+                }
                 self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
@@ -505,6 +511,10 @@ impl Loop {
                 "got {}{by}: stopping; once more kills at once",
                 process::signal::name(signal)
             ));
+            self.askers.told_to_stop(
+                Asker::signal(process::signal::name(signal).as_ref(), sender),
+                self.clock.now(),
+            );
             self.shut_down();
         } else {
             self.stop_now();
