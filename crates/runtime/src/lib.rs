@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod adding;
+mod applying;
+mod askers;
 mod asking;
 pub mod attendant;
 mod cgroups;
@@ -20,10 +22,12 @@ mod notify;
 mod owning;
 mod primitives;
 mod processes;
+mod proposal;
 mod queues;
 mod roster;
 mod run;
 mod setup;
+pub mod source;
 mod state;
 mod sweeping;
 mod takeover;

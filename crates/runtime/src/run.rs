@@ -1,6 +1,7 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
+use std::sync::Arc;
 
 use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
@@ -16,11 +17,12 @@ use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::setup::{Output, Setup};
+use crate::source::Source;
 use crate::sweeping::Marks;
 use crate::takeover::{self, Survivors};
 use crate::talk;
 use crate::temporary::Temporary;
-use crate::the_loop::{Loop, Parts};
+use crate::the_loop::{Loop, NOTIFY_SOCKET, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
 const SPAWNERS: usize = 2;
@@ -87,6 +89,8 @@ pub struct Front {
     pub background: bool,
     /// Whom to tell when all is up.
     pub when_up: Option<WhenUp>,
+    /// Where other configs come from; `None`: the run stays what it is.
+    pub source: Option<Arc<dyn Source>>,
 }
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
@@ -98,7 +102,7 @@ pub struct Front {
 ///
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
-    let Front { console, background, when_up } = front;
+    let Front { console, background, when_up, source } = front;
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
     // Children get the limit back that this process was started with.
@@ -140,7 +144,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
 
     let notify = if setup.workers.iter().any(|worker| worker.notify) {
         Some(
-            NotifySocket::bind(&folder.path().join("notify"))
+            NotifySocket::bind(&folder.path().join(NOTIFY_SOCKET))
                 .map_err(cannot("cannot bind the notification socket"))?,
         )
     } else {
@@ -168,6 +172,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         mailbox,
         when_up,
         background,
+        source,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for attendant in survivors.attendants {
