@@ -11,6 +11,7 @@
 mod answers;
 mod atomic;
 mod backing;
+mod batches;
 mod blocks;
 mod core;
 mod errors;
