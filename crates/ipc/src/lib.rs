@@ -33,6 +33,8 @@ mod options;
 mod pages;
 mod participants;
 #[cfg(all(test, not(loom)))]
+mod plain;
+#[cfg(all(test, not(loom)))]
 mod power;
 mod put;
 mod queue;

@@ -238,6 +238,25 @@ fn model_closing_beside_a_put_loses_nothing() {
 }
 
 #[test]
+fn model_opening_again_beside_a_put_loses_nothing() {
+    explore("an opening again that dies beside a put", |steps, deaths| {
+        let queue = queue(3);
+        queue.core().end_first().expect("it is well");
+        let opener = thread::spawn({
+            let queue = queue.clone();
+            move || killed_after(steps, || queue.core().open_again().is_ok())
+        });
+        let mine = put(queue.core(), 0, b'x');
+        let outcome = deaths.note(opener.join().expect("a thread of the model"));
+        let expected: &[u8] = if mine == Published::Done { b"x" } else { b"" };
+        assert_eq!(drain(queue.core(), &[1], 2, 0), expected);
+        if outcome.is_some() {
+            assert_eq!(put(queue.core(), 0, b'y'), Published::Done);
+        }
+    });
+}
+
+#[test]
 fn model_a_get_from_an_empty_queue_beside_a_put_that_may_die_anywhere() {
     explore("a put that dies beside a get of nothing", |steps, deaths| {
         let queue = queue(3);
