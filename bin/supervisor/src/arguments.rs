@@ -35,6 +35,9 @@ pub struct Arguments {
     /// Answer in JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Say on standard error whom a wait is for, also where that is no terminal
+    #[arg(long, global = true)]
+    pub progress: bool,
     /// The run that is meant, where several are up; for run: what it is called
     #[arg(long, global = true, value_name = "N")]
     pub name: Option<String>,
@@ -90,6 +93,17 @@ Example:
         #[arg(value_name = "PID|WORKER[:I]", value_parser = who)]
         whom: Vec<Who>,
     },
+    /// Watch workers and queues in the terminal, and act on them by keys
+    ///
+    /// It is redrawn where something has changed; CPU and the rates of queues are those since the look before.
+    #[command(after_help = "\
+Keys: arrows choose an instance; s stop, t start, r restart, k send a signal, l or Enter follow its log (Esc back);
+Tab shows the other table where both have no room; Ctrl-Z suspend; q leave.
+
+Example:
+  supervisor top
+  supervisor --name shop top")]
+    Top,
     /// Print the pids that lead workers, a line each; without WORKER the supervisor's own
     #[command(after_help = "Example:\n  strace -f -p \"$(supervisor pid counter:0)\"")]
     Pid {
