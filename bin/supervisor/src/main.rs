@@ -5,6 +5,7 @@
 mod act;
 mod arguments;
 mod check;
+mod completing;
 mod demo;
 mod doctor;
 mod kill;
@@ -49,6 +50,9 @@ fn main() -> ExitCode {
         };
     }
     if let Some(code) = runtime::attendant::attend(&given).or_else(|| demo::part(&given)) {
+        return code;
+    }
+    if let Some(code) = completing::answered(&given) {
         return code;
     }
     if let Some(error) = offer::not_yet(&given) {
@@ -128,7 +132,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             top::top(move || connect(name.as_deref()), json)
         }
         Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
-        Verb::Completions { shell } => offer::completions(shell),
+        Verb::Completions { shell } => completing::completions(shell),
         Verb::Man => offer::man(),
     }
 }

@@ -37,18 +37,16 @@ impl Screen {
         let path = nix::unistd::ttyname(&pty.slave).expect("a terminal has a name");
         let slave = |_| Stdio::from(pty.slave.try_clone().expect("a descriptor is left"));
         // With the terminal as its own, so that it hears of another size.
-        let mut command: Command = sandbox.command("supervisor");
-        let mut inner = Command::new("setsid");
-        inner.arg("--ctty").arg(program("supervisor")).args(arguments);
-        for (name, value) in command.get_envs() {
+        let mut command = Command::new("setsid");
+        command.arg("--ctty").arg(program("supervisor")).args(arguments);
+        for (name, value) in sandbox.shell().get_envs() {
             match value {
-                Some(value) => inner.env(name, value),
-                None => inner.env_remove(name),
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
             };
         }
-        inner.env("TERM", "xterm-256color").current_dir(sandbox.path());
-        inner.stdin(slave(0)).stdout(slave(1)).stderr(slave(2));
-        command = inner;
+        command.env("TERM", "xterm-256color").current_dir(sandbox.path());
+        command.stdin(slave(0)).stdout(slave(1)).stderr(slave(2));
         let child = command.spawn().expect("setsid can be executed");
         drop(command);
         let master: OwnedFd = pty.master;

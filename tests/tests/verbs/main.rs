@@ -1,7 +1,9 @@
 //! The verbs that change a run and tell of it, on real processes.
 
+mod completing;
 mod events;
 mod logs;
+mod odd_bytes;
 mod processes;
 mod scale;
 mod spawn;
