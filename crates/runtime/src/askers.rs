@@ -45,7 +45,7 @@ impl Asker {
             Request::Stop { .. } => "stop",
             Request::Restart { .. } => "restart",
             Request::Scale { .. } => "scale",
-            Request::Kill { .. } => "kill",
+            Request::Kill(_) => "kill",
             Request::Shutdown { .. } => "shutdown",
             Request::Plan { .. } => "plan",
             Request::Apply { .. } => "apply",
@@ -82,11 +82,15 @@ impl Loop {
             | Request::Stop { workers, .. }
             | Request::Restart { workers, .. } => workers.clone(),
             Request::Scale { workers, .. } => workers.iter().map(|size| size.worker.clone()).collect(),
-            Request::Kill { whom: Who::Worker(worker), .. } => vec![worker.clone()],
-            Request::Kill { whom: Who::Pid(pid), .. } => {
-                let owner = self.processes.led_by(*pid).map(|process| process.instance);
-                return self.note_asked(owner.into_iter().collect(), by);
-            }
+            // It only says who would be concerned.
+            Request::Kill(kill) if kill.dry_run => return,
+            Request::Kill(kill) => match &kill.whom {
+                Who::Worker(worker) => vec![worker.clone()],
+                Who::Pid(pid) => {
+                    let owner = self.processes.led_by(*pid).map(|process| process.instance);
+                    return self.note_asked(owner.into_iter().collect(), by);
+                }
+            },
             Request::Shutdown { .. } => return self.askers.told_to_stop(by.clone(), self.clock.now()),
             _ => return,
         };

@@ -3,6 +3,7 @@
 mod apply;
 mod events;
 mod logs;
+mod processes;
 mod scale;
 mod spawn;
 mod why;
