@@ -7,6 +7,7 @@ mod console;
 mod durable;
 mod endings;
 mod footprint;
+mod groups;
 mod hostile;
 mod hygiene;
 mod init;

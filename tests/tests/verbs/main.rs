@@ -4,6 +4,7 @@ mod apply;
 mod events;
 mod logs;
 mod processes;
+mod replay;
 mod scale;
 mod spawn;
 mod why;
