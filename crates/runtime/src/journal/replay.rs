@@ -116,7 +116,7 @@ pub fn replay(
             return Err(unknown());
         };
         if let Some(format) = value.get("journal") {
-            if *format != Value::from(FORMAT) {
+            if format.as_u64() != Some(u64::from(FORMAT)) {
                 return Err(unknown());
             }
             let family = value.get("family").and_then(Family::read).ok_or_else(unknown)?;

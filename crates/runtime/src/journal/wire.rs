@@ -212,10 +212,8 @@ macro_rules! enums {
             fn write(&self) -> Value {
                 match self {
                     $( $type::$variant $( ( $( $place ),+ ) )? $( { $( $field ),+ } )? => {
-                        #[allow(unused_mut)]
-                        let mut parts: Vec<Value> = Vec::new();
-                        $( $( parts.push($place.write()); )+ )?
-                        $( $( parts.push($field.write()); )+ )?
+                        let parts: Vec<Value> =
+                            vec![$( $( $place.write() ),+ )? $( $( $field.write() ),+ )?];
                         variant(stringify!($variant), parts)
                     } )+
                 }
