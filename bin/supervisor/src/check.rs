@@ -96,7 +96,12 @@ pub fn check(path: &Path, json: bool) -> Result<ExitCode, Failure> {
     match load(path) {
         Err(unusable) => return unusable.tell(json),
         Ok(_) if json => print_json(&json!([]))?,
-        Ok(_) => talk(&format!("supervisor: {} has no problems\n", printable(&path.to_string_lossy()))),
+        Ok(plan) => {
+            for (way, why) in &plan.omissions {
+                talk(&format!("supervisor: {way} is optional and would be left out: {}\n", printable(why)));
+            }
+            talk(&format!("supervisor: {} has no problems\n", printable(&path.to_string_lossy())));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

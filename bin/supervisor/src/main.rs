@@ -7,6 +7,7 @@ mod arguments;
 mod check;
 mod demo;
 mod doctor;
+mod granting;
 mod kill;
 mod logs;
 mod messages;

@@ -67,12 +67,16 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         // It is a leader already when it was started by hand; then it has a session of its own.
         let _ = nix::unistd::setsid();
     }
+    for (path, why) in &plan.omissions {
+        talk::note(&format!("{path} is optional and left out: {why}"));
+    }
     let folder = take_folder(&plan.name)?;
     let console = if background { None } else { Console::stdout().ok() };
     let source: Option<Arc<dyn Source>> = Some(Arc::new(Configs::of(snapshot)));
     let journal = arguments.journal.clone();
     let front = Front { console, background, when_up, source, journal };
-    match runtime::run(setup(plan, &config), folder, front) {
+    let setup = setup(plan, &config).map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))?;
+    match runtime::run(setup, folder, front) {
         Ok(outcome) => Ok(ExitCode::from(exit_code(outcome))),
         Err(error) => Err(Failure::new(ErrorCode::Failed, error.to_string())),
     }

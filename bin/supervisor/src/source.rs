@@ -9,11 +9,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use config::{Difference, Effect, Plan, Problems, Surroundings, Thing, ThingDifference, WorkerDifference};
+use config::{
+    Difference, Effect, Plan, Problems, Refusal, Surroundings, Thing, ThingDifference, Wish, WorkerDifference,
+};
 use control::api::Problem;
 use runtime::source::{How, Kind, Offer, Source, ThingChange, Unfit, Weight, WorkerChange};
 
 use crate::check::read_bounded;
+use crate::granting;
 use crate::setup::setup;
 
 /// A config as it was read, and all that it took from around it.
@@ -26,6 +29,8 @@ pub struct Snapshot {
     files: BTreeMap<PathBuf, Named>,
     /// By which it is told whether a file has changed.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
+    /// What the machine could give.
+    gives: process::Offer,
 }
 
 /// A file that a config names.
@@ -62,11 +67,12 @@ impl Stamp {
 struct Recording {
     files: Mutex<BTreeMap<PathBuf, Named>>,
     stamps: Mutex<Vec<(PathBuf, Option<Stamp>)>>,
+    gives: process::Offer,
 }
 
 impl Recording {
     fn new() -> Recording {
-        Recording { files: Mutex::default(), stamps: Mutex::default() }
+        Recording { files: Mutex::default(), stamps: Mutex::default(), gives: process::Offer::default() }
     }
 
     /// The stamp is taken first: what changes while it is read is noticed later.
@@ -99,6 +105,10 @@ impl Surroundings for Recording {
         self.keep(path, Named::Mark(mark));
         mark
     }
+
+    fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
+        granting::grant(&self.gives, wish)
+    }
 }
 
 /// The world as it was. The environment of a process does not change from outside.
@@ -119,6 +129,10 @@ impl Surroundings for Snapshot {
             Some(Named::Mark(mark)) => *mark,
             _ => None,
         }
+    }
+
+    fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
+        granting::grant(&self.gives, wish)
     }
 }
 
@@ -142,7 +156,7 @@ pub fn read(path: &Path) -> Result<(Plan, Snapshot), Unusable> {
     let plan = config::read(&text, path, &recording).map_err(Unusable::Problems)?;
     let files = recording.files.into_inner().unwrap_or_else(PoisonError::into_inner);
     let stamps = recording.stamps.into_inner().unwrap_or_else(PoisonError::into_inner);
-    Ok((plan, Snapshot { file: path.to_owned(), text, files, stamps }))
+    Ok((plan, Snapshot { file: path.to_owned(), text, files, stamps, gives: recording.gives }))
 }
 
 /// The configs of one run.
@@ -188,7 +202,8 @@ impl Source for Configs {
             things: things.into_iter().map(thing_change).collect(),
             family,
             renamed: name.map(|(_, new)| new),
-            setup: setup(new, path),
+            setup: setup(new, path)
+                .map_err(|error| Unfit { message: error.to_string(), problems: Vec::new() })?,
             adopt: Box::new(move || {
                 *running.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
             }),

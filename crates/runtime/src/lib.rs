@@ -7,6 +7,7 @@ mod applying;
 mod askers;
 mod asking;
 pub mod attendant;
+mod cgroups;
 mod clock;
 mod environment;
 pub mod guard;
@@ -33,9 +34,12 @@ mod sweeping;
 mod takeover;
 mod talk;
 mod telling;
+mod temporary;
 mod the_loop;
 mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
+pub use setup::{
+    Command, Fsync, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, SyncSetup, Terms, WorkerSetup,
+};

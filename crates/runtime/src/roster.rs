@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use supervision::{InstanceId, Moment, Supervisor, Target, WorkerId};
+use supervision::{InstanceId, Moment, Process, Supervisor, Target, WorkerId};
 
 use crate::setup::Setup;
 
@@ -114,6 +114,12 @@ impl Roster {
             Some(instance) => Ok(Target::Instance(instance)),
             None => Err(UnknownName::Instance(core.worker(worker).map_or(0, |worker| worker.instances))),
         }
+    }
+
+    /// `WORKER:INDEX.LAUNCH`: what a launch is called among the files and folders that are made for it.
+    pub fn leaf(&self, process: Process) -> String {
+        let InstanceId { worker, index } = process.instance;
+        format!("{}:{index}.{}", self.name(worker), process.launch.0)
     }
 
     fn nearest(&self, name: &str) -> Option<String> {

@@ -8,6 +8,7 @@ use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
 use supervision::{Conclusion, Ending};
 
+use crate::cgroups::Cgroups;
 use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
@@ -22,6 +23,7 @@ use crate::source::Source;
 use crate::sweeping::Marks;
 use crate::takeover::{self, Survivors};
 use crate::talk;
+use crate::temporary::Temporary;
 use crate::the_loop::{Loop, NOTIFY_SOCKET, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
@@ -131,12 +133,16 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     let roster = Roster::of(&setup);
     // A supervisor that ended by itself took its socket with it.
     let socket = folder.socket();
+    let mut cgroups = Cgroups::of(folder.path());
     let survivors = if socket.exists() {
-        takeover::survivors(Marks { roster: &roster, socket: &socket })
+        takeover::survivors(Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() })
             .map_err(cannot("cannot look for survivors of a former run"))?
     } else {
         Survivors::default()
     };
+    cgroups.clear_former(&survivors.leaders.iter().map(|survivor| survivor.pid).collect::<Vec<_>>());
+    let living: Vec<_> = survivors.leaders.iter().map(|survivor| survivor.process).collect();
+    let temporary = Temporary::of(folder.path(), |process| roster.leaf(process), &living);
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
@@ -171,6 +177,8 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         spawner,
         signals,
         notify,
+        cgroups,
+        temporary,
         mail,
         mailbox,
         when_up,
@@ -217,5 +225,7 @@ fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
             }
         }
     }
-    running.take_back(process, Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams));
+    let cgroup = running.cgroups.of_survivor(survivor.pid);
+    let tree = Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams).within(cgroup);
+    running.take_back(process, tree);
 }

@@ -28,6 +28,7 @@ use supervision::{
 use crate::applying::{Configs, no_family};
 use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
+use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
@@ -46,6 +47,7 @@ use crate::setup::{Setup, StopTo};
 use crate::source::Source;
 use crate::sweeping::{self, Marks};
 use crate::talk;
+use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
@@ -66,6 +68,8 @@ enum Watched {
     Guard,
     /// The leader of a launch.
     Leader(Process),
+    /// The cgroup of a launch, for its becoming empty.
+    Cgroup(Process),
     /// A process that joins a stream of a launch to a queue.
     Attendant(i32),
     /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
@@ -158,6 +162,8 @@ pub struct Loop {
     /// Processes that use a queue, or whose end somebody waits for: held, so that their pid cannot be mistaken.
     others: HashMap<i32, Held>,
     environment: Environment,
+    pub(crate) cgroups: Cgroups,
+    temporary: Temporary,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -215,6 +221,10 @@ pub struct Parts {
     pub signals: Signals,
     /// Where readiness is reported, if any worker is to report it.
     pub notify: Option<NotifySocket>,
+    /// The run's cgroups.
+    pub cgroups: Cgroups,
+    /// The temporary folders of its launches.
+    pub temporary: Temporary,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -242,6 +252,8 @@ impl Loop {
             spawner,
             signals,
             notify,
+            cgroups,
+            temporary,
             mail,
             mailbox,
             when_up,
@@ -279,6 +291,8 @@ impl Loop {
                 &notify_path,
             ),
             folder,
+            cgroups,
+            temporary,
             history: History::default(),
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
@@ -371,6 +385,7 @@ impl Loop {
                     Watched::Notify => self.hear_notifications(),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
+                    Watched::Cgroup(process) => self.cgroup_may_be_empty(process, event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
                     Watched::Attendant(pid) => self.attendant_may_have_ended(pid),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
@@ -422,7 +437,7 @@ impl Loop {
 
     /// What marks this run's processes.
     pub(crate) fn marks<'a>(&'a self, socket: &'a Path) -> Marks<'a> {
-        Marks { roster: &self.roster, socket }
+        Marks { roster: &self.roster, socket, cgroups: self.cgroups.name() }
     }
 
     fn tell_troubles(&self) {
@@ -461,7 +476,11 @@ impl Loop {
 
     fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<()> {
         self.tokens += 1;
-        self.epoll.add(descriptor.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, self.tokens))?;
+        let flags = match what {
+            Watched::Cgroup(_) => EpollFlags::EPOLLPRI,
+            _ => EpollFlags::EPOLLIN,
+        };
+        self.epoll.add(descriptor.as_fd(), EpollEvent::new(flags, self.tokens))?;
         self.watched.insert(self.tokens, what);
         Ok(())
     }
@@ -563,6 +582,8 @@ impl Loop {
     pub fn finish(mut self, server: Server) {
         self.dismiss_attendants();
         self.kill_strays();
+        self.cgroups.remove();
+        self.temporary.remove();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }

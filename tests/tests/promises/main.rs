@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arrows;
+mod cgroups;
 mod checking;
 mod console;
 mod durable;
@@ -10,7 +11,9 @@ mod footprint;
 mod groups;
 mod hostile;
 mod hygiene;
+mod identity;
 mod init;
+mod limits;
 mod policies;
 mod queues;
 mod restarts;

@@ -71,6 +71,15 @@ fn table() -> Vec<(&'static str, Value, Effect, &'static str)> {
         ("cwd", json!("/tmp"), Restart, "cwd changed"),
         ("umask", json!("077"), Restart, "umask changed"),
         ("nice", json!(5), Restart, "nice changed"),
+        ("user", json!("0"), Restart, "user changed"),
+        ("group", json!("0"), Restart, "group changed"),
+        ("ionice", json!("idle"), Restart, "ionice changed"),
+        ("oom_score_adj", json!(5), Restart, "oom_score_adj changed"),
+        ("cpus", json!("0"), Restart, "cpus changed"),
+        ("no_new_privs", json!(true), Restart, "no_new_privs changed"),
+        ("private_tmp", json!("folder"), Restart, "private_tmp changed"),
+        ("tree", json!("cgroup"), Restart, "tree changed"),
+        ("limits", json!({ "core": 0 }), Restart, "limits changed"),
         ("stdin", json!("inherit"), Restart, "stdin changed"),
         ("stdout", json!("null"), Restart, "stdout changed"),
         ("stderr", json!("null"), Restart, "stderr changed"),
@@ -113,8 +122,8 @@ fn no_key_of_a_worker_is_missing_in_the_table() {
     assert!(missing.is_empty(), "what does a change of {missing:?} mean?");
 }
 
-/// What needs more than one key to say.
-const ELSEWHERE: &[&str] = &[];
+/// What says what happens where something cannot be given; what is given is another key.
+const ELSEWHERE: &[&str] = &["optional"];
 
 #[test]
 fn a_stop_signal_that_the_kernel_was_told_means_a_restart() {
