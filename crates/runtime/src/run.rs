@@ -1,6 +1,7 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::{RunFolder, Server, Uids};
@@ -8,6 +9,7 @@ use process::{Signals, Spawner};
 use supervision::{Conclusion, Ending};
 
 use crate::cgroups::Cgroups;
+use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
@@ -91,6 +93,8 @@ pub struct Front {
     pub when_up: Option<WhenUp>,
     /// Where other configs come from; `None`: the run stays what it is.
     pub source: Option<Arc<dyn Source>>,
+    /// The file in which all that is decided is written down; `None`: it is not.
+    pub journal: Option<PathBuf>,
 }
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
@@ -102,7 +106,14 @@ pub struct Front {
 ///
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
-    let Front { console, background, when_up, source } = front;
+    let Front { console, background, when_up, source, journal } = front;
+    let journal = match journal {
+        Some(path) => {
+            let what = format!("cannot write the journal {}", path.display());
+            Some(Journal::begin(&path, &setup.name, &setup.family).map_err(cannot(&what))?)
+        }
+        None => None,
+    };
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
     // Children get the limit back that this process was started with.
@@ -173,6 +184,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         when_up,
         background,
         source,
+        journal,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for attendant in survivors.attendants {
