@@ -13,6 +13,7 @@ mod history;
 mod joining;
 mod killing;
 mod launching;
+mod listening;
 pub mod logs;
 mod mailbox;
 mod meeting;
@@ -33,6 +34,7 @@ mod the_loop;
 mod waiting;
 mod words;
 
+pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
     Command, Fsync, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, SyncSetup, Terms, WorkerSetup,

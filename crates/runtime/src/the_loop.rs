@@ -30,6 +30,7 @@ use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
 use crate::history::History;
+use crate::listening::Sockets;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
@@ -151,6 +152,7 @@ pub struct Loop {
     environment: Environment,
     pub(crate) cgroups: Cgroups,
     temporary: Temporary,
+    sockets: Sockets,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -212,6 +214,8 @@ pub struct Parts {
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
     pub temporary: Temporary,
+    /// The sockets that its workers listen on.
+    pub sockets: Sockets,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -237,6 +241,7 @@ impl Loop {
             notify,
             cgroups,
             temporary,
+            sockets,
             mail,
             mailbox,
             when_up,
@@ -269,6 +274,7 @@ impl Loop {
             folder,
             cgroups,
             temporary,
+            sockets,
             history: History::default(),
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
@@ -434,7 +440,7 @@ impl Loop {
                     self.queues.unretire(worker, &setup.puts);
                 }
             }
-            Action::Removed(_) => {}
+            Action::Removed(worker) => self.sockets.close(worker),
             Action::GaveUp(..) => {}
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
@@ -535,6 +541,7 @@ impl Loop {
         self.kill_strays();
         self.cgroups.remove();
         self.temporary.remove();
+        self.sockets.close_all();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }

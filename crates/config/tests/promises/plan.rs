@@ -72,6 +72,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         cpus: None,
         no_new_privs: false,
         private_tmp: PrivateTmp::None,
+        listen: vec![],
         tree: TreeBy::Auto,
         limits: LimitsPlan::default(),
         stdin: Stdin::Null,
