@@ -10,7 +10,7 @@ use crate::errors::{Damage, Fault};
 use crate::formation::Settings;
 use crate::get::{Claim, Next};
 use crate::keeping::Keeper;
-use crate::layout::{CAME, DRAINED, INLINE, Layout, MEMORY, PAGE, PLACE};
+use crate::layout::{CAME, DRAINED, Layout, MEMORY, PLACE};
 use crate::lease::Lease;
 use crate::liveness::Identity;
 use crate::locals::{Local, Locals};
@@ -190,7 +190,7 @@ impl Core {
     }
 
     pub(crate) fn largest(&self) -> u64 {
-        self.settings.max_message.min((self.layout.counts.pages * PAGE as u64).max(INLINE as u64))
+        self.settings.max_message.min(self.layout.largest)
     }
 
     /// Puts a message; `until_ns` zero means not to wait.
@@ -204,7 +204,7 @@ impl Core {
         self.locals.with(|local| {
             let block = match self.write_message(me, local, message) {
                 Ok(block) => {
-                    self.segment.check().map_err(Fault::Corrupt)?;
+                    self.segment.check_whole().map_err(Fault::Corrupt)?;
                     match self.publish_first(me, block, local).map_err(|damage| self.fault(damage))? {
                         Published::Done => return Ok(self.keep_put(block, message.len())?),
                         Published::Full => Some(block),
@@ -340,7 +340,7 @@ impl Core {
             let claim = self.next(me, local, until_ns, End::Drained)?;
             self.tell_if_drained();
             let message = self.read_message(claim.block).map_err(|damage| self.fault(damage))?;
-            self.segment.check().map_err(Fault::Corrupt)?;
+            self.segment.check_whole().map_err(Fault::Corrupt)?;
             if self.acknowledges_at_once.load(Ordering::Relaxed) {
                 self.acknowledge(me, claim);
                 fence(Ordering::SeqCst);
@@ -352,20 +352,25 @@ impl Core {
         })
     }
 
-    pub(crate) fn get_more(&self, most: usize, messages: &mut Vec<Vec<u8>>) -> Result<(), Stop> {
+    pub(crate) fn get_more(&self, most: usize, accept: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), Stop> {
         let me = self.join()?;
         let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
         self.locals.with(|local| {
+            let mut taken = 0;
             let mut take = |claim: Claim| {
-                messages.push(self.read_message(claim.block)?);
+                if !accept(self.read_message(claim.block)?) {
+                    self.give_back(me, claim)?;
+                    return Ok(false);
+                }
                 if at_once {
                     self.acknowledge(me, claim);
                 } else {
                     self.remember_got(local, claim);
                 }
-                Ok(messages.len() < most)
+                taken += 1;
+                Ok(taken < most)
             };
-            if most > 1 {
+            if most > 0 {
                 self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
             }
             if at_once {
@@ -490,6 +495,13 @@ impl Drop for Core {
     }
 }
 
+/// Acknowledges what this process has got by plain gets from any queue, on any of its threads, as the end of the
+/// process does by itself: for one that has done its work and only waits for others.
+#[cfg(not(loom))]
+pub fn acknowledge_got() {
+    at_exit::finish_all();
+}
+
 /// A process that exits by itself has finished what it got, also where its handles are never dropped.
 #[cfg(not(loom))]
 mod at_exit {
@@ -507,7 +519,7 @@ mod at_exit {
         }
     }
 
-    extern "C" fn finish_all() {
+    pub(super) extern "C" fn finish_all() {
         // Another thread may have been stopped with the lock held; then what it got is delivered again.
         if let Ok(handles) = HANDLES.try_lock() {
             handles.iter().filter_map(Weak::upgrade).for_each(|core| core.finish());

@@ -191,6 +191,14 @@ impl Spawn {
         }
     }
 
+    /// Hands it these descriptors under the numbers they have here, beside what it is handed already. See
+    /// [`inherited`](crate::inherited) for the other side.
+    pub fn keep(&mut self, descriptors: impl IntoIterator<Item = Arc<OwnedFd>>) {
+        self.handed.extend(descriptors.into_iter().map(|fd| (fd.as_raw_fd(), fd)));
+        self.handed.sort_by_key(|(place, _)| *place);
+        self.handed.dedup_by_key(|(place, _)| *place);
+    }
+
     /// Starts the program as a child of the calling thread and returns once it executes.
     ///
     /// Never call it on the main thread of a process that uses [`reap_orphan`](crate::reap_orphan): the child would
@@ -252,6 +260,8 @@ impl Spawn {
         let sources = self.sources()?;
         let lifeline = lifeline(self.parent_death.is_some())
             .map_err(|error| clone_failed(errno_of(&error), "with a pidfd of its parent"))?;
+
+        self.check_places()?;
 
         let argv = pointers(&self.argv);
         let mut pid_entries: Vec<PidEntry> =
@@ -329,6 +339,20 @@ impl Spawn {
             };
         }
         Ok(sources)
+    }
+
+    fn check_places(&self) -> Result<(), SpawnError> {
+        let ordered = self.handed.iter().is_sorted_by(|(one, _), (next, _)| one < next);
+        match self.handed.first() {
+            Some(_) if !ordered => {
+                let what = "further descriptors, which are not in the order of their numbers";
+                Err(SpawnError::new(Stage::Stdio, Errno::EINVAL, what))
+            }
+            Some((place, _)) if *place <= 2 => {
+                Err(SpawnError::new(Stage::Stdio, Errno::EINVAL, "a further descriptor, which is 0, 1 or 2"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// What the step that failed was done with; `index` says which one of several.
