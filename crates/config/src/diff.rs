@@ -282,6 +282,7 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
         grace,
         after: _,
         readiness,
+        leftover,
         autostart,
     } = old.1;
     let (new_family, new) = new;
@@ -302,6 +303,7 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
             ("essential", *essential != new.essential),
             ("stop.grace", *grace != new.grace),
             ("after", after(old.0, &old.1.after) != after(new_family, &new.after)),
+            ("leftover", *leftover != new.leftover),
             ("autostart", *autostart != new.autostart),
             ("ready_timeout", timeout_differs(*readiness, new.readiness)),
         ],

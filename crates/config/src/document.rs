@@ -153,6 +153,9 @@ document! {
         reload: Option<Reload> = None;
         /// How it is stopped.
         stop: Stop = Stop::default();
+        /// What becomes of processes that it leaves behind when it ends by itself: kill (they are killed), fail (they are
+        /// killed, and it has failed).
+        leftover: Word<supervision::Leftover> = Word::default();
         /// Environment variables, over those of env_file and the supervisor's own.
         env: Env = Env::default();
         /// A file of environment variables: lines of NAME=value.
@@ -335,6 +338,7 @@ words! {
     supervision::Policy, Wait { "wait" => Wait, "terminate" => Terminate, "daemon" => Daemon }
     supervision::Restart, OnFailure { "never" => Never, "on-failure" => OnFailure, "always" => Always }
     supervision::OnFailed, Ignore { "ignore" => Ignore, "stop" => Stop }
+    supervision::Leftover, Kill { "kill" => Kill, "fail" => Fail }
     // Nobody leaves a milestone out; its default only stands in for one that could not be read.
     supervision::Milestone, Ready {
         "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended

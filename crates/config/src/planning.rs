@@ -103,6 +103,7 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
             Readying::Start => Readiness::Start,
             _ => Readiness::Told { timeout: worker.ready_timeout.0 },
         },
+        leftover: worker.leftover.0,
         autostart: worker.autostart,
     }
 }
