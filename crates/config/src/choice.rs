@@ -48,8 +48,9 @@ impl Form for Capacity {
 }
 
 /// When a launch counts as ready.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Readying {
+    #[default]
     Start,
     Notify,
     Fd(i32),
@@ -348,7 +349,11 @@ impl Form for Url {
         if clean && host.is_some_and(host_fits) {
             return Some(Url(text));
         }
-        reading.refuse(node, Complaint::new(format!("expected {EXPECTED}, found {}", quoted(&text))))
+        let complaint = Complaint::new(format!("expected {EXPECTED}, found {}", quoted(&text)));
+        let tls = text.starts_with("https://");
+        let hint =
+            "https is not offered; probe a port without TLS, or use {\"command\": [\"curl\", \"-fsS\", …]}";
+        reading.refuse(node, complaint.maybe_hint(tls.then(|| hint.to_owned())))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use crate::choice::{Capacity, Readying, Sink, Source, Timing, Url};
+use crate::choice::{Address, Capacity, Readying, Sink, Source, Timing, Url};
 use crate::collection::{Env, Named, Names, Placed};
-use crate::command::{Args, Invocation, Kwargs};
+use crate::command::{Args, Argv, Invocation, Kwargs};
 use crate::form::document;
 use crate::measure::{Fraction, GIB, Grace, Length, PIB, Rest, Size, Wait, Whole};
 use crate::plan::{LogFormat, StopTo};
@@ -43,6 +43,9 @@ document! {
         /// How many restarts the whole run may spend. Left out: with one_for_one each worker's own
         /// intensity counts alone; with the other strategies 5 within 10s.
         intensity: Option<Intensity> = None;
+        /// How long stopping the whole run may take: what is not gone by then is killed. Left out: as long as the
+        /// graces of its levels add up to.
+        stop_timeout: Option<Rest> = None;
         /// The workers by name, in the order in which they start.
         workers: Named<Worker, 1> = Named::default();
     }
@@ -97,13 +100,16 @@ document! {
         on_failed: Word<supervision::OnFailed> = Word::default();
         /// What must have happened before it starts: other workers by name, and what each must have reached.
         after: Named<Word<supervision::Milestone>> = Named::default();
-        /// When it counts as ready: start (as soon as it is started), notify (when it says so).
-        ready: Readying = Readying::Start;
+        /// When it counts as ready: start (as soon as it is started), notify (when it says so), or when it writes a
+        /// newline to a descriptor, when a line of its log matches, when an address takes connections, when a page
+        /// answers with success, when a command succeeds. Whatever is awaited, it may also say so through the SDK.
+        ready: Placed<Readying> = Placed::default();
         /// How long it may take to be ready, where it is not ready from the start.
         ready_timeout: Wait = seconds(30);
         /// How its health is probed.
         health: Option<Health> = None;
-        /// It must give a sign of life at least this often.
+        /// Once it is ready, it must give a sign of life at least this often: WATCHDOG=1 to $NOTIFY_SOCKET, or a
+        /// heartbeat through the SDK. One that does not is sent ABRT, killed after its grace, and treated as failed.
         watchdog: Option<Wait> = None;
         /// How it is stopped.
         stop: Stop = Stop::default();
@@ -156,15 +162,21 @@ document! {
     }
 
     /// A probe that tells whether a running worker is well.
-    Health requires "http" {
-        /// The page that must answer with success.
-        http: Url = Url::default();
+    Health takes one of ["http", "tcp", "command"] {
+        /// The page that must answer with success: a status from 200 to 399.
+        http: Option<Url> = None;
+        /// The address that must take connections.
+        tcp: Option<Address> = None;
+        /// The program, with its arguments, that must exit with 0.
+        command: Option<Argv> = None;
         /// How often it is asked.
         every: Wait = seconds(10);
         /// How long an answer may take.
         timeout: Wait = seconds(1);
         /// So many failures in a row mean that the worker has failed.
         failures: Whole<1, 1000> = Whole(3);
+        /// Failures in this time after it became ready do not count, unless a probe has succeeded.
+        start_grace: Rest = seconds(0);
     }
 
     /// How a worker is stopped: asked by a signal, and killed after its grace.

@@ -41,8 +41,8 @@ mod source;
 mod text;
 
 pub use plan::{
-    Command, Cron, HealthPlan, LimitsPlan, LogFormat, LogPlan, Output, Plan, QueuePlan, Ready, Schedule,
-    Stdin, StopTo, WorkerPlan,
+    Command, Cron, LimitsPlan, LogFormat, LogPlan, Output, Plan, Probe, QueuePlan, Ready, Schedule, Stdin,
+    StopTo, WorkerPlan,
 };
 pub use problem::{Problem, Problems};
 

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::choice::{Readying, Sink};
 use crate::collection::{Entry, Names, Placed};
 use crate::document::{File, Queue, Worker};
 use crate::node::Path;
@@ -19,6 +20,21 @@ pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
     let all = root.key("workers");
     for Entry { name, value: worker, .. } in &file.workers.0 {
         check_queues(worker, &all.key(name), &queues, reading);
+        check_readiness(worker, &all.key(name), reading);
+    }
+}
+
+/// Notes a line of the log that nobody would see.
+fn check_readiness(worker: &Worker, path: &Path<'_>, reading: &mut Reading<'_>) {
+    let goes_to_log = |sink: &Sink| matches!(sink, Sink::Log);
+    if let Placed { value: Readying::Log(_), at } = &worker.ready
+        && !goes_to_log(&worker.stdout)
+        && !goes_to_log(&worker.stderr)
+    {
+        let complaint =
+            Complaint::new("neither its stdout nor its stderr goes to \"log\", where lines are seen");
+        let hint = "set \"stdout\": \"log\" (and \"log\": {\"file\": …} to have it in a file too)";
+        reading.note_at(&path.key("ready").key("log"), *at, complaint.hint(hint));
     }
 }
 

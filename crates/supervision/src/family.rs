@@ -14,14 +14,17 @@ pub struct Family {
     /// How many restarts the whole family may spend. `None`: under `one_for_one` only each worker's own intensity
     /// counts; under the other strategies the default of [`Intensity`] does.
     pub intensity: Option<Intensity>,
+    /// How long stopping the whole run may take; what is not gone by then is killed. `None`: as long as the graces of its
+    /// levels add up to.
+    pub stop_within: Option<Duration>,
     /// The seed of all jitter.
     pub seed: u64,
 }
 
 impl Family {
-    /// These workers under `one_for_one`, without an intensity of the family's own, and with the seed 0.
+    /// These workers under `one_for_one`, without an intensity of the family's own, without a limit on its stop, and with the seed 0.
     pub fn of(workers: Vec<Worker>) -> Family {
-        Family { workers, strategy: Strategy::OneForOne, intensity: None, seed: 0 }
+        Family { workers, strategy: Strategy::OneForOne, intensity: None, stop_within: None, seed: 0 }
     }
 }
 
@@ -50,6 +53,10 @@ pub struct Worker {
     pub after: Vec<After>,
     /// When it counts as ready.
     pub readiness: Readiness,
+    /// A launch that is ready must give a sign of life at least this often.
+    pub watchdog: Option<Duration>,
+    /// How it is found out whether a launch that is ready is well.
+    pub health: Option<Health>,
     /// Whether it starts with the run.
     pub autostart: bool,
 }
@@ -70,6 +77,8 @@ impl Worker {
             grace: Duration::from_secs(10),
             after: Vec::new(),
             readiness: Readiness::Start,
+            watchdog: None,
+            health: None,
             autostart: true,
         }
     }
@@ -195,4 +204,22 @@ pub enum Readiness {
         /// How long it may take.
         timeout: Duration,
     },
+    /// The same, and it is asked again and again by [`crate::Action::Probe`].
+    Probed {
+        /// How long it may take.
+        timeout: Duration,
+    },
+}
+
+/// How it is found out whether a launch is well: by [`crate::Action::Probe`], from when it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The time between the beginnings of two probes; a probe that takes longer puts off the next.
+    pub every: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// So many failures in a row mean that the launch has failed; at least 1.
+    pub failures: u32,
+    /// Failures in this first time after it was ready do not count, unless a probe has succeeded.
+    pub start_grace: Duration,
 }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::restart::Window;
+use crate::vigil::{Trial, Vigil};
 use crate::words::{Blame, Cause};
 use crate::{Ending, InstanceId, Moment, Phase};
 
@@ -24,9 +25,9 @@ pub(crate) enum State {
     /// Its launch was ordered and not yet answered.
     Launching,
     /// Executed, not yet ready, and how long that may take.
-    Starting { ready_by: Moment, within: Duration },
-    /// Ready.
-    Running,
+    Starting { ready_by: Moment, within: Duration, trial: Option<Box<Trial>> },
+    /// Ready, and how it is watched.
+    Running { vigil: Option<Box<Vigil>> },
     /// On its way down.
     Leaving { step: Step, fate: Fate },
     /// Ended well, for good.
@@ -40,8 +41,8 @@ pub(crate) enum State {
 pub(crate) enum Step {
     /// It is to stop, but its launch is not answered yet; then it is asked, or killed.
     Unborn { kill: bool },
-    /// Asked to stop; killed when its grace is over.
-    Asked { kill_at: Moment },
+    /// Asked to stop; killed when its grace is over, which is put off to `latest` at most.
+    Asked { kill_at: Moment, latest: Moment },
     /// Killed; the news of its end is under way.
     Killed,
     /// Its leader has ended; what it left behind is being cleared.
@@ -101,6 +102,8 @@ pub(crate) struct Member {
     /// How many rests in a row it has had.
     pub(crate) rests: u32,
     pub(crate) window: Window,
+    /// What it said went wrong with its present or last launch.
+    pub(crate) complaint: Option<Box<str>>,
     pub(crate) face: Face,
 }
 
@@ -117,6 +120,7 @@ impl Member {
             last: None,
             rests: 0,
             window: Window::default(),
+            complaint: None,
             face: Face { phase: Phase::Stopped, launch: 0, blame: Blame::NeverStarted },
         }
     }
@@ -137,7 +141,7 @@ impl Member {
         let (done, failed) =
             (matches!(self.state, State::Done(_)), matches!(self.state, State::Failed { .. }));
         let ready = match self.state {
-            State::Running => true,
+            State::Running { .. } => true,
             State::Done(_) => self.reached == Reached::Ready,
             _ => false,
         };
@@ -179,7 +183,7 @@ impl State {
             State::Waiting | State::Held(_) => Phase::Waiting,
             State::Resting { .. } => Phase::Backoff,
             State::Launching | State::Starting { .. } => Phase::Starting,
-            State::Running => Phase::Running,
+            State::Running { .. } => Phase::Running,
             State::Leaving { .. } => Phase::Stopping,
             State::Done(_) => Phase::Done,
             State::Failed { .. } => Phase::Failed,
@@ -188,15 +192,22 @@ impl State {
 
     /// Whether there is, or may be, something of it to be stopped, cleared or given back.
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self, State::Launching | State::Starting { .. } | State::Running | State::Leaving { .. })
+        matches!(
+            self,
+            State::Launching | State::Starting { .. } | State::Running { .. } | State::Leaving { .. }
+        )
     }
 
     /// When it must be looked at again though nothing happened.
     pub(crate) fn deadline(&self) -> Option<Moment> {
-        match *self {
-            State::Resting { until, .. } => Some(until),
-            State::Starting { ready_by, .. } => Some(ready_by),
-            State::Leaving { step: Step::Asked { kill_at }, .. } => Some(kill_at),
+        match self {
+            State::Resting { until, .. } => Some(*until),
+            State::Starting { ready_by, trial, .. } => {
+                let probe = trial.as_ref().and_then(|trial| trial.probing.due());
+                Some(probe.map_or(*ready_by, |at| at.min(*ready_by)))
+            }
+            State::Running { vigil } => vigil.as_ref().and_then(|vigil| vigil.deadline()),
+            State::Leaving { step: Step::Asked { kill_at, .. }, .. } => Some(*kill_at),
             _ => None,
         }
     }

@@ -60,15 +60,17 @@ mod strategy;
 mod supervisor;
 mod time;
 mod view;
+mod vigil;
 mod waiting;
 mod words;
 
 pub use family::{
-    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
+    After, Backoff, Family, Health, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy,
+    Worker,
 };
 pub use news::{
-    Action, Conclusion, Ending, Event, Instance, InstanceId, Launch, LaunchFailure, Phase, Process, Request,
-    Target, WorkerId,
+    Action, Conclusion, Ending, Event, Instance, InstanceId, Launch, LaunchFailure, Phase, Process, Purpose,
+    Request, Target, WorkerId,
 };
 pub use supervisor::{MAX_INSTANCES, Supervisor};
 pub use time::Moment;

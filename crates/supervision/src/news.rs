@@ -31,6 +31,15 @@ pub struct Process {
     pub launch: Launch,
 }
 
+/// What a probe is to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// Whether it is ready.
+    Readiness,
+    /// Whether it is well.
+    Health,
+}
+
 /// How a process ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Ending {
@@ -87,8 +96,24 @@ pub enum Event {
     Launched(Process),
     /// The command could not be executed.
     LaunchFailed(Process, LaunchFailure),
-    /// The process says that it is ready.
+    /// The process says that it is ready; or, by news that comes late, that it was before it ended.
     Ready(Process),
+    /// The process can no longer become ready, and why: it has closed the way on which it was to say so.
+    NeverReady(Process, String),
+    /// A probe was answered: it is ready, or well; or why not.
+    Probed(Process, Purpose, Result<(), String>),
+    /// The process gave a sign of life.
+    Alive(Process),
+    /// The process wants to give its signs of life this often from now on; zero: never again.
+    Beats(Process, Duration),
+    /// The process says that something is wrong with it, and that it wants to be treated as one that hangs.
+    Ails(Process),
+    /// The process needs more time, from now on, to get ready or to stop. A stop is put off by ten minutes at most.
+    NeedsTime(Process, Duration),
+    /// The process says that it is about to end by itself.
+    Departs(Process),
+    /// The process says what went wrong with it, for people.
+    Complains(Process, String),
     /// The leader of the process's tree ended. Others of its tree may still live.
     Ended(Process, Ending),
     /// Nothing of the process's tree lives any more, the leader included.
@@ -112,6 +137,12 @@ pub enum Action {
     Launch(Process),
     /// Send the stop signal of its worker to it.
     Ask(Process),
+    /// Find out whether the process is ready, or well, within so long. Answered by `Probed`, at the latest when that time
+    /// is over; not at all once the process has ended. It is the only one of its purpose that is under way; when the
+    /// process is asked, aborted or killed, nobody waits for the answer any more.
+    Probe(Process, Purpose, Duration),
+    /// It seems to hang: have it leave a core dump and end, by a signal that does just that.
+    Abort(Process),
     /// KILL everything of its tree, the leader included, until it is empty. Answered by `Ended` (if the leader still
     /// lived) and then `Emptied`. Ordered once whenever a leader has ended, to clear what it left behind: so a process
     /// that was killed is killed again after its end. That, too, is to be answered, by `Emptied` at once if nothing is

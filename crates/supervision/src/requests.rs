@@ -44,7 +44,11 @@ impl Supervisor {
             }
             State::Leaving { fate: Fate::Vanishes, .. } => {}
             State::Leaving { .. } => self.destine(id, Fate::Starts),
-            State::Waiting | State::Held(_) | State::Launching | State::Starting { .. } | State::Running => {
+            State::Waiting
+            | State::Held(_)
+            | State::Launching
+            | State::Starting { .. }
+            | State::Running { .. } => {
                 self.change(id, Member::forgive);
             }
             State::Absent => {}
@@ -54,7 +58,7 @@ impl Supervisor {
     fn ask_to_stop(&mut self, id: InstanceId) {
         match self.member(id).state.clone() {
             State::Waiting | State::Held(_) | State::Resting { .. } => self.stay_down(id, Blame::Requested),
-            State::Launching | State::Starting { .. } | State::Running => {
+            State::Launching | State::Starting { .. } | State::Running { .. } => {
                 self.ask(id, Fate::Stays(Blame::Requested));
             }
             State::Leaving { fate, .. } => {
@@ -71,7 +75,7 @@ impl Supervisor {
 
     fn ask_to_restart(&mut self, id: InstanceId) {
         match &self.member(id).state {
-            State::Launching | State::Starting { .. } | State::Running => self.ask(id, Fate::Starts),
+            State::Launching | State::Starting { .. } | State::Running { .. } => self.ask(id, Fate::Starts),
             _ => self.ask_to_start(id),
         }
     }
@@ -114,7 +118,7 @@ impl Supervisor {
     fn scale_away(&mut self, id: InstanceId) {
         match &self.member(id).state {
             State::Absent => {}
-            State::Launching | State::Starting { .. } | State::Running => self.ask(id, Fate::Vanishes),
+            State::Launching | State::Starting { .. } | State::Running { .. } => self.ask(id, Fate::Vanishes),
             State::Leaving { .. } => self.destine(id, Fate::Vanishes),
             _ => self.vanish(id),
         }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::instance::{Fate, State};
 use crate::words::Blame;
-use crate::{InstanceId, Policy, Supervisor, WorkerId};
+use crate::{InstanceId, Moment, Policy, Supervisor, WorkerId};
 
 /// Where the run stands.
 #[derive(Debug)]
@@ -15,8 +15,8 @@ pub(crate) enum Run {
     Going,
     /// To be stopped as soon as the present event has been propagated, and why.
     Doomed(Blame),
-    /// Nothing is launched any more; the plan is what is still up.
-    Stopping { plan: Plan, blame: Blame },
+    /// Nothing is launched any more; the plan is what is still up. At `kill_at`, all of it is killed.
+    Stopping { plan: Plan, blame: Blame, kill_at: Option<Moment> },
     /// Concluded.
     Over,
 }
@@ -125,10 +125,31 @@ impl Supervisor {
         if self.is_open() {
             self.stop_all(Blame::Told);
         }
-        if let Run::Stopping { plan, .. } = &self.run {
-            for id in plan.members() {
-                self.kill(id, &Blame::Told);
-            }
+        self.kill_what_is_left(Blame::Told);
+    }
+
+    /// When the run's stop has taken as long as it may.
+    pub(crate) fn stop_deadline(&self) -> Option<Moment> {
+        match self.run {
+            Run::Stopping { kill_at, .. } => kill_at,
+            _ => None,
+        }
+    }
+
+    /// Kills all that is still up, if the run's stop has taken as long as it may.
+    pub(crate) fn meet_stop_deadline(&mut self) {
+        if let Run::Stopping { blame, kill_at: Some(at), .. } = &self.run
+            && *at <= self.now
+        {
+            self.kill_what_is_left(blame.clone());
+        }
+    }
+
+    fn kill_what_is_left(&mut self, blame: Blame) {
+        let Run::Stopping { plan, kill_at, .. } = &mut self.run else { return };
+        *kill_at = None;
+        for id in plan.members() {
+            self.kill(id, &blame);
         }
     }
 
@@ -146,7 +167,8 @@ impl Supervisor {
     fn stop_all(&mut self, blame: Blame) {
         self.regroup = None;
         let members = self.present_from(InstanceId { worker: WorkerId(0), index: 0 });
-        self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone() };
+        let kill_at = self.stop_within.map(|within| self.now + within);
+        self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone(), kill_at };
         for id in members {
             match &self.member(id).state {
                 State::Waiting | State::Held(_) | State::Resting { .. } => self.stay_down(id, blame.clone()),
@@ -160,7 +182,7 @@ impl Supervisor {
 
     /// Orders the next level to stop if its turn has come; says whether it did.
     pub(crate) fn next_level(&mut self) -> bool {
-        if let Run::Stopping { plan, blame } = &mut self.run {
+        if let Run::Stopping { plan, blame, .. } = &mut self.run {
             let Some(members) = plan.next_turn() else { return false };
             let blame = blame.clone();
             for id in members {

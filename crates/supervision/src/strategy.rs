@@ -56,7 +56,7 @@ impl Supervisor {
     fn judge(&mut self, id: InstanceId, cause: Cause, stopped: Option<Blame>) {
         let spec = &self.crew(id.worker).spec;
         let succeeded = match cause {
-            Cause::Ended(Ending::Code(code)) => spec.success_codes.contains(&code),
+            Cause::Ended { ending: Ending::Code(code), .. } => spec.success_codes.contains(&code),
             _ => false,
         };
         let again = match spec.restart {
@@ -81,8 +81,13 @@ impl Supervisor {
 
     fn ending_of(&self, id: InstanceId, cause: &Cause) -> Option<Ending> {
         match cause {
-            Cause::Ended(ending) => Some(*ending),
-            Cause::NotReady(_) => self.member(id).last,
+            Cause::Ended { ending, .. } => Some(*ending),
+            Cause::Departing
+            | Cause::NotReady(..)
+            | Cause::NeverReady(_)
+            | Cause::Silent(_)
+            | Cause::Ailing
+            | Cause::Unhealthy(..) => self.member(id).last,
             Cause::NotExecuted(_) => None,
         }
     }

@@ -1,6 +1,7 @@
 //! The one who decides: holds all state, takes news, hands out orders.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::instance::{Kind, Member, State, Tally};
 use crate::order::{Place, places};
@@ -9,8 +10,8 @@ use crate::stopping::Run;
 use crate::strategy::Regroup;
 use crate::waiting::Waits;
 use crate::{
-    Action, Conclusion, Event, Family, InstanceId, Intensity, Launch, Moment, Policy, Process, Strategy,
-    Worker, WorkerId,
+    Action, Conclusion, Event, Family, InstanceId, Intensity, Launch, Moment, Policy, Process, Purpose,
+    Strategy, Worker, WorkerId,
 };
 
 /// More instances than this a worker cannot have; who asks for more gets so many.
@@ -70,6 +71,8 @@ pub struct Supervisor {
     pub(crate) allowed: Option<Intensity>,
     pub(crate) window: Window,
     pub(crate) seed: u64,
+    /// How long stopping the run may take.
+    pub(crate) stop_within: Option<Duration>,
     pub(crate) crews: Vec<Crew>,
     pub(crate) names: BTreeMap<String, WorkerId>,
     pub(crate) now: Moment,
@@ -114,6 +117,8 @@ pub(crate) struct Outbox {
     /// Who may have retired, or may run again.
     turned: BTreeSet<WorkerId>,
     pub(crate) orders: Vec<Action>,
+    /// Probes that are due, unless what else this event brings about makes them idle.
+    pub(crate) probes: Vec<(Process, Purpose, Duration)>,
     actions: VecDeque<Action>,
 }
 
@@ -148,6 +153,7 @@ impl Supervisor {
             },
             window: Window::default(),
             seed: family.seed,
+            stop_within: family.stop_within,
             crews: crews.collect(),
             names,
             now: Moment::START,
@@ -179,6 +185,7 @@ impl Supervisor {
             }
         }
         self.launch_ready();
+        self.order_probes();
         self.hand_out();
     }
 
@@ -190,7 +197,7 @@ impl Supervisor {
     /// When to hand in [`Event::Tick`] if nothing comes before: always later than the last `now` handed in. `None`:
     /// nothing happens unless there is news.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.deadlines.first().map(|&(at, _)| at)
+        self.deadlines.first().map(|&(at, _)| at).into_iter().chain(self.stop_deadline()).min()
     }
 
     fn take(&mut self, event: Event) {
@@ -200,6 +207,14 @@ impl Supervisor {
             Event::Launched(process) => self.launched(process),
             Event::LaunchFailed(process, failure) => self.launch_failed(process, failure),
             Event::Ready(process) => self.ready(process),
+            Event::NeverReady(process, why) => self.never_ready(process, why),
+            Event::Probed(process, purpose, answer) => self.probed(process, purpose, answer),
+            Event::Alive(process) => self.alive(process),
+            Event::Beats(process, every) => self.beats(process, every),
+            Event::Ails(process) => self.ails(process),
+            Event::NeedsTime(process, more) => self.needs_time(process, more),
+            Event::Departs(process) => self.departs(process),
+            Event::Complains(process, about) => self.complains(process, about),
             Event::Ended(process, ending) => self.ended(process, ending),
             Event::Emptied(process) => self.emptied(process),
             Event::Reclaimed(process) => self.reclaimed(process),
@@ -315,6 +330,7 @@ impl Supervisor {
             assert_eq!(self.member(id).state.deadline(), Some(at), "a deadline stands where its state says");
             self.deadline(id);
         }
+        self.meet_stop_deadline();
     }
 
     pub(crate) fn work_is_done(&self) -> bool {

@@ -69,8 +69,18 @@ impl Supervisor {
         match &member.state {
             State::Absent => Blame::Vanishes,
             State::Idle => Blame::NeverStarted,
-            State::Launching | State::Running => Blame::Nothing,
-            State::Starting { .. } => Blame::Unready,
+            State::Launching => Blame::Nothing,
+            State::Starting { trial, .. } => {
+                Blame::Unready(trial.as_ref().and_then(|trial| trial.last.clone()))
+            }
+            State::Running { vigil } => {
+                let checkup = vigil.as_ref().and_then(|vigil| vigil.checkup.as_ref());
+                let of = self.crew(id.worker).spec.health.map_or(1, |health| health.failures);
+                match checkup.and_then(|checkup| Some((checkup.failures, checkup.last.clone()?))) {
+                    Some((failures, last)) => Blame::Poorly(failures, of, last),
+                    None => Blame::Nothing,
+                }
+            }
             State::Waiting => match self.prospect(id) {
                 Prospect::Launch => Blame::Nothing,
                 Prospect::Open(after) => Blame::Waits(after.worker, after.milestone),

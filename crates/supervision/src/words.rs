@@ -8,8 +8,23 @@ use crate::{Ending, InstanceId, Intensity, LaunchFailure, Milestone, WorkerId};
 /// How a launch came to its end by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cause {
-    Ended(Ending),
-    NotReady(Duration),
+    /// It ended; and what it said went wrong, if it said anything.
+    Ended {
+        ending: Ending,
+        said: Option<Box<str>>,
+    },
+    /// It says that it is about to end; how, is not known yet.
+    Departing,
+    /// It was not ready in time; and why it was not when it was last asked.
+    NotReady(Duration, Option<String>),
+    /// It could no longer become ready.
+    NeverReady(String),
+    /// It gave no sign of life for so long.
+    Silent(Duration),
+    /// It said that something was wrong with it.
+    Ailing,
+    /// So many probes in a row failed, the last one for this reason.
+    Unhealthy(u32, String),
     NotExecuted(LaunchFailure),
 }
 
@@ -25,8 +40,10 @@ pub(crate) enum Blame {
     FamilySpent(Intensity, Cause),
     /// Not everything has happened yet that it comes after; this is the first that has not.
     Waits(WorkerId, Milestone),
-    /// It is executed but has not said that it is ready.
-    Unready,
+    /// It is executed but not ready; and why it was not when it was last asked.
+    Unready(Option<String>),
+    /// So many probes of so many that are allowed failed, the last one for this reason.
+    Poorly(u32, u32, String),
     /// Another failed for good: the first in the chain, and why.
     Lost(Arc<(InstanceId, Blame)>),
     /// Another ended before it was ready.
@@ -62,7 +79,9 @@ impl Blame {
                 };
                 format!("waits for {} {milestone}", names.worker(*worker))
             }
-            Blame::Unready => "not ready yet".into(),
+            Blame::Unready(None) => "not ready yet".into(),
+            Blame::Unready(Some(why)) => format!("not ready yet: {why}"),
+            Blame::Poorly(failed, of, why) => format!("{failed} of {of} health probes failed: {why}"),
             Blame::Lost(loss) => format!("{} failed: {}", names.instance(loss.0), loss.1.words(names)),
             Blame::NeverReady(id) => format!("{} ended before it was ready", names.instance(*id)),
             Blame::NeverEnds(id) => {
@@ -92,15 +111,33 @@ fn spent(allowed: Intensity, whose: &str, last: &Cause) -> String {
 impl Cause {
     fn words(&self) -> String {
         match self {
-            Cause::Ended(Ending::Code(code)) => format!("exit code {code}"),
-            Cause::Ended(Ending::Signal(signal)) => match signal_name(*signal) {
-                Some(name) => format!("killed by signal {signal} ({name})"),
-                None => format!("killed by signal {signal}"),
-            },
-            Cause::Ended(Ending::Unknown) => "ended, and nobody could learn how".into(),
-            Cause::NotReady(within) => format!("not ready within {}", length(*within)),
+            Cause::Ended { ending, said: None } => ended(*ending),
+            Cause::Ended { ending, said: Some(said) } => format!("{}; it said: {said}", ended(*ending)),
+            Cause::Departing => "says that it is stopping".into(),
+            Cause::NotReady(within, None) => format!("not ready within {}", length(*within)),
+            Cause::NotReady(within, Some(last)) => {
+                format!("not ready within {}; last: {last}", length(*within))
+            }
+            Cause::NeverReady(why) => format!("not ready: {why}"),
+            Cause::Silent(every) => format!("no sign of life within {}", length(*every)),
+            Cause::Ailing => "said that something is wrong with it".into(),
+            Cause::Unhealthy(1, last) => format!("unhealthy: {last}"),
+            Cause::Unhealthy(failures, last) => {
+                format!("unhealthy: {failures} probes in a row failed; last: {last}")
+            }
             Cause::NotExecuted(failure) => failure.0.clone(),
         }
+    }
+}
+
+fn ended(ending: Ending) -> String {
+    match ending {
+        Ending::Code(code) => format!("exit code {code}"),
+        Ending::Signal(signal) => match signal_name(signal) {
+            Some(name) => format!("killed by signal {signal} ({name})"),
+            None => format!("killed by signal {signal}"),
+        },
+        Ending::Unknown => "ended, and nobody could learn how".into(),
     }
 }
 
@@ -146,7 +183,7 @@ mod tests {
 
     #[test]
     fn endings_are_named() {
-        let words = |ending| Cause::Ended(ending).words();
+        let words = |ending| Cause::Ended { ending, said: None }.words();
         assert_eq!(words(Ending::Code(3)), "exit code 3");
         assert_eq!(words(Ending::Signal(9)), "killed by signal 9 (KILL)");
         assert_eq!(words(Ending::Signal(31)), "killed by signal 31 (SYS)");

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use supervision::{
-    Action, After, Ending, Event, Family, Instance, InstanceId, Launch, LaunchFailure, Milestone, Moment,
-    Process, Readiness, Request, Supervisor, Target, Worker, WorkerId,
+    Action, After, Ending, Event, Family, Health, Instance, InstanceId, Launch, LaunchFailure, Milestone,
+    Moment, Process, Purpose, Readiness, Request, Supervisor, Target, Worker, WorkerId,
 };
 
 /// The state, the event, what it becomes, and what is ordered. `worker` comes after `gate`, has a second of grace, two
@@ -25,13 +25,22 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(autostart: bool) -> Scene {
+    /// Before the worker was started, where `state` is `idle`. Where its name says so, the worker is watched: it is ready
+    /// when a probe says so, must give a sign of life every 10 s, and is asked every second whether it is well; the first
+    /// failure counts.
+    fn new(state: &str) -> Scene {
+        let watched = state.starts_with("watched");
+        let timeout = Duration::from_secs(2);
+        let second = Duration::from_secs(1);
+        let health = Health { every: second, timeout: second, failures: 1, start_grace: Duration::ZERO };
         let gate = Worker { autostart: false, ..Worker::named("gate") };
         let worker = Worker {
             after: vec![After { worker: GATE.worker, milestone: Milestone::Started }],
-            readiness: Readiness::Told { timeout: Duration::from_secs(2) },
+            readiness: if watched { Readiness::Probed { timeout } } else { Readiness::Told { timeout } },
+            watchdog: watched.then_some(10 * second),
+            health: watched.then_some(health),
             grace: Duration::from_secs(1),
-            autostart,
+            autostart: state != "idle",
             ..Worker::named("worker")
         };
         let mut scene = Scene { core: Supervisor::new(Family::of(vec![gate, worker])), now: Moment::START };
@@ -53,6 +62,9 @@ impl Scene {
             let (instance, order) = match action {
                 Action::Launch(process) => (process.instance, "launch"),
                 Action::Ask(process) => (process.instance, "ask"),
+                Action::Probe(process, Purpose::Readiness, _) => (process.instance, "probe readiness"),
+                Action::Probe(process, Purpose::Health, _) => (process.instance, "probe health"),
+                Action::Abort(process) => (process.instance, "abort"),
                 Action::Kill(process) => (process.instance, "kill"),
                 Action::Reclaim(process) => (process.instance, "reclaim"),
                 Action::Retired(worker) => (InstanceId { worker, index: 0 }, "retired"),
@@ -80,6 +92,7 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     let launched = Event::Launched(it);
     let up = [launched.clone(), Event::Ready(it)];
     let stop = Event::Asked(Request::Stop(Target::Instance(WORKER)));
+    let refused = Event::Probed(it, Purpose::Readiness, Err("refused".into()));
     let ended = |code| Event::Ended(it, Ending::Code(code));
     let gone = |code| [up[0].clone(), up[1].clone(), ended(code), Event::Emptied(it), Event::Reclaimed(it)];
     let mut failed = way(&[]);
@@ -107,6 +120,12 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
             way(&[up[0].clone(), up[1].clone(), stop, ended(1), Event::Emptied(it), Event::Reclaimed(it)]),
         ),
         ("failed", failed),
+        ("departing", way(&[up[0].clone(), up[1].clone(), Event::Departs(it)])),
+        ("hopeless", way(&[launched.clone(), Event::NeverReady(it, "closed".into())])),
+        ("watched, asked", way(&up[..1])),
+        ("watched, not yet", way(&[launched, refused.clone()])),
+        ("watched, up", way(&up)),
+        ("watched, probed", way(&[up[0].clone(), up[1].clone(), Event::Tick])),
     ]
 }
 
@@ -125,6 +144,17 @@ fn events() -> Vec<(&'static str, Event)> {
         ("ended unseen", Event::Ended(it, Ending::Unknown)),
         ("emptied", Event::Emptied(it)),
         ("reclaimed", Event::Reclaimed(it)),
+        ("never ready", Event::NeverReady(it, "closed".into())),
+        ("found ready", Event::Probed(it, Purpose::Readiness, Ok(()))),
+        ("found unready", Event::Probed(it, Purpose::Readiness, Err("refused".into()))),
+        ("found well", Event::Probed(it, Purpose::Health, Ok(()))),
+        ("found ill", Event::Probed(it, Purpose::Health, Err("refused".into()))),
+        ("sign of life", Event::Alive(it)),
+        ("another beat", Event::Beats(it, Duration::from_secs(1))),
+        ("ails", Event::Ails(it)),
+        ("needs time", Event::NeedsTime(it, Duration::from_secs(60))),
+        ("departs", Event::Departs(it)),
+        ("complains", Event::Complains(it, "no disk".into())),
         ("deadline", Event::Tick),
         ("start", Event::Asked(Request::Start(target))),
         ("stop", Event::Asked(Request::Stop(target))),
@@ -140,27 +170,29 @@ fn transitions() -> Vec<String> {
     let mut table = Vec::new();
     for (state, way) in ways() {
         for (name, event) in events() {
-            let mut scene = Scene::new(state != "idle");
+            let mut scene = Scene::new(state);
             if name == "gate opens" {
                 scene.tell(Event::Asked(Request::Start(Target::Instance(GATE))));
             }
             for step in &way {
                 scene.tell(step.clone());
             }
-            let before = scene.seen();
-            let orders = scene.tell(event);
+            let (before, deadline) = (scene.seen(), scene.core.next_deadline());
+            let mut orders = scene.tell(event);
+            let moved = scene.core.next_deadline() != deadline && !name.starts_with("deadline");
+            let same = |after: &Instance| (after.phase, &after.why) == (before.phase, &before.why);
+            if moved && orders.is_empty() && scene.core.instance(WORKER, scene.now).as_ref().is_some_and(same)
+            {
+                orders.push("(the deadline moves)");
+            }
             let (phase, why) = match scene.core.instance(WORKER, scene.now) {
-                Some(after)
-                    if (after.phase, &after.why) == (before.phase, &before.why) && orders.is_empty() =>
-                {
-                    continue;
-                }
+                Some(after) if same(&after) && orders.is_empty() => continue,
                 Some(after) => (after.phase.to_string(), after.why),
                 None => ("(vanished)".into(), String::new()),
             };
             let orders = orders.join(", ");
             table.push(
-                format!("{state:<10} | {name:<17} | {phase:<10} | {why:<40} | {orders}")
+                format!("{state:<16} | {name:<17} | {phase:<10} | {why:<40} | {orders}")
                     .trim_end()
                     .to_string(),
             );

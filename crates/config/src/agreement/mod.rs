@@ -324,12 +324,23 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "command",
             "env_file",
             "file",
+            "stop_timeout",
+            // The forms of "ready", and "health" with its forms.
+            "fd",
+            "log",
+            "tcp",
+            "http",
+            "command",
+            "health",
+            "http",
+            "tcp",
+            "command",
+            "watchdog",
         ];
         if rows.is_empty() {
             optional.extend([
-                "fd", "log", "tcp", "http", "command", "health", "http", "watchdog", "user", "group",
-                "nofile", "core", "memory", "pids", "cpu", "queue", "queue", "queue", "schedule", "cron",
-                "every",
+                "user", "group", "nofile", "core", "memory", "pids", "cpu", "queue", "queue", "queue",
+                "schedule", "cron", "every",
             ]);
         }
         optional.sort();
@@ -362,16 +373,14 @@ fn every_row_of_what_is_not_offered_takes_something_out() {
 #[test]
 fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
     let text = schema().to_string();
-    for word in
-        ["Health", "Limits", "\"locks\"", "\"schedule\"", "\"watchdog\"", "\"tcp\"", "\"queue\"", "\"user\""]
-    {
+    for word in ["Limits", "\"locks\"", "\"schedule\"", "\"queue\"", "\"user\""] {
         assert!(!text.contains(word), "{word}");
     }
 }
 
 #[test]
 fn what_is_not_offered_yet_is_read_all_the_same() {
-    use crate::{Cron, HealthPlan, LimitsPlan, Output, Ready, Schedule, Stdin};
+    use crate::{Cron, LimitsPlan, Output, Probe, Ready, Schedule, Stdin};
     use std::time::Duration;
 
     let plan = read(
@@ -400,16 +409,21 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
     assert_eq!((plan.semaphores, plan.values), (vec![("gpu".to_owned(), 2)], vec![("total".to_owned(), -3)]));
     let a = &plan.workers[0];
     let seconds = Duration::from_secs;
+    assert_eq!(a.health, Some(Probe::Http("http://localhost:8080/x".to_owned())));
+    let decided = &plan.family.workers[0];
     assert_eq!(
-        a.health,
-        Some(HealthPlan {
-            http: "http://localhost:8080/x".to_owned(),
+        decided.health,
+        Some(supervision::Health {
             every: seconds(10),
             timeout: seconds(1),
-            failures: 5
+            failures: 5,
+            start_grace: seconds(0),
         })
     );
-    assert_eq!((a.watchdog, a.user.as_deref(), a.group.as_deref()), (Some(seconds(30)), Some("bob"), None));
+    assert_eq!(
+        (decided.watchdog, a.user.as_deref(), a.group.as_deref()),
+        (Some(seconds(30)), Some("bob"), None)
+    );
     let limits = LimitsPlan {
         nofile: Some(1024),
         core: Some(0),
@@ -434,6 +448,7 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         ]
     );
     let told = |timeout| supervision::Readiness::Told { timeout: seconds(timeout) };
+    let probed = supervision::Readiness::Probed { timeout: seconds(30) };
     let readiness: Vec<_> = plan.family.workers.iter().map(|worker| worker.readiness).collect();
-    assert_eq!(readiness, [told(5), told(30), told(30), told(30), told(30)]);
+    assert_eq!(readiness, [told(5), told(30), probed, probed, probed]);
 }

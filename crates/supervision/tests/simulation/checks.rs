@@ -3,13 +3,17 @@
 
 mod orders;
 mod seen;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use supervision::{
     Ending, Event, Family, Instance, InstanceId, Intensity, Launch, Moment, Phase, Process, Request,
     Strategy, Supervisor, Target, Worker, WorkerId,
 };
+
+use watch::Watch;
 
 pub struct Checks {
     workers: Vec<Worker>,
@@ -21,6 +25,7 @@ pub struct Checks {
     /// Instances that were ever started.
     begun: BTreeSet<InstanceId>,
     stopping_since: Option<Moment>,
+    stop_within: Option<Duration>,
     killing_since: Option<Moment>,
     /// Told to stop, and not told to start since.
     down: BTreeSet<InstanceId>,
@@ -58,6 +63,7 @@ struct Record {
     kills_dead: u32,
     reclaims: u32,
     judged: bool,
+    watch: Watch,
 }
 
 impl Checks {
@@ -70,6 +76,7 @@ impl Checks {
             begun_run: false,
             begun: BTreeSet::new(),
             stopping_since: None,
+            stop_within: family.stop_within,
             killing_since: None,
             down: BTreeSet::new(),
             finals: BTreeSet::new(),
@@ -128,6 +135,7 @@ impl Checks {
         if self.concluded {
             return;
         }
+        self.note_watched(now, event);
         match event {
             Event::Begin => self.begun_run = true,
             Event::Launched(process) | Event::Ready(process) if self.is_latest(*process) => {
@@ -135,11 +143,16 @@ impl Checks {
             }
             Event::Ended(process, ending) if self.is_latest(*process) => {
                 let phase = self.phase(process.instance);
+                let departing = self
+                    .seen
+                    .get(&process.instance)
+                    .is_some_and(|instance| instance.why == "says that it is stopping");
                 let reset_after = self.spec(process.instance).backoff.reset_after;
                 let record = self.record(*process);
                 let lived = now.since(*record.lives_since.get_or_insert(now));
                 let rests_anew = !record.known_to_have_ended && lived >= reset_after;
-                if !record.known_to_have_ended && matches!(phase, Some(Phase::Starting | Phase::Running)) {
+                let by_itself = departing || matches!(phase, Some(Phase::Starting | Phase::Running));
+                if !record.known_to_have_ended && by_itself {
                     record.own_ending = Some(*ending);
                 }
                 record.known_to_have_ended = true;
@@ -182,7 +195,7 @@ impl Checks {
         if again_by_request {
             return;
         }
-        if why.starts_with("not ready within") {
+        if watch::is_failure(&why) {
             self.judged = Some((process, false));
         } else if let Some(ending) = record.own_ending {
             let succeeded = matches!(ending, Ending::Code(code) if success_codes.contains(&code));

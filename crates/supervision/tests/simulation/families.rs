@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
-    WorkerId,
+    After, Backoff, Family, Health, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy,
+    Worker, WorkerId,
 };
 
 use crate::random::Random;
@@ -26,6 +26,7 @@ pub fn any(random: &mut Random) -> Family {
             1 => Some(Intensity { restarts: 50, within: Duration::from_secs(10) }),
             _ => None,
         },
+        stop_within: random.percent(15).then(|| random.millis(0, 8000)),
         seed: random.below(u64::MAX),
     }
 }
@@ -48,12 +49,24 @@ pub fn any_worker(random: &mut Random, id: u32, workers: u32) -> Worker {
         on_failed: random.pick(&[OnFailed::Ignore, OnFailed::Ignore, OnFailed::Ignore, OnFailed::Stop]),
         grace: random.pick(&[0, 50, 1000, 5000].map(Duration::from_millis)),
         after: any_after(random, id, workers),
-        readiness: match random.below(3) {
+        readiness: match random.below(4) {
             0 => Readiness::Told { timeout: random.pick(&[0, 100, 3000].map(Duration::from_millis)) },
+            1 => Readiness::Probed { timeout: random.pick(&[0, 100, 3000].map(Duration::from_millis)) },
             _ => Readiness::Start,
         },
+        watchdog: random.percent(20).then(|| random.millis(300, 3000)),
+        health: random.percent(20).then(|| any_health(random)),
         autostart: random.percent(85),
         ..Worker::named(format!("w{id}"))
+    }
+}
+
+fn any_health(random: &mut Random) -> Health {
+    Health {
+        every: random.millis(50, 2000),
+        timeout: random.millis(1, 3000),
+        failures: 1 + random.below(3) as u32,
+        start_grace: random.pick(&[0, 0, 500, 5000].map(Duration::from_millis)),
     }
 }
 

@@ -9,7 +9,7 @@ use supervision::{
 };
 
 use super::Checks;
-use crate::world::LATEST_NEWS;
+use crate::world::{LATEST_NEWS, LONGEST_EXTENSION};
 
 /// Every step of a stop that news or the world takes part in, each as slow as it can be; and late ticks.
 const SLOWEST_END: Duration = Duration::from_millis(8 * LATEST_NEWS + 100);
@@ -26,6 +26,7 @@ impl Checks {
         for (&id, instance) in &seen {
             self.look_at(core, now, id, instance, actions);
             self.look_at_waiting(instance, &seen);
+            self.look_at_watched(now, instance);
         }
         if let Some((worker, instances)) = self.scaled
             && let Some(spec) = self.workers.get(worker.0 as usize)
@@ -241,7 +242,11 @@ impl Checks {
         let up: Vec<_> = up.map(|instance| instance.id).collect();
         if let Some(since) = self.stopping_since {
             let grace = self.workers.iter().map(|worker| worker.grace).max().unwrap_or_default();
-            let bound = (grace + SLOWEST_END) * (1 + self.workers.len() as u32);
+            let level = grace + SLOWEST_END + Duration::from_millis(LONGEST_EXTENSION);
+            let mut bound = level * (1 + self.workers.len() as u32);
+            if let Some(within) = self.stop_within {
+                bound = bound.min(within + SLOWEST_END);
+            }
             assert!(now.since(since) <= bound, "told to stop at {since:?}, up at {now:?}: {up:?}");
         }
         if let Some(since) = self.killing_since {
