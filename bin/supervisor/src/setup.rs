@@ -4,10 +4,14 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
+use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
-use runtime::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+use runtime::{
+    Command, Input, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, Watching, WorkerSetup,
+};
 
 /// The setup of `plan`, which was read from `config`, an absolute path.
 pub fn setup(plan: Plan, config: &Path) -> Setup {
@@ -16,7 +20,9 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
     let mut shared = Shared::default();
     // Not collected: that would keep the plan's memory, which is twice as large.
     let mut workers = Vec::with_capacity(plan.workers.len());
-    workers.extend(plan.workers.into_iter().map(|plan| worker(plan, &mut shared)));
+    let watchdogs = family.workers.iter().map(|worker| worker.watchdog);
+    let plans = plan.workers.into_iter().zip(watchdogs);
+    workers.extend(plans.map(|(plan, watchdog)| worker(plan, watchdog, &mut shared)));
     Setup {
         name: plan.name,
         config: Some(config.to_owned()),
@@ -63,7 +69,7 @@ where
     }
 }
 
-fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
+fn worker(plan: WorkerPlan, watchdog: Option<Duration>, shared: &mut Shared) -> WorkerSetup {
     let log = plan.log;
     WorkerSetup {
         command: match plan.command {
@@ -102,9 +108,34 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
                 },
             })
         }),
-        notify: plan.ready == config::Ready::Notify,
+        notify: plan.ready == config::Ready::Notify || watchdog.is_some(),
+        watched: watching(plan.ready, plan.health, watchdog),
         puts: plan.puts,
     }
+}
+
+/// How a worker is watched, where it is.
+fn watching(
+    ready: config::Ready,
+    health: Option<config::Probe>,
+    watchdog: Option<Duration>,
+) -> Option<Box<Watching>> {
+    let ready = match ready {
+        config::Ready::Start | config::Ready::Notify | config::Ready::Fd(_) => Sign::Word,
+        config::Ready::Log(pattern) => {
+            Sign::Line(Regex::new(&pattern).expect("the config room refuses what is no regular expression"))
+        }
+        config::Ready::Tcp { host, port } => Sign::Probe(Probe::Network(Question::Tcp { host, port })),
+        config::Ready::Http(url) => Sign::Probe(Probe::Network(Question::Http(url))),
+        config::Ready::Command(argv) => Sign::Probe(Probe::Command(argv)),
+    };
+    let health = health.map(|probe| match probe {
+        config::Probe::Tcp { host, port } => Probe::Network(Question::Tcp { host, port }),
+        config::Probe::Http(url) => Probe::Network(Question::Http(url)),
+        config::Probe::Command(argv) => Probe::Command(argv),
+    });
+    let watched = !matches!(ready, Sign::Word) || health.is_some() || watchdog.is_some();
+    watched.then(|| Box::new(Watching { ready, health, watchdog }))
 }
 
 fn output(output: config::Output) -> Output {

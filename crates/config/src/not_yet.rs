@@ -24,6 +24,7 @@ pub(crate) const NOT_YET: &[NotYet] = &[
     key("semaphores", r#""semaphores""#),
     key("events", r#""events""#),
     key("values", r#""values""#),
+    key("workers.*.ready.fd", r#"{"fd": …}"#),
     key("workers.*.user", r#""user""#),
     key("workers.*.group", r#""group""#),
     key("workers.*.limits", r#""limits""#),

@@ -22,6 +22,7 @@
 //! System calls that no crate wraps live here behind safe functions; each `unsafe` block argues for itself.
 #![allow(unsafe_code)]
 
+mod datagram;
 mod descriptors;
 mod facts;
 mod identity;
@@ -35,6 +36,7 @@ mod spawner;
 mod tree;
 mod wait;
 
+pub use datagram::{Datagram, Sender, pass_senders, receive};
 pub use descriptors::pidfd_open;
 pub use facts::{Fact, facts, own_cgroup};
 pub use identity::{Identity, boot_id, is_kernel_thread};

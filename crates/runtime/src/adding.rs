@@ -82,6 +82,7 @@ fn setup(new: NewWorker) -> WorkerSetup {
         stderr: Output::Log,
         log: None,
         notify: false,
+        watched: None,
         puts: Vec::new(),
     }
 }

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -13,9 +14,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use process::{Spawn, Stdio};
 use supervision::{LaunchFailure, Policy, Process};
 
-use crate::environment::Environment;
-use crate::logs::{self, Label, Pump, Stream, StreamId};
-use crate::setup::{Command, Input, Output, WorkerSetup};
+use crate::environment::{Environment, PROBE};
+use crate::logs::{self, Label, Pump, Stream, StreamId, Watch};
+use crate::mailbox::{self, Mail};
+use crate::setup::{Command, Input, Output, Sign, Watching, WorkerSetup};
 use crate::words;
 
 /// What one launch needs beside its worker's setup.
@@ -31,6 +33,10 @@ pub struct Launch<'a> {
     pub policy: Policy,
     /// How it is launched.
     pub worker: &'a WorkerSetup,
+    /// Its notification socket.
+    pub notify: Option<&'a Path>,
+    /// Whom to tell of a line that shows that it is ready.
+    pub mail: &'a mailbox::Sender,
 }
 
 impl Launch<'_> {
@@ -48,7 +54,7 @@ impl Launch<'_> {
         let mut streams = Vec::new();
         let spawn = Spawn {
             argv: self.argv()?,
-            env: environment.of_launch(self.worker, self.name, self.policy, self.process),
+            env: self.environment(environment),
             pid_variable: Some(c"SUPERVISOR_LEADER".to_owned()),
             cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin: match &self.worker.stdin {
@@ -71,6 +77,31 @@ impl Launch<'_> {
             limits: Vec::new(),
         };
         Ok((spawn, streams))
+    }
+
+    /// A probe of the launch: this program with the launch's environment, folder and rights, which reads and writes
+    /// nothing and dies with the supervisor.
+    ///
+    /// # Errors
+    ///
+    /// Says what cannot be expressed.
+    pub fn probe(
+        &self,
+        argv: &[String],
+        number: u64,
+        environment: &Environment,
+    ) -> Result<Spawn, LaunchFailure> {
+        let argv: Result<_, _> = argv.iter().map(|word| text(word.as_bytes(), "command")).collect();
+        let mut env = self.environment(environment);
+        env.push(text(format!("{PROBE}={number}").as_bytes(), "probe")?);
+        let mut spawn = Spawn::new(argv?, env, text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?);
+        spawn.parent_death = Some(libc::SIGKILL);
+        spawn.umask = Some(self.worker.umask);
+        Ok(spawn)
+    }
+
+    fn environment(&self, environment: &Environment) -> Vec<CString> {
+        environment.of_launch(self.worker, self.name, self.policy, self.notify, self.process)
     }
 
     fn argv(&self) -> Result<Vec<CString>, LaunchFailure> {
@@ -103,10 +134,47 @@ impl Launch<'_> {
                     |error: io::Error| LaunchFailure(format!("{what}: pipe: {}", words::reason(&error)));
                 let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
                 let file = self.worker.log.as_deref().cloned().map(|settings| pump.file(settings));
-                streams.push(pump.attach(read, self.label(stream), file).map_err(failed)?);
+                let attached = match self.line_watch() {
+                    Some(watch) => pump.attach_watched(read, self.label(stream), file, watch),
+                    None => pump.attach(read, self.label(stream), file),
+                };
+                streams.push(attached.map_err(failed)?);
                 Stdio::Fd(Arc::new(write))
             }
         })
+    }
+
+    /// How many of its streams are looked at for a line that shows that it is ready.
+    pub fn line_watches(&self) -> u32 {
+        let looked_at = |output: &Output| u32::from(*output == Output::Log);
+        match self.worker.watched.as_deref() {
+            Some(Watching { ready: Sign::Line(_), .. }) => {
+                looked_at(&self.worker.stdout) + looked_at(&self.worker.stderr)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Looks for a line that shows that it is ready, if one does.
+    fn line_watch(&self) -> Option<Watch> {
+        /// Says when nobody looks any more, for whatever reason.
+        struct Looks(mailbox::Sender, Process);
+        impl Drop for Looks {
+            fn drop(&mut self) {
+                self.0.send(Mail::LinesSeen(self.1));
+            }
+        }
+        let Some(Watching { ready: Sign::Line(pattern), .. }) = self.worker.watched.as_deref() else {
+            return None;
+        };
+        let (pattern, looks) = (pattern.clone(), Looks(self.mail.clone(), self.process));
+        Some(Box::new(move |line| {
+            if !pattern.is_match(line) {
+                return ControlFlow::Continue(());
+            }
+            looks.0.send(Mail::LineSeen(looks.1));
+            ControlFlow::Break(())
+        }))
     }
 
     /// How its lines are marked in the log.

@@ -15,6 +15,7 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod probing;
 mod processes;
 mod queues;
 mod roster;
@@ -29,4 +30,6 @@ mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+pub use setup::{
+    Command, Input, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, Watching, WorkerSetup,
+};

@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use control::Call;
 use ipc_channel::ipc::IpcSender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use supervision::Process;
+use supervision::{Process, Purpose};
 use worker::wire::Command;
 
 /// A message to the loop.
@@ -17,6 +17,12 @@ pub enum Mail {
     Call(Box<Call>),
     /// A worker was met; this is how to command it.
     Met(Process, IpcSender<Command>),
+    /// A probe over the network was answered.
+    Probed(Process, Purpose, Result<(), String>),
+    /// A line of a launch's log shows that it is ready.
+    LineSeen(Process),
+    /// A stream of a launch's log is not looked at for such a line any more; comes once for each that was.
+    LinesSeen(Process),
 }
 
 /// The loop's end.

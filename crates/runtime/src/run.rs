@@ -9,7 +9,7 @@ use supervision::{Conclusion, Ending};
 use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
-use crate::notify::NotifySocket;
+use crate::notify;
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
@@ -123,34 +123,15 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
 
-    let notify = if setup.workers.iter().any(|worker| worker.notify) {
-        Some(
-            NotifySocket::bind(&folder.path().join("notify"))
-                .map_err(cannot("cannot bind the notification socket"))?,
-        )
-    } else {
-        None
-    };
+    notify::clear(folder.path());
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();
     let server = Server::start(listener, Uids::own(), move |call| calls.send(Mail::Call(Box::new(call))))
         .map_err(cannot("cannot start the control server"))?;
 
-    let parts = Parts {
-        setup,
-        roster,
-        folder,
-        pump,
-        queues,
-        spawner,
-        signals,
-        notify,
-        mail,
-        mailbox,
-        when_up,
-        background,
-    };
+    let parts =
+        Parts { setup, roster, folder, pump, queues, spawner, signals, mail, mailbox, when_up, background };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for survivor in survivors {
         take_back(&mut running, survivor);
@@ -176,7 +157,8 @@ fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
     if let (Some(worker), Some(decided)) =
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
-        let launch = Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker };
+        let (name, policy, mail) = (&*decided.name, decided.policy, &running.mail);
+        let launch = Launch { process, name, show: &show, policy, worker, notify: None, mail };
         for (output, stream) in [(&worker.stdout, Stream::Stdout), (&worker.stderr, Stream::Stderr)] {
             if *output == Output::Log
                 && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)

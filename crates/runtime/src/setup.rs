@@ -2,10 +2,13 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use regex::bytes::Regex;
 use supervision::Family;
 
 use crate::logs::LogFile;
+pub use crate::probing::Question;
 
 /// One run.
 #[derive(Debug)]
@@ -57,8 +60,41 @@ pub struct WorkerSetup {
     pub log: Option<Box<LogFile>>,
     /// Whether it gets a `NOTIFY_SOCKET`.
     pub notify: bool,
+    /// How it is watched; most are not.
+    pub watched: Option<Box<Watching>>,
     /// The queues it puts into.
     pub puts: Vec<String>,
+}
+
+/// How a worker is watched. The family knows when, and what follows.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// What shows that it is ready, beside its own word.
+    pub ready: Sign,
+    /// How it is found out whether it is well.
+    pub health: Option<Probe>,
+    /// How often it is told to give a sign of life.
+    pub watchdog: Option<Duration>,
+}
+
+/// What shows that a launch is ready.
+#[derive(Clone, Debug)]
+pub enum Sign {
+    /// Nothing but its own word; or its start.
+    Word,
+    /// A line of its log that matches.
+    Line(Regex),
+    /// A probe that succeeds.
+    Probe(Probe),
+}
+
+/// How something is found out from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Over the network.
+    Network(Question),
+    /// By this program, with its arguments, which exits with 0.
+    Command(Vec<String>),
 }
 
 /// What is executed.

@@ -5,13 +5,16 @@
 
 mod fronting;
 mod guarding;
+mod hearing;
+mod leading;
+mod probes;
 mod spawning;
 mod trees;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use control::{Call, RunFolder, Server};
@@ -27,7 +30,7 @@ use crate::history::History;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
-use crate::notify::{self, NotifySocket};
+use crate::notify::Notification;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
@@ -36,6 +39,8 @@ use crate::setup::Setup;
 use crate::sweeping::{self, Marks};
 use crate::talk;
 use crate::waiting::{Held, Waiter};
+use hearing::Ears;
+use probes::Probes;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -48,13 +53,18 @@ enum Watched {
     Spawner,
     Mailbox,
     Alarm,
-    Notify,
+    /// The notification socket of a launch.
+    Notify(Process),
     /// The log pump has something to tell.
     Troubles,
     /// The process that kills daemons should this one be killed.
     Guard,
     /// The leader of a launch.
     Leader(Process),
+    /// Who was executed first for a launch that another leads.
+    Founder(Process),
+    /// A program that probes, by its ticket.
+    Probe(u64),
     /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
     Other(i32),
 }
@@ -88,7 +98,7 @@ const STRAYS_TAKE_AT_MOST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Early {
     Call(Call),
-    Notification(i32, notify::Message),
+    Notification(Process, Notification),
 }
 
 /// How often the run was told to stop.
@@ -135,7 +145,8 @@ pub struct Loop {
     early: Vec<Early>,
     signals: Signals,
     mailbox: Mailbox,
-    notify: Option<NotifySocket>,
+    ears: Ears,
+    probes: Probes,
     alarm: Alarm,
     epoll: Epoll,
     watched: HashMap<u64, Watched>,
@@ -169,8 +180,6 @@ pub struct Parts {
     pub spawner: Spawner,
     /// The signals that the run listens to.
     pub signals: Signals,
-    /// Where readiness is reported, if any worker is to report it.
-    pub notify: Option<NotifySocket>,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -192,7 +201,6 @@ impl Loop {
             queues,
             spawner,
             signals,
-            notify,
             mail,
             mailbox,
             when_up,
@@ -201,7 +209,6 @@ impl Loop {
         // The core keeps it; the setup's own would be a second copy of everything.
         let family = std::mem::replace(&mut setup.family, Family::of(Vec::new()));
         let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
-        let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
         let mut all = Loop {
             when_up,
             not_up_yet: Vec::new(),
@@ -215,12 +222,7 @@ impl Loop {
             waiters: Vec::new(),
             meetings: Meetings::default(),
             mail,
-            environment: Environment::new(
-                &setup.name,
-                setup.programs.as_deref(),
-                &folder.socket(),
-                &notify_path,
-            ),
+            environment: Environment::new(&setup.name, setup.programs.as_deref(), &folder.socket()),
             folder,
             history: History::default(),
             dumped_core: BTreeSet::new(),
@@ -235,7 +237,8 @@ impl Loop {
             early: Vec::new(),
             signals,
             mailbox,
-            notify,
+            ears: Ears::default(),
+            probes: Probes::default(),
             alarm: Alarm::new()?,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             watched: HashMap::new(),
@@ -254,7 +257,6 @@ impl Loop {
             (Watched::Spawner, Some(all.spawner.as_fd())),
             (Watched::Mailbox, Some(all.mailbox.as_fd())),
             (Watched::Alarm, Some(all.alarm.as_fd())),
-            (Watched::Notify, all.notify.as_ref().map(NotifySocket::as_fd)),
             (Watched::Troubles, Some(all.pump.troubles_bell())),
         ];
         let mut watched = HashMap::new();
@@ -285,7 +287,9 @@ impl Loop {
             let now = self.clock.now();
             let waiters = self.waiters.iter().filter_map(Waiter::next_deadline).min();
             let unreaped = self.processes.next_exit_unknown();
-            let deadline = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).min();
+            let probes = self.probes.next_deadline();
+            let deadline = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
+            let deadline = deadline.chain(probes).min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -303,12 +307,15 @@ impl Loop {
                     Watched::Alarm => {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
+                        self.stop_slow_programs();
                         self.news.push_back(Event::Tick);
                     }
-                    Watched::Notify => self.hear_notifications(),
+                    Watched::Notify(process) => self.hear_notifications(process),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
+                    Watched::Founder(process) => self.founder_may_have_ended(process, event.data()),
+                    Watched::Probe(ticket) => self.program_may_have_ended(ticket, event.data()),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
                 }
             }
@@ -326,6 +333,8 @@ impl Loop {
                 self.carry_out(action);
             }
         }
+        // All that was said before is taken in.
+        self.ears.barriers.clear();
         if std::mem::take(&mut self.changed) || !self.waiters.is_empty() {
             self.look_at_waiters();
             self.tell_when_up();
@@ -363,8 +372,19 @@ impl Loop {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Launch(process) => self.queue_launch(process),
-            Action::Ask(process) => self.ask(process),
-            Action::Kill(process) => self.kill_tree(process),
+            Action::Ask(process) => {
+                self.forget_probes(process);
+                self.ask(process);
+            }
+            Action::Abort(process) => {
+                self.forget_probes(process);
+                self.abort(process);
+            }
+            Action::Probe(process, purpose, within) => self.probe(process, purpose, within),
+            Action::Kill(process) => {
+                self.forget_probes(process);
+                self.kill_tree(process);
+            }
             Action::Reclaim(process) => self.reclaim(process),
             Action::Changed(instance) => {
                 self.changed = true;
@@ -382,11 +402,12 @@ impl Loop {
         }
     }
 
-    fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<()> {
+    /// Watches a descriptor, and says by which token.
+    fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<u64> {
         self.tokens += 1;
         self.epoll.add(descriptor.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, self.tokens))?;
         self.watched.insert(self.tokens, what);
-        Ok(())
+        Ok(self.tokens)
     }
 
     fn read_mail(&mut self) {
@@ -398,17 +419,14 @@ impl Loop {
                         tree.talk().commands = Some((commands, 0));
                     }
                 }
+                Mail::Probed(process, purpose, answer) => self.answer_probe(process, purpose, answer),
+                Mail::LineSeen(process) => self.news.push_back(Event::Ready(process)),
+                Mail::LinesSeen(process) => self.lines_seen(process),
             }
             // A call may depend on what the one before it changed.
             if !self.news.is_empty() {
                 self.settle();
             }
-        }
-    }
-
-    fn hear_notifications(&mut self) {
-        while let Some((pid, message)) = self.notify.as_ref().and_then(NotifySocket::receive) {
-            self.take_notification(pid, message);
         }
     }
 
@@ -461,6 +479,9 @@ impl Loop {
 
     /// Takes a process of a former run back, before the run begins.
     pub(crate) fn take_back(&mut self, process: Process, tree: Tree) {
+        if let Err(why) = self.open_ear(process) {
+            talk::say(format_args!("{}: {why}", self.roster.show(process.instance)));
+        }
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();

@@ -5,7 +5,6 @@ use supervision::{Event, LaunchFailure, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
 use crate::launching::Launch;
-use crate::notify;
 use crate::processes::{Kinship, Tree};
 
 impl Loop {
@@ -29,22 +28,31 @@ impl Loop {
 
     pub(super) fn launch(&mut self, process: Process) {
         let instance = process.instance;
+        let ear = self.open_ear(process);
+        let notify = self.ear_of(process).map(crate::notify::NotifySocket::path);
+        let mut lines = 0;
         let prepared =
             match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
                     let show = self.roster.show(instance);
-                    Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
-                        .prepare(&self.environment, &self.pump)
+                    let (name, policy, mail) = (&*decided.name, decided.policy, &self.mail);
+                    let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
+                    lines = launch.line_watches();
+                    ear.map_err(LaunchFailure).and_then(|()| launch.prepare(&self.environment, &self.pump))
                 }
                 _ => Err(LaunchFailure("no such worker".to_owned())),
             };
         match prepared {
             Ok((spawn, streams)) => {
+                self.expect_lines(process, lines);
                 self.tickets += 1;
                 self.pending.insert(self.tickets, Pending { process, streams });
                 self.spawner.submit(self.tickets, spawn);
             }
-            Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
+            Err(failure) => {
+                self.close_ear(process);
+                self.news.push_back(Event::LaunchFailed(process, failure));
+            }
         }
     }
 
@@ -54,7 +62,10 @@ impl Loop {
                 self.guard_spawned(result);
                 continue;
             }
-            let Some(Pending { process, streams }) = self.pending.remove(&ticket) else { continue };
+            let Some(Pending { process, streams }) = self.pending.remove(&ticket) else {
+                self.program_spawned(ticket, result);
+                continue;
+            };
             match result {
                 Ok(spawned) => {
                     let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
@@ -65,6 +76,7 @@ impl Loop {
                     for stream in streams {
                         self.pump.finish(stream);
                     }
+                    self.close_ear(process);
                     self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
                 }
             }
@@ -75,7 +87,7 @@ impl Loop {
             for early in std::mem::take(&mut self.early) {
                 match early {
                     Early::Call(call) => self.take_call(call),
-                    Early::Notification(pid, message) => self.take_notification(pid, message),
+                    Early::Notification(process, heard) => self.take_notification(process, heard),
                 }
             }
         }
@@ -97,22 +109,6 @@ impl Loop {
             self.early.push(Early::Call(call));
         } else {
             self.answer(call);
-        }
-    }
-
-    pub(super) fn take_notification(&mut self, pid: i32, message: notify::Message) {
-        if self.is_early(pid) {
-            self.early.push(Early::Notification(pid, message));
-            return;
-        }
-        let Some(process) = self.launch_of(pid) else { return };
-        if let Some(status) = message.status
-            && let Some(tree) = self.processes.get_mut(process)
-        {
-            tree.talk().status = Some(status);
-        }
-        if message.ready {
-            self.news.push_back(Event::Ready(process));
         }
     }
 }
