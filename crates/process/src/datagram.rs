@@ -118,7 +118,7 @@ pub fn receive(socket: &impl AsFd, buffer: &mut [u8]) -> io::Result<Option<Datag
         // SAFETY: as above; the data lie behind the head.
         let data = unsafe { libc::CMSG_DATA(head) };
         // SAFETY: arithmetic only.
-        let held = size as usize - unsafe { libc::CMSG_LEN(0) } as usize;
+        let held = size - unsafe { libc::CMSG_LEN(0) } as usize;
         match (level, kind) {
             (libc::SOL_SOCKET, libc::SCM_CREDENTIALS) if held >= size_of::<libc::ucred>() => {
                 // SAFETY: so many bytes are there, and any bytes make a ucred.

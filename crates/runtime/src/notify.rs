@@ -208,7 +208,7 @@ mod tests {
         {
             assert_eq!(read(odd), Message::default(), "{odd:?}");
         }
-        assert_eq!(read("READY=1\0").ready, false);
+        assert!(!read("READY=1\0").ready);
     }
 
     #[test]

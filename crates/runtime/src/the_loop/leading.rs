@@ -27,17 +27,13 @@ impl Loop {
             return talk::say(format_args!("{show}: MAINPID={pid} is not of its tree: ignored"));
         }
         if tree.founder.as_deref().is_some_and(|founder| founder.pid.as_raw() == pid && !founder.ended) {
-            let old = tree.pid;
-            return match self.processes.lead_again(process) {
-                Some(former) => {
-                    let _ = self.epoll.delete(&former);
-                    self.turn_watch(Watched::Leader(process), None);
-                    self.turn_watch(Watched::Founder(process), Some(Watched::Leader(process)));
-                    talk::say(format_args!("{show}: led by pid {pid} again, not by {old} any more"));
-                    self.changed = true;
-                }
-                None => {}
-            };
+            if let Some(former) = self.processes.lead_again(process) {
+                let _ = self.epoll.delete(&former);
+                self.turn_watch(Watched::Leader(process), None);
+                self.turn_watch(Watched::Founder(process), Some(Watched::Leader(process)));
+                self.changed = true;
+            }
+            return;
         }
         let held = Identity::of(Pid::from_raw(pid)).ok().flatten();
         let Some(pidfd) = held.and_then(|identity| identity.hold().ok().flatten()) else { return };

@@ -5,4 +5,5 @@ mod requests;
 mod restarts;
 mod stops;
 mod strategies;
+mod watching;
 mod world;

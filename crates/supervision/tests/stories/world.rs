@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use supervision::{
     Action, Backoff, Conclusion, Ending, Event, Family, Instance, InstanceId, Intensity, LaunchFailure,
-    Moment, Phase, Process, Request, Strategy, Supervisor, Target, Worker,
+    Moment, Phase, Process, Purpose, Request, Strategy, Supervisor, Target, Worker,
 };
 
 /// A worker that rests exactly 100 ms, 200 ms, and so on up to a second, and has a second of grace.
@@ -118,6 +118,16 @@ impl World {
                 if !self.is(process, Trait::Deaf) {
                     self.end(process, Ending::Signal(15));
                 }
+            }
+            Action::Abort(process) => {
+                self.note(format!("{} aborted", self.label(process.instance)));
+                if !self.is(process, Trait::Deaf) {
+                    self.end(process, Ending::Signal(6));
+                }
+            }
+            Action::Probe(process, purpose, _) => {
+                let what = if purpose == Purpose::Health { "health" } else { "readiness" };
+                self.note(format!("{} probed for {what}", self.label(process.instance)));
             }
             Action::Kill(process) => {
                 if self.alive.contains(&process) {
