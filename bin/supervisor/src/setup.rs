@@ -10,7 +10,7 @@ use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
 use runtime::{
-    Command, Input, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, Watching, WorkerSetup,
+    Command, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, Watching, WorkerSetup,
 };
 
 /// The setup of `plan`, which was read from `config`, an absolute path.
@@ -109,6 +109,10 @@ fn worker(plan: WorkerPlan, watchdog: Option<Duration>, shared: &mut Shared) -> 
             })
         }),
         notify: plan.ready == config::Ready::Notify || watchdog.is_some(),
+        cron: plan.cron.map(|cron| {
+            let config::Cron { minutes, hours, days, months, weekdays, either_day } = cron;
+            Box::new(Minutes { minutes, hours, days, months, weekdays, either_day })
+        }),
         watched: watching(plan.ready, plan.health, watchdog),
         puts: plan.puts,
     }

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use crate::choice::{Address, Capacity, Readying, Sink, Source, Timing, Url};
+use crate::choice::{Address, Capacity, Readying, Sink, Source, Url};
 use crate::collection::{Env, Named, Names, Placed};
 use crate::command::{Args, Argv, Invocation, Kwargs};
+use crate::cron::Cron;
 use crate::form::document;
 use crate::measure::{Fraction, GIB, Grace, Length, PIB, Rest, Size, Wait, Whole};
 use crate::plan::{LogFormat, StopTo};
@@ -141,8 +142,12 @@ document! {
         log: Log = Log::default();
         /// The queues it works with.
         queues: Ends = Ends::default();
-        /// When it starts by the clock.
-        schedule: Option<Timing> = None;
+        /// When it runs by the clock, again and again. A run that fails is started again by its policy; when it is over,
+        /// the worker waits for the next. A worker with a schedule never ends for good: with the policy wait, the run
+        /// lasts until it is told to stop.
+        schedule: Option<Placed<Schedule>> = None;
+        /// How long it waits, where it starts with the run, once all it comes after has come.
+        start_delay: Rest = seconds(0);
         /// Whether it starts with the run.
         autostart: bool = true;
     }
@@ -177,6 +182,22 @@ document! {
         failures: Whole<1, 1000> = Whole(3);
         /// Failures in this time after it became ready do not count, unless a probe has succeeded.
         start_grace: Rest = seconds(0);
+    }
+
+    /// When a worker runs by the clock.
+    Schedule takes one of ["cron", "every"] {
+        /// Five fields: minute, hour, day of the month, month, day of the week, in the supervisor's local time. A time
+        /// that a change of the clocks leaves out comes when that is over; one that comes twice counts once, unless
+        /// the schedule is for every hour.
+        cron: Option<Cron> = None;
+        /// At its start, and then whenever this time is over.
+        every: Option<Wait> = None;
+        /// What becomes of a run that is due while another is under way: it is left out, follows at once, or takes the
+        /// other's place.
+        overlap: Word<supervision::Overlap> = Word::default();
+        /// What becomes of times that were missed, because the machine slept or its clock was set: they are left out,
+        /// one run makes up for all, or there is a run for each.
+        catch_up: Word<supervision::CatchUp> = Word::default();
     }
 
     /// How a worker is stopped: asked by a signal, and killed after its grace.
@@ -241,6 +262,8 @@ words! {
     supervision::Policy, Wait { "wait" => Wait, "terminate" => Terminate, "daemon" => Daemon }
     supervision::Restart, OnFailure { "never" => Never, "on-failure" => OnFailure, "always" => Always }
     supervision::OnFailed, Ignore { "ignore" => Ignore, "stop" => Stop }
+    supervision::Overlap, Skip { "skip" => Skip, "queue" => Queue, "replace" => Replace }
+    supervision::CatchUp, Once { "skip" => Skip, "once" => Once, "all" => All }
     // Nobody leaves a milestone out; its default only stands in for one that could not be read.
     supervision::Milestone, Ready {
         "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended

@@ -41,8 +41,8 @@ mod source;
 mod text;
 
 pub use plan::{
-    Command, Cron, LimitsPlan, LogFormat, LogPlan, Output, Plan, Probe, QueuePlan, Ready, Schedule, Stdin,
-    StopTo, WorkerPlan,
+    Command, Cron, LimitsPlan, LogFormat, LogPlan, Output, Plan, Probe, QueuePlan, Ready, Stdin, StopTo,
+    WorkerPlan,
 };
 pub use problem::{Problem, Problems};
 

@@ -31,7 +31,6 @@ pub(crate) const NOT_YET: &[NotYet] = &[
     key("workers.*.stdin.queue", r#"{"queue": …}"#),
     key("workers.*.stdout.queue", r#"{"queue": …}"#),
     key("workers.*.stderr.queue", r#"{"queue": …}"#),
-    key("workers.*.schedule", r#""schedule""#),
 ];
 
 impl NotYet {

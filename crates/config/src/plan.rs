@@ -1,7 +1,6 @@
 //! What a checked config says, ready to be carried out: nothing in it is missing, unresolved or out of bounds.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 pub use crate::cron::Cron;
 
@@ -92,8 +91,8 @@ pub struct WorkerPlan {
     pub ready: Ready,
     /// How its health is probed. The family knows when, and what follows.
     pub health: Option<Probe>,
-    /// When it starts by the clock.
-    pub schedule: Option<Schedule>,
+    /// When it runs by the calendar. The family knows whether it runs by the clock, and what follows.
+    pub cron: Option<Cron>,
 }
 
 /// What a worker runs.
@@ -220,13 +219,4 @@ pub enum Probe {
     },
     /// This program, with its arguments, exits with 0.
     Command(Vec<String>),
-}
-
-/// When a worker starts by the clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Schedule {
-    /// At certain minutes of the calendar.
-    Cron(Cron),
-    /// Again and again with this time between two starts; not zero.
-    Every(Duration),
 }

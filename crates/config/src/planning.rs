@@ -5,16 +5,14 @@ use std::path::{Path, PathBuf};
 
 use supervision::{After, Family, Readiness, WorkerId};
 
-use crate::choice::{Address, Readying, Sink, Source, Timing, Url};
+use crate::choice::{Address, Readying, Sink, Source, Url};
 use crate::collection::{Entry, Env, Named, Placed};
 use crate::command::{Args, Argv, Invocation, Kwargs};
 use crate::document::{Backoff, File, Health, Intensity, Limits, Log, Queue, Worker};
 use crate::env_file::{self, Variables};
 use crate::measure::{Fraction, Length, Size, Whole};
 use crate::node::Path as Way;
-use crate::plan::{
-    Command, LimitsPlan, LogPlan, Output, Plan, Probe, QueuePlan, Ready, Schedule, Stdin, WorkerPlan,
-};
+use crate::plan::{Command, LimitsPlan, LogPlan, Output, Plan, Probe, QueuePlan, Ready, Stdin, WorkerPlan};
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
 use crate::text::{Filled, Name, Text, Umask, Word};
@@ -87,6 +85,15 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
             failures: small(&health.failures),
             start_grace: health.start_grace.0,
         }),
+        schedule: worker.schedule.as_ref().map(|Placed { value: schedule, .. }| supervision::Schedule {
+            timing: match schedule.every {
+                Some(Length(every)) => supervision::Timing::Every(every),
+                None => supervision::Timing::Told,
+            },
+            overlap: schedule.overlap.0,
+            catch_up: schedule.catch_up.0,
+        }),
+        start_delay: worker.start_delay.0,
         autostart: worker.autostart,
     }
 }
@@ -139,10 +146,7 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
             Readying::Command(argv) => Ready::Command(folder.argv(argv)),
         },
         health: worker.health.and_then(|health| health_of(health, folder)),
-        schedule: worker.schedule.map(|timing| match timing {
-            Timing::Cron(cron) => Schedule::Cron(cron),
-            Timing::Every(Length(length)) => Schedule::Every(length),
-        }),
+        cron: worker.schedule.and_then(|schedule| schedule.value.cron),
     }
 }
 

@@ -82,6 +82,7 @@ fn setup(new: NewWorker) -> WorkerSetup {
         stderr: Output::Log,
         log: None,
         notify: false,
+        cron: None,
         watched: None,
         puts: Vec::new(),
     }

@@ -4,6 +4,7 @@
 
 mod adding;
 mod asking;
+mod calendar;
 mod clock;
 mod environment;
 pub mod guard;
@@ -31,5 +32,5 @@ mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Input, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, Watching, WorkerSetup,
+    Command, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, Watching, WorkerSetup,
 };

@@ -7,6 +7,7 @@ use std::time::Duration;
 use regex::bytes::Regex;
 use supervision::Family;
 
+pub use crate::calendar::Minutes;
 use crate::logs::LogFile;
 pub use crate::probing::Question;
 
@@ -60,6 +61,8 @@ pub struct WorkerSetup {
     pub log: Option<Box<LogFile>>,
     /// Whether it gets a `NOTIFY_SOCKET`.
     pub notify: bool,
+    /// When it runs by the calendar; the family knows that it does.
+    pub cron: Option<Box<Minutes>>,
     /// How it is watched; most are not.
     pub watched: Option<Box<Watching>>,
     /// The queues it puts into.

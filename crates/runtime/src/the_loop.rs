@@ -8,6 +8,7 @@ mod guarding;
 mod hearing;
 mod leading;
 mod probes;
+mod scheduling;
 mod spawning;
 mod trees;
 
@@ -41,6 +42,7 @@ use crate::talk;
 use crate::waiting::{Held, Waiter};
 use hearing::Ears;
 use probes::Probes;
+use scheduling::Schedules;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -55,6 +57,8 @@ enum Watched {
     Alarm,
     /// The notification socket of a launch.
     Notify(Process),
+    /// The time of a schedule has come, or the clock was set.
+    Calendar,
     /// The log pump has something to tell.
     Troubles,
     /// The process that kills daemons should this one be killed.
@@ -147,6 +151,7 @@ pub struct Loop {
     mailbox: Mailbox,
     ears: Ears,
     probes: Probes,
+    schedules: Schedules,
     alarm: Alarm,
     epoll: Epoll,
     watched: HashMap<u64, Watched>,
@@ -239,6 +244,7 @@ impl Loop {
             mailbox,
             ears: Ears::default(),
             probes: Probes::default(),
+            schedules: Schedules::default(),
             alarm: Alarm::new()?,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             watched: HashMap::new(),
@@ -311,6 +317,7 @@ impl Loop {
                         self.news.push_back(Event::Tick);
                     }
                     Watched::Notify(process) => self.hear_notifications(process),
+                    Watched::Calendar => self.look_at_calendar(),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
@@ -355,6 +362,7 @@ impl Loop {
         if self.when_up.is_some() {
             self.not_up_yet = self.core.instances().map(|instance| instance.id).collect();
         }
+        self.enter_calendar();
         self.news.push_back(Event::Begin);
     }
 

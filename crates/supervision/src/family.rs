@@ -57,6 +57,10 @@ pub struct Worker {
     pub watchdog: Option<Duration>,
     /// How it is found out whether a launch that is ready is well.
     pub health: Option<Health>,
+    /// When it runs by the clock; `None`: once, with its restarts.
+    pub schedule: Option<Schedule>,
+    /// How long it waits, where it starts with the run, once all it comes after has come.
+    pub start_delay: Duration,
     /// Whether it starts with the run.
     pub autostart: bool,
 }
@@ -79,6 +83,8 @@ impl Worker {
             readiness: Readiness::Start,
             watchdog: None,
             health: None,
+            schedule: None,
+            start_delay: Duration::ZERO,
             autostart: true,
         }
     }
@@ -209,6 +215,50 @@ pub enum Readiness {
         /// How long it may take.
         timeout: Duration,
     },
+}
+
+/// When a worker runs by the clock, again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// When runs are due.
+    pub timing: Timing,
+    /// What becomes of a run that is due while another is under way.
+    pub overlap: Overlap,
+    /// What becomes of runs whose time was missed.
+    pub catch_up: CatchUp,
+}
+
+/// When runs are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// At its start, and then whenever this time is over; at least a millisecond.
+    Every(Duration),
+    /// When [`crate::Event::Due`] says so.
+    Told,
+}
+
+/// What becomes of a run that is due while another is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is left out.
+    #[default]
+    Skip,
+    /// It follows the other at once; one at most, or as many as were missed where all are made up for.
+    Queue,
+    /// It takes the place of the other, which is stopped for it.
+    Replace,
+}
+
+/// What becomes of runs whose time was missed: the machine slept, or its clock was set forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CatchUp {
+    /// They are left out.
+    Skip,
+    /// One run makes up for all.
+    #[default]
+    Once,
+    /// Each is made up for, one after the other; a hundred at most.
+    All,
 }
 
 /// How it is found out whether a launch is well: by [`crate::Action::Probe`], from when it is ready.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::restart::Window;
+use crate::schedule::Dues;
 use crate::vigil::{Trial, Vigil};
 use crate::words::{Blame, Cause};
 use crate::{Ending, InstanceId, Moment, Phase};
@@ -18,6 +19,10 @@ pub(crate) enum State {
     Stopped(Blame),
     /// For what it comes after; or, until the present event is settled, for its launch.
     Waiting,
+    /// All it comes after has come, and its start is delayed until then.
+    Delayed { until: Moment },
+    /// Between two runs of its schedule, how the last one ended, and whether that was well.
+    Scheduled { last: Box<Blame>, well: bool },
     /// Gone, and to be launched again together with its family, for the sake of this one.
     Held(InstanceId),
     /// Between an ending and the next launch.
@@ -102,6 +107,9 @@ pub(crate) struct Member {
     /// How many rests in a row it has had.
     pub(crate) rests: u32,
     pub(crate) window: Window,
+    pub(crate) dues: Dues,
+    /// Whether its start is not to be delayed any more.
+    pub(crate) delay_over: bool,
     /// What it said went wrong with its present or last launch.
     pub(crate) complaint: Option<Box<str>>,
     pub(crate) face: Face,
@@ -120,6 +128,8 @@ impl Member {
             last: None,
             rests: 0,
             window: Window::default(),
+            dues: Dues::default(),
+            delay_over: false,
             complaint: None,
             face: Face { phase: Phase::Stopped, launch: 0, blame: Blame::NeverStarted },
         }
@@ -128,6 +138,18 @@ impl Member {
     /// Makes it as new, but for the number of its launches.
     pub(crate) fn renew(&mut self, state: State, now: Moment) {
         *self = Member { state, launch: self.launch, face: self.face.clone(), ..Member::idle(now) };
+    }
+
+    /// Begins a new life: what was before is forgiven.
+    pub(crate) fn begin_life(&mut self) {
+        self.forgive();
+        self.reached = Reached::Nothing;
+    }
+
+    /// When it must be looked at though nothing happened.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
+        let due = self.dues.next.filter(|_| self.state.follows_schedule());
+        self.state.deadline().into_iter().chain(due).min()
     }
 
     /// Forgets the record of restarts.
@@ -166,7 +188,7 @@ impl Member {
             },
             phase: self.state.phase(),
             launch: self.launch,
-            deadline: self.state.deadline(),
+            deadline: self.deadline(),
             failed: match self.state {
                 State::Failed { order, .. } => Some(order),
                 _ => None,
@@ -180,7 +202,9 @@ impl State {
     pub(crate) fn phase(&self) -> Phase {
         match self {
             State::Absent | State::Idle | State::Stopped(_) => Phase::Stopped,
-            State::Waiting | State::Held(_) => Phase::Waiting,
+            State::Waiting | State::Delayed { .. } | State::Scheduled { .. } | State::Held(_) => {
+                Phase::Waiting
+            }
             State::Resting { .. } => Phase::Backoff,
             State::Launching | State::Starting { .. } => Phase::Starting,
             State::Running { .. } => Phase::Running,
@@ -201,7 +225,7 @@ impl State {
     /// When it must be looked at again though nothing happened.
     pub(crate) fn deadline(&self) -> Option<Moment> {
         match self {
-            State::Resting { until, .. } => Some(*until),
+            State::Resting { until, .. } | State::Delayed { until } => Some(*until),
             State::Starting { ready_by, trial, .. } => {
                 let probe = trial.as_ref().and_then(|trial| trial.probing.due());
                 Some(probe.map_or(*ready_by, |at| at.min(*ready_by)))

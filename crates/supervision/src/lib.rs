@@ -55,6 +55,7 @@ mod news;
 mod order;
 mod requests;
 mod restart;
+mod schedule;
 mod stopping;
 mod strategy;
 mod supervisor;
@@ -65,8 +66,8 @@ mod waiting;
 mod words;
 
 pub use family::{
-    After, Backoff, Family, Health, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy,
-    Worker,
+    After, Backoff, CatchUp, Family, Health, Intensity, Milestone, OnFailed, Overlap, Policy, Readiness,
+    Restart, Schedule, Strategy, Timing, Worker,
 };
 pub use news::{
     Action, Conclusion, Ending, Event, Instance, InstanceId, Launch, LaunchFailure, Phase, Process, Purpose,

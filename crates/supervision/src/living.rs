@@ -20,9 +20,13 @@ impl Supervisor {
 
     /// Begins a new life of `id`: what was before is forgiven.
     pub(crate) fn start_anew(&mut self, id: InstanceId) {
+        if !self.member(id).state.follows_schedule() {
+            self.arm(id);
+        }
         self.change(id, |member| {
-            member.forgive();
-            member.reached = Reached::Nothing;
+            member.begin_life();
+            // Who asks for it wants it now.
+            member.delay_over = true;
         });
         self.begin(id);
     }
@@ -50,9 +54,11 @@ impl Supervisor {
             member.launch = process.launch.0;
             member.restarts = Some(0);
             member.launched_at = Some(now);
+            member.delay_over = true;
             member.reached = Reached::Ready;
             member.state = State::Running { vigil };
         });
+        self.arm(id);
     }
 
     /// The state of `process`'s instance, if that is its present launch and may still be heard of.
@@ -238,8 +244,16 @@ impl Supervisor {
 
     /// Does what is due for `id` at its deadline.
     pub(crate) fn deadline(&mut self, id: InstanceId) {
+        self.period_over(id);
+        if self.member(id).state.deadline().is_none_or(|at| at > self.now) {
+            return;
+        }
         match self.member(id).state {
             State::Resting { .. } => self.begin(id),
+            State::Delayed { .. } => {
+                self.change(id, |member| member.delay_over = true);
+                self.begin(id);
+            }
             State::Starting { .. } | State::Running { .. } => self.watch_over(self.process(id)),
             State::Leaving { .. } => self.kill(id, &Blame::Nothing),
             _ => {}

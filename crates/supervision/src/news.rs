@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(doc)]
+use crate::Timing;
 use crate::{Milestone, Moment, Worker};
 
 /// A worker: its place in [`crate::Family::workers`]. Ids are never reused.
@@ -120,6 +122,16 @@ pub enum Event {
     Emptied(Process),
     /// What the process held (leases, locks) was given back.
     Reclaimed(Process),
+    /// The time of a worker's runs has come so many times since the last look, where its schedule is [`Timing::Told`];
+    /// whether the last of them is now, or was missed too. No effect on instances that are stopped or ended for good.
+    Due {
+        /// The worker: all of its instances.
+        worker: WorkerId,
+        /// How many times; 0 has no effect.
+        times: u32,
+        /// Whether the last of them is now.
+        on_time: bool,
+    },
     /// Somebody asks for something.
     Asked(Request),
     /// The run is told to stop: everything, gracefully, in reverse order of dependence.
@@ -235,6 +247,9 @@ pub struct Instance {
     pub why: String,
     /// Whom it waits for and what they must reach.
     pub waits_for: Option<(WorkerId, Milestone)>,
-    /// When it will be launched again, when it rests.
+    /// When it will be launched again, when it rests, when its start is delayed, and between two runs of a schedule that
+    /// the core itself counts.
     pub next_launch_in: Option<Duration>,
+    /// Between two runs of its schedule: whether the last one ended well, or there was none. `None`: it is not.
+    pub between_runs: Option<bool>,
 }

@@ -37,6 +37,8 @@ impl Supervisor {
         match &self.member(id).state {
             State::Idle
             | State::Stopped(_)
+            | State::Delayed { .. }
+            | State::Scheduled { .. }
             | State::Resting { .. }
             | State::Done(_)
             | State::Failed { .. } => {
@@ -57,7 +59,11 @@ impl Supervisor {
 
     fn ask_to_stop(&mut self, id: InstanceId) {
         match self.member(id).state.clone() {
-            State::Waiting | State::Held(_) | State::Resting { .. } => self.stay_down(id, Blame::Requested),
+            State::Waiting
+            | State::Delayed { .. }
+            | State::Scheduled { .. }
+            | State::Held(_)
+            | State::Resting { .. } => self.stay_down(id, Blame::Requested),
             State::Launching | State::Starting { .. } | State::Running { .. } => {
                 self.ask(id, Fate::Stays(Blame::Requested));
             }
@@ -107,7 +113,7 @@ impl Supervisor {
                 State::Absent => {
                     let now = self.now;
                     self.change(id, |member| member.renew(State::Idle, now));
-                    self.begin(id);
+                    self.begin_with_run(id);
                 }
                 State::Leaving { fate: Fate::Vanishes, .. } => self.destine(id, Fate::Starts),
                 _ => {}

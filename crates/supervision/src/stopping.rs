@@ -94,7 +94,7 @@ impl Supervisor {
         for index in 0..crew.members.len() as u32 {
             let id = InstanceId { worker, index };
             if self.member(id).state == State::Idle {
-                self.begin(id);
+                self.begin_with_run(id);
             }
         }
     }
@@ -171,7 +171,11 @@ impl Supervisor {
         self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone(), kill_at };
         for id in members {
             match &self.member(id).state {
-                State::Waiting | State::Held(_) | State::Resting { .. } => self.stay_down(id, blame.clone()),
+                State::Waiting
+                | State::Delayed { .. }
+                | State::Scheduled { .. }
+                | State::Held(_)
+                | State::Resting { .. } => self.stay_down(id, blame.clone()),
                 State::Leaving { fate: Fate::Rejoins(_) | Fate::Starts, .. } => {
                     self.destine(id, Fate::Stays(blame.clone()));
                 }

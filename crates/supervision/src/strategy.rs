@@ -64,13 +64,15 @@ impl Supervisor {
             Restart::OnFailure => !succeeded,
             Restart::Always => true,
         };
+        let scheduled = spec.schedule.is_some();
         let stopped = match &self.run {
             Run::Stopping { blame, .. } => Some(blame.clone()),
             _ => stopped,
         };
         match (again, stopped) {
-            (true, Some(blame)) => self.stay_down(id, blame),
-            (true, None) => self.restart(id, cause),
+            (_, Some(blame)) if again || scheduled => self.stay_down(id, blame),
+            (true, _) => self.restart(id, cause),
+            (false, _) if self.run_is_over(id, &Blame::Cause(cause.clone()), succeeded) => {}
             (false, _) if succeeded => self.change(id, |member| member.state = State::Done(cause)),
             (false, _) => {
                 let ending = self.ending_of(id, &cause);
@@ -115,7 +117,11 @@ impl Supervisor {
             }
         });
         if !room {
-            return self.fail(id, Blame::Spent(allowed, cause), ending);
+            let blame = Blame::Spent(allowed, cause);
+            if !self.run_is_over(id, &blame, false) {
+                self.fail(id, blame, ending);
+            }
+            return;
         }
         if self.allowed.is_some() {
             self.window.spend(now);

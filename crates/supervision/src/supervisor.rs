@@ -218,6 +218,7 @@ impl Supervisor {
             Event::Ended(process, ending) => self.ended(process, ending),
             Event::Emptied(process) => self.emptied(process),
             Event::Reclaimed(process) => self.reclaimed(process),
+            Event::Due { worker, times, on_time } => self.due(worker, times, on_time),
             Event::Asked(request) => self.asked(request),
             Event::Shutdown => self.shutdown(),
             Event::ShutdownNow => self.shutdown_now(),
@@ -327,7 +328,7 @@ impl Supervisor {
             && at <= self.now
         {
             // Else it would be met again and again.
-            assert_eq!(self.member(id).state.deadline(), Some(at), "a deadline stands where its state says");
+            assert_eq!(self.member(id).deadline(), Some(at), "a deadline stands where its state says");
             self.deadline(id);
         }
         self.meet_stop_deadline();

@@ -33,8 +33,13 @@ impl Supervisor {
             last: member.last,
             why: self.blame(id, member).words(self),
             waits_for,
+            between_runs: match member.state {
+                State::Scheduled { well, .. } => Some(well),
+                _ => None,
+            },
             next_launch_in: match member.state {
-                State::Resting { until, .. } => Some(until.since(now)),
+                State::Resting { until, .. } | State::Delayed { until } => Some(until.since(now)),
+                State::Scheduled { .. } => member.dues.next.map(|next| next.since(now)),
                 _ => None,
             },
         })
@@ -86,6 +91,9 @@ impl Supervisor {
                 Prospect::Open(after) => Blame::Waits(after.worker, after.milestone),
                 Prospect::Never(blame) => blame,
             },
+            State::Delayed { .. } => Blame::Delayed(self.crew(id.worker).spec.start_delay),
+            State::Scheduled { last, .. } if **last == Blame::Nothing => Blame::NotDue,
+            State::Scheduled { last, .. } => Blame::BetweenRuns(last.clone()),
             State::Held(culprit) => Blame::Together(*culprit),
             State::Resting { cause, .. } | State::Done(cause) => Blame::Cause(cause.clone()),
             State::Stopped(blame) | State::Failed { blame, .. } => blame.clone(),

@@ -50,6 +50,14 @@ pub(crate) enum Blame {
     NeverReady(InstanceId),
     /// Another is always started again.
     NeverEnds(WorkerId),
+    /// Another runs by the clock, again and again.
+    Scheduled(WorkerId),
+    /// Its start is delayed by so much.
+    Delayed(Duration),
+    /// Its time has not come yet.
+    NotDue,
+    /// Its last run is over, and how; the next is not due yet.
+    BetweenRuns(Box<Blame>),
     Circle,
     NoSuchWorker,
     Requested,
@@ -87,6 +95,12 @@ impl Blame {
             Blame::NeverEnds(id) => {
                 format!("{} is always started again, it never succeeds", names.worker(*id))
             }
+            Blame::Scheduled(id) => {
+                format!("{} runs by the clock again and again, it never ends", names.worker(*id))
+            }
+            Blame::Delayed(by) => format!("its start is delayed by {}", length(*by)),
+            Blame::NotDue => "waits for its time".into(),
+            Blame::BetweenRuns(last) => format!("between two runs; last: {}", last.words(names)),
             Blame::Circle => "waits for one that waits for it".into(),
             Blame::NoSuchWorker => "waits for a worker that does not exist".into(),
             Blame::Requested => "stopped by request".into(),
@@ -151,7 +165,14 @@ pub(crate) trait Names {
 /// A length of time as the config writes it: exact, in the largest unit that makes it whole.
 fn length(length: Duration) -> String {
     let nanos = length.as_nanos();
-    let units = [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000), ("ns", 1)];
+    let units = [
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1000),
+        ("ns", 1),
+    ];
     let (unit, size) = if nanos == 0 {
         ("s", 1)
     } else {
@@ -175,10 +196,10 @@ mod tests {
 
     #[test]
     fn lengths_are_written_as_in_the_config() {
-        let written: Vec<String> = [0, 250, 1000, 1500, 10_000, 60_000, 90_000, 300_000]
+        let written: Vec<String> = [0, 250, 1000, 1500, 10_000, 60_000, 90_000, 300_000, 7_200_000]
             .map(|ms| length(Duration::from_millis(ms)))
             .into();
-        assert_eq!(written, ["0s", "250ms", "1s", "1500ms", "10s", "1m", "90s", "5m"]);
+        assert_eq!(written, ["0s", "250ms", "1s", "1500ms", "10s", "1m", "90s", "5m", "2h"]);
     }
 
     #[test]

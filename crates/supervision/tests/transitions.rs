@@ -4,8 +4,9 @@
 use std::time::Duration;
 
 use supervision::{
-    Action, After, Ending, Event, Family, Health, Instance, InstanceId, Launch, LaunchFailure, Milestone,
-    Moment, Process, Purpose, Readiness, Request, Supervisor, Target, Worker, WorkerId,
+    Action, After, CatchUp, Ending, Event, Family, Health, Instance, InstanceId, Launch, LaunchFailure,
+    Milestone, Moment, Overlap, Process, Purpose, Readiness, Request, Schedule, Supervisor, Target, Timing,
+    Worker, WorkerId,
 };
 
 /// The state, the event, what it becomes, and what is ordered. `worker` comes after `gate`, has a second of grace, two
@@ -27,9 +28,12 @@ struct Scene {
 impl Scene {
     /// Before the worker was started, where `state` is `idle`. Where its name says so, the worker is watched: it is ready
     /// when a probe says so, must give a sign of life every 10 s, and is asked every second whether it is well; the first
-    /// failure counts.
+    /// failure counts. Or it runs by the clock: what is due while a run is under way follows it, and what was
+    /// missed is left out.
     fn new(state: &str) -> Scene {
         let watched = state.starts_with("watched");
+        let clocked = state.starts_with("clock");
+        let schedule = Schedule { timing: Timing::Told, overlap: Overlap::Queue, catch_up: CatchUp::Skip };
         let timeout = Duration::from_secs(2);
         let second = Duration::from_secs(1);
         let health = Health { every: second, timeout: second, failures: 1, start_grace: Duration::ZERO };
@@ -39,6 +43,7 @@ impl Scene {
             readiness: if watched { Readiness::Probed { timeout } } else { Readiness::Told { timeout } },
             watchdog: watched.then_some(10 * second),
             health: watched.then_some(health),
+            schedule: clocked.then_some(schedule),
             grace: Duration::from_secs(1),
             autostart: state != "idle",
             ..Worker::named("worker")
@@ -92,6 +97,14 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     let launched = Event::Launched(it);
     let up = [launched.clone(), Event::Ready(it)];
     let stop = Event::Asked(Request::Stop(Target::Instance(WORKER)));
+    let due = Event::Due { worker: WORKER.worker, times: 1, on_time: true };
+    let second = Process { launch: Launch(2), ..it };
+    let again = [
+        Event::Launched(second),
+        Event::Ended(second, Ending::Code(0)),
+        Event::Emptied(second),
+        Event::Reclaimed(second),
+    ];
     let refused = Event::Probed(it, Purpose::Readiness, Err("refused".into()));
     let ended = |code| Event::Ended(it, Ending::Code(code));
     let gone = |code| [up[0].clone(), up[1].clone(), ended(code), Event::Emptied(it), Event::Reclaimed(it)];
@@ -122,6 +135,10 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
         ("failed", failed),
         ("departing", way(&[up[0].clone(), up[1].clone(), Event::Departs(it)])),
         ("hopeless", way(&[launched.clone(), Event::NeverReady(it, "closed".into())])),
+        ("clock, not due", way(&[])),
+        ("clock, running", way(&[due.clone(), up[0].clone(), up[1].clone()])),
+        ("clock, owing", way(&[&[due.clone()], &gone(0)[..3], &[due.clone()], &gone(0)[3..4]].concat())),
+        ("clock, between", way(&[&[due], &gone(1)[..], &[Event::Tick], &again[..]].concat())),
         ("watched, asked", way(&up[..1])),
         ("watched, not yet", way(&[launched, refused.clone()])),
         ("watched, up", way(&up)),
@@ -142,6 +159,8 @@ fn events() -> Vec<(&'static str, Event)> {
         ("ended badly", Event::Ended(it, Ending::Code(1))),
         ("killed by another", Event::Ended(it, Ending::Signal(9))),
         ("ended unseen", Event::Ended(it, Ending::Unknown)),
+        ("due", Event::Due { worker: WORKER.worker, times: 2, on_time: true }),
+        ("missed", Event::Due { worker: WORKER.worker, times: 2, on_time: false }),
         ("emptied", Event::Emptied(it)),
         ("reclaimed", Event::Reclaimed(it)),
         ("never ready", Event::NeverReady(it, "closed".into())),

@@ -92,7 +92,6 @@ fn options_that_are_not_there_yet_are_refused_by_name() {
         ("group", json!("nogroup")),
         ("limits", json!({ "memory": "1GiB" })),
         ("limits", json!({ "nofile": 100 })),
-        ("schedule", json!({ "every": "1s" })),
         ("ready", json!({ "fd": 3 })),
         ("stdin", json!({ "queue": "q" })),
         ("stdout", json!({ "queue": "q" })),

@@ -4,6 +4,7 @@
 mod health;
 mod notify;
 mod readiness;
+mod schedule;
 mod site;
 mod watchdog;
 

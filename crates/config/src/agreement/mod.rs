@@ -71,7 +71,11 @@ fn with(object: &[String], name: &str, value: Json) -> Json {
     for key in object {
         place = &mut place[key];
         if place.is_null() {
-            *place = if key == "health" { json!({ "http": "http://h" }) } else { json!({}) };
+            *place = match key.as_str() {
+                "health" => json!({ "http": "http://h" }),
+                "schedule" => json!({ "every": "1m" }),
+                _ => json!({}),
+            };
         }
     }
     place[name] = value;
@@ -297,6 +301,7 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
                     // Writing out an empty object of optional things says nothing more than leaving it out, but for
                     // the two that mean something by being there.
                     let left_out = match object.last().map(String::as_str) {
+                        Some("schedule") => read(rows, &with(&object, "every", json!("1m"))),
                         Some("health") => read(rows, &with(&object, "http", json!("http://h"))),
                         Some("intensity") if object.len() == 1 => {
                             read(rows, &with(&[], "intensity", json!({})))
@@ -326,7 +331,6 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "file",
             "stop_timeout",
             // The forms of "ready", and "health" with its forms.
-            "fd",
             "log",
             "tcp",
             "http",
@@ -336,11 +340,13 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "tcp",
             "command",
             "watchdog",
+            "schedule",
+            "cron",
+            "every",
         ];
         if rows.is_empty() {
             optional.extend([
-                "user", "group", "nofile", "core", "memory", "pids", "cpu", "queue", "queue", "queue",
-                "schedule", "cron", "every",
+                "fd", "user", "group", "nofile", "core", "memory", "pids", "cpu", "queue", "queue", "queue",
             ]);
         }
         optional.sort();
@@ -373,14 +379,14 @@ fn every_row_of_what_is_not_offered_takes_something_out() {
 #[test]
 fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
     let text = schema().to_string();
-    for word in ["Limits", "\"locks\"", "\"schedule\"", "\"queue\"", "\"user\""] {
+    for word in ["Limits", "\"locks\"", "\"\"queue\"", "\"user\""] {
         assert!(!text.contains(word), "{word}");
     }
 }
 
 #[test]
 fn what_is_not_offered_yet_is_read_all_the_same() {
-    use crate::{Cron, LimitsPlan, Output, Probe, Ready, Schedule, Stdin};
+    use crate::{Cron, LimitsPlan, Output, Probe, Ready, Stdin};
     use std::time::Duration;
 
     let plan = read(
@@ -433,9 +439,13 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
     };
     assert_eq!(a.limits, limits);
     assert_eq!((&a.stdin, &a.stdout), (&Stdin::Queue("jobs".to_owned()), &Output::Queue("jobs".to_owned())));
-    assert_eq!(a.schedule, Some(Schedule::Every(seconds(30))));
+    assert_eq!(
+        decided.schedule.map(|schedule| schedule.timing),
+        Some(supervision::Timing::Every(seconds(30)))
+    );
+    assert_eq!(a.cron, None);
     let new_year = Cron { minutes: 1, hours: 1, days: 2, months: 2, weekdays: 1, either_day: true };
-    assert_eq!(plan.workers[1].schedule, Some(Schedule::Cron(new_year)));
+    assert_eq!(plan.workers[1].cron, Some(new_year));
     let ready: Vec<_> = plan.workers.iter().map(|worker| worker.ready.clone()).collect();
     assert_eq!(
         ready,

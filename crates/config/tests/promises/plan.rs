@@ -50,6 +50,8 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         readiness: Readiness::Start,
         watchdog: None,
         health: None,
+        schedule: None,
+        start_delay: Duration::ZERO,
         autostart: true,
     };
     let hands = WorkerPlan {
@@ -75,7 +77,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         puts: vec![],
         ready: Ready::Start,
         health: None,
-        schedule: None,
+        cron: None,
     };
     (core, hands)
 }

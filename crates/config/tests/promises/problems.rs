@@ -147,7 +147,6 @@ fn what_is_not_offered_yet_is_refused_by_name() {
         (r#""stdin": { "queue": →"jobs" }"#, "stdin.queue", r#"{"queue": …}"#),
         (r#""stdout": { "queue": →"jobs" }"#, "stdout.queue", r#"{"queue": …}"#),
         (r#""stderr": { "queue": →"jobs" }"#, "stderr.queue", r#"{"queue": …}"#),
-        (r#""schedule": →{ "every": "1s" }"#, "schedule", r#""schedule""#),
     ];
     for (keys, path, what) in in_workers {
         let path = format!("workers.reader.{path}");
@@ -188,6 +187,28 @@ fn a_health_probe_is_exactly_one_of_its_kinds() {
             None,
         );
     }
+}
+
+#[test]
+fn a_schedule_that_cannot_work_is_refused() {
+    World::default().refuses(
+        &worker(r#""schedule": →{ "every": "1s" }, "restart": "always""#),
+        "workers.reader.schedule",
+        "no run would ever be over with \"restart\": \"always\"",
+        Some("\"on-failure\" starts again what fails, \"never\" leaves that to the next time"),
+    );
+    World::default().refuses(
+        &worker(r#""schedule": { "cron": →"0 0 30 2 *" }"#),
+        "workers.reader.schedule.cron",
+        "\"0 0 30 2 *\" never comes",
+        Some("none of its months has such a day"),
+    );
+    World::default().refuses(
+        r#"{"workers": {"a": {"command": "x", "schedule": {"every": 1}}, "b": {"command": "x", "after": {→"a": "ended"}}}}"#,
+        "workers.b.after.a",
+        "\"a\" runs by the clock again and again: it never ends",
+        None,
+    );
 }
 
 #[test]

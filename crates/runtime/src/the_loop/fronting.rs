@@ -57,7 +57,10 @@ impl Loop {
 
     pub(super) fn tell_people(&self, instance: InstanceId) {
         // Most changes are good news, which nobody has to be told.
-        let bad_news = matches!(self.core.standing(instance), Some((Phase::Backoff | Phase::Failed, _)));
+        let bad_news = matches!(
+            self.core.standing(instance),
+            Some((Phase::Backoff | Phase::Failed | Phase::Waiting, _))
+        );
         if bad_news
             && let Some(now) = self.core.instance(instance, self.clock.now())
             && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))

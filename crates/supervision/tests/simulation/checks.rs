@@ -1,6 +1,7 @@
 //! What must hold after every action. Knows nothing of the inside of the core: only what went in, what came out, what
 //! people can see, and what is true of the processes.
 
+mod clock;
 mod orders;
 mod seen;
 mod watch;
@@ -38,6 +39,10 @@ pub struct Checks {
     processes: BTreeMap<Process, Record>,
     /// Whose fate the present event decides by policy, and whether it succeeded.
     judged: Option<(Process, bool)>,
+    /// What the present event asks for.
+    asked: Option<Request>,
+    /// When people saw it.
+    seen_at: Moment,
     /// Which worker the present event scales, and to how many.
     scaled: Option<(WorkerId, u32)>,
     /// Whom the present event may take down by request.
@@ -47,6 +52,8 @@ pub struct Checks {
     rests: BTreeMap<InstanceId, i32>,
     family_restarts: Vec<Moment>,
     retired: BTreeSet<WorkerId>,
+    /// Instances whose time the present event says has come, and how many runs may follow.
+    due: BTreeMap<InstanceId, u32>,
     concluded: bool,
 }
 
@@ -85,12 +92,15 @@ impl Checks {
             latest: BTreeMap::new(),
             processes: BTreeMap::new(),
             judged: None,
+            asked: None,
+            seen_at: Moment::START,
             scaled: None,
             requested: Vec::new(),
             restarts: BTreeMap::new(),
             rests: BTreeMap::new(),
             family_restarts: Vec::new(),
             retired: BTreeSet::new(),
+            due: BTreeMap::new(),
             concluded: false,
         }
     }
@@ -129,6 +139,10 @@ impl Checks {
         self.events += 1;
         (self.judged, self.scaled) = (None, None);
         self.requested.clear();
+        self.asked = match event {
+            Event::Asked(request) => Some(request.clone()),
+            _ => None,
+        };
         if self.seen.is_empty() {
             self.seen = core.instances().map(|instance| (instance.id, instance)).collect();
         }
@@ -136,6 +150,7 @@ impl Checks {
             return;
         }
         self.note_watched(now, event);
+        self.note_due(event);
         match event {
             Event::Begin => self.begun_run = true,
             Event::Launched(process) | Event::Ready(process) if self.is_latest(*process) => {

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, Family, Health, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy,
-    Worker, WorkerId,
+    After, Backoff, CatchUp, Family, Health, Intensity, Milestone, OnFailed, Overlap, Policy, Readiness,
+    Restart, Schedule, Strategy, Timing, Worker, WorkerId,
 };
 
 use crate::random::Random;
@@ -56,8 +56,21 @@ pub fn any_worker(random: &mut Random, id: u32, workers: u32) -> Worker {
         },
         watchdog: random.percent(20).then(|| random.millis(300, 3000)),
         health: random.percent(20).then(|| any_health(random)),
+        schedule: random.percent(15).then(|| any_schedule(random)),
+        start_delay: random.pick(&[0, 0, 0, 0, 0, 200, 3000].map(Duration::from_millis)),
         autostart: random.percent(85),
         ..Worker::named(format!("w{id}"))
+    }
+}
+
+fn any_schedule(random: &mut Random) -> Schedule {
+    Schedule {
+        timing: match random.below(2) {
+            0 => Timing::Every(random.millis(20, 5000)),
+            _ => Timing::Told,
+        },
+        overlap: random.pick(&[Overlap::Skip, Overlap::Queue, Overlap::Replace]),
+        catch_up: random.pick(&[CatchUp::Skip, CatchUp::Once, CatchUp::All]),
     }
 }
 

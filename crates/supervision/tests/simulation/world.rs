@@ -144,7 +144,7 @@ impl World {
         if self.random.percent(97) {
             self.tell(Event::Begin);
         }
-        for _ in 0..self.random.below(14) {
+        for _ in 0..self.random.below(20) {
             let at = self.random.millis(0, 20_000);
             self.plan(at, Happening::Deed);
         }

@@ -3,6 +3,7 @@
 mod milestones;
 mod requests;
 mod restarts;
+mod schedules;
 mod stops;
 mod strategies;
 mod watching;

@@ -237,6 +237,12 @@ impl World {
         self.now = until;
     }
 
+    /// Lets so much time go by with nobody looking, and then meets what is due.
+    pub fn sleep(&mut self, ms: u64) {
+        self.now = self.now + Duration::from_millis(ms);
+        self.tell(Event::Tick);
+    }
+
     /// What happened since this was last asked, each with the milliseconds at which it did.
     pub fn story(&mut self) -> Vec<String> {
         std::mem::take(&mut self.story)

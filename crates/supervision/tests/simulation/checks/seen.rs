@@ -8,7 +8,7 @@ use supervision::{
     Supervisor, WorkerId,
 };
 
-use super::Checks;
+use super::{Checks, clock};
 use crate::world::{LATEST_NEWS, LONGEST_EXTENSION};
 
 /// Every step of a stop that news or the world takes part in, each as slow as it can be; and late ticks.
@@ -27,6 +27,7 @@ impl Checks {
             self.look_at(core, now, id, instance, actions);
             self.look_at_waiting(instance, &seen);
             self.look_at_watched(now, instance);
+            self.look_at_schedule(now, instance);
         }
         if let Some((worker, instances)) = self.scaled
             && let Some(spec) = self.workers.get(worker.0 as usize)
@@ -59,6 +60,7 @@ impl Checks {
         assert_eq!(changed.iter().collect::<BTreeSet<_>>().len(), changed.len(), "changed twice");
         self.look_at_retired(&seen, actions);
         self.seen = seen;
+        self.seen_at = now;
         if self.begun_run && self.work_is_done() {
             self.note_stop(now);
         }
@@ -91,7 +93,9 @@ impl Checks {
 
         let silent = matches!(instance.phase, Phase::Starting | Phase::Running | Phase::Waiting);
         assert!(silent || !instance.why.is_empty(), "no reason for {instance:?}");
-        assert_eq!(instance.next_launch_in.is_some(), instance.phase == Phase::Backoff, "{instance:?}");
+        assert!(instance.next_launch_in.is_some() || instance.phase != Phase::Backoff, "{instance:?}");
+        let rests = matches!(instance.phase, Phase::Backoff | Phase::Waiting);
+        assert!(instance.next_launch_in.is_none() || rests, "{instance:?}");
         let up = matches!(instance.phase, Phase::Starting | Phase::Running | Phase::Stopping);
         assert!(up || instance.launched_at.is_none(), "{instance:?}");
         if let Some(launch) = instance.launch
@@ -126,7 +130,8 @@ impl Checks {
             return;
         }
         let Some((worker, milestone)) = instance.waits_for else {
-            return assert!(instance.why.contains("together with"), "waits for nothing: {instance:?}");
+            let held = instance.why.contains("together with");
+            return assert!(held || clock::waits_for_time(instance), "waits for nothing: {instance:?}");
         };
         let phases: Vec<Phase> = seen.values().filter(|i| i.id.worker == worker).map(|i| i.phase).collect();
         let all = |wanted: &[Phase]| !phases.is_empty() && phases.iter().all(|phase| wanted.contains(phase));
@@ -164,18 +169,30 @@ impl Checks {
     fn judge_restart(&mut self, now: Moment) {
         let Some((process, succeeded)) = self.judged else { return };
         let id = process.instance;
-        let Some(instance) = self.seen.get(&id) else { return };
+        if !self.seen.contains_key(&id) {
+            return;
+        }
         let spec = self.spec(id).clone();
+        let strategy = self.strategy;
+        let forgives = |schedule| clock::forgives_unseen(schedule, strategy);
         let again = match spec.restart {
             Restart::Never => false,
             Restart::OnFailure => !succeeded,
             Restart::Always => true,
         };
+        if spec.schedule.is_some() && self.run_is_over(id, again, now) {
+            return;
+        }
+        let Some(instance) = self.seen.get(&id) else { return };
         if !again {
             let expected = if succeeded { Phase::Done } else { Phase::Failed };
             return assert_eq!(instance.phase, expected, "ended for good: {instance:?}");
         }
-        if let Some(rest) = instance.next_launch_in {
+        if let Some(rest) = instance
+            .next_launch_in
+            .filter(|_| instance.phase == Phase::Backoff)
+            .filter(|_| !spec.schedule.is_some_and(forgives))
+        {
             let nth = self.rests.entry(id).or_default();
             let backoff = spec.backoff;
             let grown = backoff.initial.as_secs_f64() * backoff.factor.powi(*nth);
@@ -214,7 +231,9 @@ impl Checks {
             Phase::Failed if instance.why.contains("of the family") => {}
             Phase::Failed if instance.why.contains("; last:") && !instance.why.contains(" failed: ") => {
                 assert!(
-                    !at_one || restarts.len() == allowed.restarts as usize,
+                    !at_one
+                        || restarts.len() == allowed.restarts as usize
+                        || spec.schedule.is_some_and(forgives),
                     "given up too early: {instance:?}"
                 );
             }
@@ -260,7 +279,9 @@ impl Checks {
         assert!(!self.begun_run || !self.work_is_done(), "the work is done, and nothing follows");
         for instance in self.seen.values() {
             let moving = matches!(instance.phase, Phase::Starting | Phase::Stopping | Phase::Backoff);
-            let held = instance.phase == Phase::Waiting && instance.waits_for.is_none();
+            let held = instance.phase == Phase::Waiting
+                && instance.waits_for.is_none()
+                && !clock::waits_for_time(instance);
             assert!(!moving && !held, "it hangs: {instance:?}");
         }
     }
