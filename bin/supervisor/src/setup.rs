@@ -10,7 +10,8 @@ use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
 use runtime::{
-    Command, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, Watching, WorkerSetup,
+    Command, Fsync, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, SyncSetup,
+    Watching, WorkerSetup,
 };
 
 /// The setup of `plan`, which was read from `config`, an absolute path.
@@ -29,6 +30,14 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
         family,
         workers,
         queues: plan.queues.into_iter().map(queue).collect(),
+        sync: SyncSetup {
+            locks: plan.locks,
+            semaphores: plan.semaphores,
+            events: plan.events,
+            conditions: plan.conditions,
+            barriers: plan.barriers,
+            values: plan.values,
+        },
         programs: programs(),
     }
 }
@@ -91,8 +100,8 @@ fn worker(plan: WorkerPlan, watchdog: Option<Duration>, shared: &mut Shared) -> 
         stdin: match plan.stdin {
             config::Stdin::Inherit => Input::Inherit,
             config::Stdin::Path(path) => Input::File(path),
-            // The config room refuses queues here as long as they are not offered.
-            config::Stdin::Null | config::Stdin::Queue(_) => Input::Null,
+            config::Stdin::Queue(queue) => Input::Queue(queue),
+            config::Stdin::Null => Input::Null,
         },
         stdout: output(plan.stdout),
         stderr: output(plan.stderr),
@@ -147,8 +156,8 @@ fn output(output: config::Output) -> Output {
         config::Output::Inherit => Output::Inherit,
         config::Output::Null => Output::Null,
         config::Output::Path(path) => Output::File(path),
-        // The config room refuses queues here as long as they are not offered.
-        config::Output::Log | config::Output::Queue(_) => Output::Log,
+        config::Output::Queue(queue) => Output::Queue(queue),
+        config::Output::Log => Output::Log,
     }
 }
 
@@ -160,5 +169,10 @@ fn queue((name, plan): (String, QueuePlan)) -> QueueSetup {
         max_message: plan.max_message,
         max_deliveries: plan.max_deliveries,
         dead_letter: plan.dead_letter,
+        durable: plan.durable.map(|fsync| match fsync {
+            config::Fsync::Always => Fsync::Always,
+            config::Fsync::Interval(every) => Fsync::Interval(every),
+            config::Fsync::Never => Fsync::Never,
+        }),
     }
 }

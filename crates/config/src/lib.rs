@@ -23,6 +23,7 @@ mod choice;
 mod collection;
 mod command;
 mod cron;
+mod diff;
 mod document;
 mod env_file;
 mod expansion;
@@ -40,9 +41,10 @@ mod signal;
 mod source;
 mod text;
 
+pub use diff::{Difference, Effect, Thing, ThingDifference, WorkerDifference, diff};
 pub use plan::{
-    Command, Cron, LimitsPlan, LogFormat, LogPlan, Output, Plan, Probe, QueuePlan, Ready, Stdin, StopTo,
-    WorkerPlan,
+    Command, Cron, Fsync, LimitsPlan, LogFormat, LogPlan, Output, Plan, Probe, QueuePlan, Ready, ReloadPlan,
+    Stdin, StopTo, WorkerPlan,
 };
 pub use problem::{Problem, Problems};
 

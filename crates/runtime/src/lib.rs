@@ -4,6 +4,7 @@
 
 mod adding;
 mod asking;
+pub mod attendant;
 mod calendar;
 mod clock;
 mod environment;
@@ -16,12 +17,15 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod owning;
+mod primitives;
 mod probing;
 mod processes;
 mod queues;
 mod roster;
 mod run;
 mod setup;
+mod state;
 mod sweeping;
 mod takeover;
 mod talk;
@@ -32,5 +36,6 @@ mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, Watching, WorkerSetup,
+    Command, Fsync, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, SyncSetup,
+    Watching, WorkerSetup,
 };

@@ -19,14 +19,14 @@ pub(crate) enum State {
     Stopped(Blame),
     /// For what it comes after; or, until the present event is settled, for its launch.
     Waiting,
-    /// All it comes after has come, and its start is delayed until then.
-    Delayed { until: Moment },
+    /// All it comes after has come, and its start is delayed until then, by so much.
+    Delayed { until: Moment, by: Duration },
     /// Between two runs of its schedule, how the last one ended, and whether that was well.
     Scheduled { last: Box<Blame>, well: bool },
     /// Gone, and to be launched again together with its family, for the sake of this one.
     Held(InstanceId),
     /// Between an ending and the next launch.
-    Resting { until: Moment, cause: Cause },
+    Resting { until: Moment, blame: Blame },
     /// Its launch was ordered and not yet answered.
     Launching,
     /// Executed, not yet ready, and how long that may take.
@@ -69,6 +69,8 @@ pub(crate) enum Fate {
     Rejoins(InstanceId),
     /// It is started anew, as asked.
     Starts,
+    /// It is started anew: what the config says of it has changed.
+    Changes,
     /// It was scaled away.
     Vanishes,
 }
@@ -225,7 +227,7 @@ impl State {
     /// When it must be looked at again though nothing happened.
     pub(crate) fn deadline(&self) -> Option<Moment> {
         match self {
-            State::Resting { until, .. } | State::Delayed { until } => Some(*until),
+            State::Resting { until, .. } | State::Delayed { until, .. } => Some(*until),
             State::Starting { ready_by, trial, .. } => {
                 let probe = trial.as_ref().and_then(|trial| trial.probing.due());
                 Some(probe.map_or(*ready_by, |at| at.min(*ready_by)))

@@ -48,7 +48,9 @@
 //!   succeeded or failed where its policy would not start it again, and is stopped where it would.
 #![forbid(unsafe_code)]
 
+mod changing;
 mod family;
+mod groups;
 mod instance;
 mod living;
 mod news;
@@ -65,13 +67,14 @@ mod vigil;
 mod waiting;
 mod words;
 
+pub use changing::{Change, Manner};
 pub use family::{
-    After, Backoff, CatchUp, Family, Health, Intensity, Milestone, OnFailed, Overlap, Policy, Readiness,
-    Restart, Schedule, Strategy, Timing, Worker,
+    After, Backoff, CatchUp, Family, Group, Health, Intensity, Milestone, OnFailed, Overlap, Policy,
+    Readiness, Restart, Schedule, Strategy, Timing, Worker,
 };
 pub use news::{
-    Action, Conclusion, Ending, Event, Instance, InstanceId, Launch, LaunchFailure, Phase, Process, Purpose,
-    Request, Target, WorkerId,
+    Action, Conclusion, Ending, Event, GroupId, Instance, InstanceId, Launch, LaunchFailure, Phase, Process,
+    Purpose, Request, Target, WorkerId,
 };
 pub use supervisor::{MAX_INSTANCES, Supervisor};
 pub use time::Moment;

@@ -56,6 +56,16 @@ impl Supervisor {
         self.change(id, |member| member.dues = Dues { next, owed: 0 });
     }
 
+    /// Its schedule is another one, or none any more: what is under way goes on, what is to come follows the new one.
+    pub(crate) fn reschedule(&mut self, id: InstanceId) {
+        self.change(id, |member| member.dues = Dues::default());
+        self.arm(id);
+        let between = matches!(self.member(id).state, State::Scheduled { .. });
+        if between && self.schedule_of(id).is_none() {
+            self.start_anew(id);
+        }
+    }
+
     /// Puts an instance on its way that starts with the run: at once, or when its schedule says so.
     pub(crate) fn begin_with_run(&mut self, id: InstanceId) {
         self.arm(id);

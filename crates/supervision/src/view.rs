@@ -38,7 +38,7 @@ impl Supervisor {
                 _ => None,
             },
             next_launch_in: match member.state {
-                State::Resting { until, .. } | State::Delayed { until } => Some(until.since(now)),
+                State::Resting { until, .. } | State::Delayed { until, .. } => Some(until.since(now)),
                 State::Scheduled { .. } => member.dues.next.map(|next| next.since(now)),
                 _ => None,
             },
@@ -88,20 +88,25 @@ impl Supervisor {
             }
             State::Waiting => match self.prospect(id) {
                 Prospect::Launch => Blame::Nothing,
+                Prospect::AfterChange(worker) => Blame::AfterChange(worker),
                 Prospect::Open(after) => Blame::Waits(after.worker, after.milestone),
                 Prospect::Never(blame) => blame,
             },
-            State::Delayed { .. } => Blame::Delayed(self.crew(id.worker).spec.start_delay),
+            State::Delayed { by, .. } => Blame::Delayed(*by),
             State::Scheduled { last, .. } if **last == Blame::Nothing => Blame::NotDue,
             State::Scheduled { last, .. } => Blame::BetweenRuns(last.clone()),
             State::Held(culprit) => Blame::Together(*culprit),
-            State::Resting { cause, .. } | State::Done(cause) => Blame::Cause(cause.clone()),
-            State::Stopped(blame) | State::Failed { blame, .. } => blame.clone(),
+            State::Done(cause) => Blame::Cause(cause.clone()),
+            State::Resting { blame, .. } | State::Stopped(blame) | State::Failed { blame, .. } => {
+                blame.clone()
+            }
             State::Leaving { fate, .. } => match fate {
                 Fate::Policy(cause) | Fate::PolicyOrStopped(cause) => Blame::Cause(cause.clone()),
                 Fate::Stays(blame) => blame.clone(),
                 Fate::Rejoins(culprit) => Blame::Together(*culprit),
                 Fate::Starts => Blame::StartsAgain,
+                Fate::Changes => Blame::Changes,
+                Fate::Vanishes if self.crew(id.worker).removed => Blame::TakenOut,
                 Fate::Vanishes => Blame::Vanishes,
             },
         }

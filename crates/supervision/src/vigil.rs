@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::instance::{Fate, Reached, State, Step};
 use crate::words::Cause;
-use crate::{Action, Health, Moment, Process, Purpose, Readiness, Supervisor, Worker};
+use crate::{Action, InstanceId, Moment, Process, Purpose, Readiness, Supervisor, Worker};
 
 /// The first pause between two probes for readiness; each is twice the one before.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -301,9 +301,8 @@ impl Supervisor {
                 {
                     return self.abort(process, Cause::Silent(pulse.every));
                 }
-                if let Some(Health { timeout, .. }) = spec.health
-                    && vigil.checkup.as_ref().is_some_and(|checkup| due(checkup.probing))
-                {
+                if vigil.checkup.as_ref().is_some_and(|checkup| due(checkup.probing)) {
+                    let timeout = spec.health.map_or(Duration::ZERO, |health| health.timeout);
                     self.on_vigil(process, |vigil| {
                         if let Some(checkup) = &mut vigil.checkup {
                             checkup.probing = Probing::Asked(now);
@@ -316,6 +315,21 @@ impl Supervisor {
         }
     }
 
+    /// It is to be watched in another way from now on. A probe that is under way goes on.
+    pub(crate) fn watch_anew(&mut self, id: InstanceId) {
+        let State::Running { vigil: former } = &self.member(id).state else { return };
+        let asked = former.as_ref().and_then(|vigil| match vigil.checkup.as_ref()?.probing {
+            Probing::Asked(since) => Some(since),
+            Probing::At(_) | Probing::Never => None,
+        });
+        let mut vigil = Vigil::over(&self.crew(id.worker).spec, self.now);
+        if let (Some(since), Some(checkup)) = (asked, vigil.as_mut().and_then(|vigil| vigil.checkup.as_mut()))
+        {
+            checkup.probing = Probing::Asked(since);
+        }
+        self.change(id, |member| member.state = State::Running { vigil });
+    }
+
     /// Has one that seems to hang aborted; it is killed when its grace is over.
     fn abort(&mut self, process: Process, cause: Cause) {
         let step = self.asked_now(process.instance);
@@ -325,7 +339,7 @@ impl Supervisor {
     }
 
     /// The step of one that begins to stop now.
-    pub(crate) fn asked_now(&self, id: crate::InstanceId) -> Step {
+    pub(crate) fn asked_now(&self, id: InstanceId) -> Step {
         let grace = self.crew(id.worker).spec.grace;
         Step::Asked { kill_at: self.now + grace, latest: self.now + grace.max(LONGEST_GRACE) }
     }

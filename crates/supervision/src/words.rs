@@ -44,6 +44,8 @@ pub(crate) enum Blame {
     Unready(Option<String>),
     /// So many probes of so many that are allowed failed, the last one for this reason.
     Poorly(u32, u32, String),
+    /// It rests, and its group is started again with it: that had spent its restarts.
+    GroupSpent(Arc<str>, Intensity, Cause),
     /// Another failed for good: the first in the chain, and why.
     Lost(Arc<(InstanceId, Blame)>),
     /// Another ended before it was ready.
@@ -60,13 +62,22 @@ pub(crate) enum Blame {
     BetweenRuns(Box<Blame>),
     Circle,
     NoSuchWorker,
+    /// Another was taken out of the config.
+    Removed(WorkerId),
     Requested,
     StartsAgain,
+    /// What the config says of it has changed.
+    Changes,
+    /// What it comes after has changed, and must be gone first.
+    AfterChange(WorkerId),
     /// It is started again for the sake of this one.
     Together(InstanceId),
     Vanishes,
+    TakenOut,
     WorkDone,
     Told,
+    /// An essential one ended for good, and how.
+    Essential(Arc<(InstanceId, Blame)>),
 }
 
 impl Blame {
@@ -78,6 +89,10 @@ impl Blame {
             Blame::Cause(cause) => cause.words(),
             Blame::Spent(allowed, last) => spent(*allowed, "", last),
             Blame::FamilySpent(allowed, last) => spent(*allowed, " of the family", last),
+            Blame::GroupSpent(group, allowed, last) => {
+                let spent = spent(*allowed, &format!(" of the group {group}"), last);
+                format!("{spent}; the group is started again")
+            }
             Blame::Waits(worker, milestone) => {
                 let milestone = match milestone {
                     Milestone::Started => "to start",
@@ -103,12 +118,22 @@ impl Blame {
             Blame::BetweenRuns(last) => format!("between two runs; last: {}", last.words(names)),
             Blame::Circle => "waits for one that waits for it".into(),
             Blame::NoSuchWorker => "waits for a worker that does not exist".into(),
+            Blame::Removed(id) => format!("{} was taken out of the config", names.worker(*id)),
             Blame::Requested => "stopped by request".into(),
+            Blame::Changes => "its config has changed".into(),
+            Blame::AfterChange(id) => {
+                format!("waits for {} to be gone, which has changed", names.worker(*id))
+            }
             Blame::StartsAgain => "is started again once it is gone".into(),
             Blame::Together(id) => format!("is started again together with {}", names.instance(*id)),
             Blame::Vanishes => "scaled away".into(),
+            Blame::TakenOut => "taken out of the config".into(),
             Blame::WorkDone => "the run's work is done".into(),
             Blame::Told => "the run was told to stop".into(),
+            Blame::Essential(end) => {
+                let how = end.1.words(names);
+                format!("{}, which is essential, ended: {how}", names.instance(end.0))
+            }
         }
     }
 }

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use supervision::{
-    Action, After, CatchUp, Ending, Event, Family, Health, Instance, InstanceId, Launch, LaunchFailure,
-    Milestone, Moment, Overlap, Process, Purpose, Readiness, Request, Schedule, Supervisor, Target, Timing,
-    Worker, WorkerId,
+    Action, After, CatchUp, Change, Ending, Event, Family, Health, Instance, InstanceId, Launch,
+    LaunchFailure, Manner, Milestone, Moment, Overlap, Process, Purpose, Readiness, Request, Schedule,
+    Supervisor, Target, Timing, Worker, WorkerId,
 };
 
 /// The state, the event, what it becomes, and what is ordered. `worker` comes after `gate`, has a second of grace, two
@@ -74,7 +74,8 @@ impl Scene {
                 Action::Reclaim(process) => (process.instance, "reclaim"),
                 Action::Retired(worker) => (InstanceId { worker, index: 0 }, "retired"),
                 Action::Unretired(worker) => (InstanceId { worker, index: 0 }, "unretired"),
-                Action::Changed(_) => continue,
+                Action::Removed(worker) => (InstanceId { worker, index: 0 }, "removed"),
+                Action::Changed(_) | Action::GaveUp(..) => continue,
                 Action::Conclude(_) => (WORKER, "conclude"),
             };
             if instance == WORKER {
@@ -146,7 +147,25 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     ]
 }
 
-fn events() -> Vec<(&'static str, Event)> {
+/// The family as it is, but that the worker is not quite the same.
+fn changed(state: &str, manner: Manner) -> Event {
+    // One that does not start with the run does by the new config.
+    let scene = Scene::new(if state == "idle" { "" } else { state });
+    let worker = scene.core.worker(WORKER.worker).expect("it is there").clone();
+    let change =
+        Change { changed: vec![(WORKER.worker, worker, manner)], order: order(), ..Change::default() };
+    Event::Asked(Request::Change(Box::new(change)))
+}
+
+fn removal() -> Change {
+    Change { removed: vec![WORKER.worker], order: order(), ..Change::default() }
+}
+
+fn order() -> Vec<WorkerId> {
+    vec![GATE.worker, WORKER.worker]
+}
+
+fn events(state: &str) -> Vec<(&'static str, Event)> {
     let it = process(WORKER);
     let target = Target::Instance(WORKER);
     vec![
@@ -179,6 +198,9 @@ fn events() -> Vec<(&'static str, Event)> {
         ("stop", Event::Asked(Request::Stop(target))),
         ("restart", Event::Asked(Request::Restart(target))),
         ("scale away", Event::Asked(Request::Scale(WORKER.worker, 0))),
+        ("config changes", changed(state, Manner::Restart)),
+        ("a limit changes", changed(state, Manner::Keep)),
+        ("taken out", Event::Asked(Request::Change(Box::new(removal())))),
         ("gate opens", Event::Launched(process(GATE))),
         ("shutdown", Event::Shutdown),
         ("shutdown now", Event::ShutdownNow),
@@ -188,7 +210,7 @@ fn events() -> Vec<(&'static str, Event)> {
 fn transitions() -> Vec<String> {
     let mut table = Vec::new();
     for (state, way) in ways() {
-        for (name, event) in events() {
+        for (name, event) in events(state) {
             let mut scene = Scene::new(state);
             if name == "gate opens" {
                 scene.tell(Event::Asked(Request::Start(Target::Instance(GATE))));

@@ -115,13 +115,13 @@ fn what_went_wrong_stands_beside_the_ending() {
 fn a_worker_may_ask_for_more_time_to_start_and_to_stop() {
     let sandbox = Sandbox::new();
     let script = "probe tell EXTEND_TIMEOUT_USEC=600000000; while [ ! -e go ]; do sleep 0.02; done; \
-                  trap 'probe tell EXTEND_TIMEOUT_USEC=60000000; sleep 1; exit 3' TERM; probe tell READY=1; \
+                  trap 'probe tell EXTEND_TIMEOUT_USEC=60000000; sleep 4; exit 3' TERM; probe tell READY=1; \
                   while :; do sleep 0.02; done";
     let worker =
-        json!({ "command": script, "ready": "notify", "ready_timeout": "1s", "stop": { "grace": "500ms" } });
+        json!({ "command": script, "ready": "notify", "ready_timeout": "5s", "stop": { "grace": "3s" } });
     let mut run = run_of(&sandbox, &worker);
     run.until_state("w", "starting");
-    stays("it is not given up", Duration::from_millis(1500), || run.instance("w", 0).state == "starting");
+    stays("it is not given up", Duration::from_millis(6500), || run.instance("w", 0).state == "starting");
     sandbox.write("go", "");
     run.until_state("then", "running");
     sandbox.supervisor(&["stop", "w"]).ends_with(0);

@@ -60,6 +60,7 @@ fn keys(root: &Json) -> Vec<Key> {
 fn base() -> Json {
     json!({
         "queues": { "jobs": {}, "dead": {} },
+        "groups": { "jobs": {} },
         "workers": { "reader": { "command": ["x"] }, "db": { "command": ["x"] } },
     })
 }
@@ -74,6 +75,7 @@ fn with(object: &[String], name: &str, value: Json) -> Json {
             *place = match key.as_str() {
                 "health" => json!({ "http": "http://h" }),
                 "schedule" => json!({ "every": "1m" }),
+                "reload" => json!({ "files": [] }),
                 _ => json!({}),
             };
         }
@@ -234,6 +236,7 @@ fn is_beyond_schemas(message: &str) -> bool {
         "must be at most ",
         " is no regular expression",
         "cannot take its own",
+        "cannot lie in itself",
     ]
     .iter()
     .any(|told| message.contains(told))
@@ -303,6 +306,7 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
                     let left_out = match object.last().map(String::as_str) {
                         Some("schedule") => read(rows, &with(&object, "every", json!("1m"))),
                         Some("health") => read(rows, &with(&object, "http", json!("http://h"))),
+                        Some("reload") => read(rows, &with(&object, "files", json!([]))),
                         Some("intensity") if object.len() == 1 => {
                             read(rows, &with(&[], "intensity", json!({})))
                         }
@@ -312,6 +316,10 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
                         read(rows, &config).unwrap_or_else(|problems| panic!("{config}: {problems}"));
                     if name == "queues" && object.is_empty() {
                         assert!(written.queues.is_empty());
+                        continue;
+                    }
+                    if name == "groups" && object.is_empty() {
+                        assert!(written.family.groups.is_empty());
                         continue;
                     }
                     assert_eq!(written, left_out.expect("it is well"), "{config}");
@@ -330,6 +338,11 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "env_file",
             "file",
             "stop_timeout",
+            "queue",
+            "queue",
+            "queue",
+            "files",
+            "reload",
             // The forms of "ready", and "health" with its forms.
             "log",
             "tcp",
@@ -345,9 +358,7 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "every",
         ];
         if rows.is_empty() {
-            optional.extend([
-                "fd", "user", "group", "nofile", "core", "memory", "pids", "cpu", "queue", "queue", "queue",
-            ]);
+            optional.extend(["fd", "user", "group", "nofile", "core", "memory", "pids", "cpu"]);
         }
         optional.sort();
         without_default.sort();
@@ -379,7 +390,7 @@ fn every_row_of_what_is_not_offered_takes_something_out() {
 #[test]
 fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
     let text = schema().to_string();
-    for word in ["Limits", "\"locks\"", "\"\"queue\"", "\"user\""] {
+    for word in ["Limits", "\"user\""] {
         assert!(!text.contains(word), "{word}");
     }
 }
@@ -393,7 +404,6 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         &[],
         &json!({
             "queues": { "jobs": { "durable": true } },
-            "locks": ["ledger"], "semaphores": { "gpu": 2 }, "events": ["go"], "values": { "total": -3 },
             "workers": {
                 "a": {
                     "command": ["x"], "ready": { "fd": 3 }, "ready_timeout": "5s",
@@ -410,9 +420,7 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         }),
     )
     .expect("all of it is well");
-    assert!(plan.queues[0].1.durable);
-    assert_eq!((plan.locks, plan.events), (vec!["ledger".to_owned()], vec!["go".to_owned()]));
-    assert_eq!((plan.semaphores, plan.values), (vec![("gpu".to_owned(), 2)], vec![("total".to_owned(), -3)]));
+    assert_eq!(plan.queues[0].1.durable, Some(crate::Fsync::Always));
     let a = &plan.workers[0];
     let seconds = Duration::from_secs;
     assert_eq!(a.health, Some(Probe::Http("http://localhost:8080/x".to_owned())));

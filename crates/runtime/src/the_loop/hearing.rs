@@ -9,8 +9,8 @@ use supervision::{Event, Process};
 
 use super::{EARLY_AT_MOST, Early, Loop, Watched};
 use crate::joining::STATUS_AT_MOST;
-use crate::killing::Owner;
 use crate::notify::{self, Message, Notification, NotifySocket, Watchdog};
+use crate::owning::Owner;
 use crate::talk;
 
 /// The ways on which launches are heard.

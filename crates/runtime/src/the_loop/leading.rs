@@ -11,7 +11,7 @@ use process::{Exit, Identity, Pid};
 use supervision::Process;
 
 use super::{Loop, Watched};
-use crate::killing::Owner;
+use crate::owning::Owner;
 use crate::processes::Kinship;
 use crate::talk;
 

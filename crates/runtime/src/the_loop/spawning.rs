@@ -1,10 +1,12 @@
 //! From an order to launch to a process that runs, and what it says before the news of it has come.
 
 use control::{Call, api};
+use process::{Spawn, Spawned};
 use supervision::{Event, LaunchFailure, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
-use crate::launching::Launch;
+use crate::attendant;
+use crate::launching::{Launch, Place, Prepared};
 use crate::processes::{Kinship, Tree};
 
 impl Loop {
@@ -38,16 +40,26 @@ impl Loop {
                     let (name, policy, mail) = (&*decided.name, decided.policy, &self.mail);
                     let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
                     lines = launch.line_watches();
-                    ear.map_err(LaunchFailure).and_then(|()| launch.prepare(&self.environment, &self.pump))
+                    let place =
+                        Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
+                    ear.map_err(LaunchFailure).and_then(|()| launch.prepare(&place))
                 }
                 _ => Err(LaunchFailure("no such worker".to_owned())),
             };
         match prepared {
-            Ok((spawn, streams)) => {
+            Ok(Prepared { spawn, streams, attendants }) => {
                 self.expect_lines(process, lines);
                 self.tickets += 1;
-                self.pending.insert(self.tickets, Pending { process, streams });
-                self.spawner.submit(self.tickets, spawn);
+                let attendants = attendants.into();
+                let pending = Pending {
+                    process,
+                    streams,
+                    attendants,
+                    being_spawned: None,
+                    attended_by: Vec::new(),
+                    leader: spawn,
+                };
+                self.spawn_next(self.tickets, pending);
             }
             Err(failure) => {
                 self.close_ear(process);
@@ -62,22 +74,25 @@ impl Loop {
                 self.guard_spawned(result);
                 continue;
             }
-            let Some(Pending { process, streams }) = self.pending.remove(&ticket) else {
+            let Some(mut pending) = self.pending.remove(&ticket) else {
                 self.program_spawned(ticket, result);
                 continue;
             };
-            match result {
-                Ok(spawned) => {
-                    let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
-                    self.enter(process, tree);
-                    self.news.push_back(Event::Launched(process));
+            match (pending.being_spawned.take(), result) {
+                (Some((role, socket)), Ok(spawned)) => {
+                    pending.attended_by.push(spawned.pid.as_raw());
+                    self.attendant_spawned(pending.process, role, socket, spawned);
+                    self.spawn_next(ticket, pending);
                 }
-                Err(error) => {
-                    for stream in streams {
+                (None, Ok(spawned)) => self.leader_spawned(pending, spawned),
+                (_, Err(error)) => {
+                    for stream in pending.streams {
                         self.pump.finish(stream);
                     }
-                    self.close_ear(process);
-                    self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
+                    self.close_ear(pending.process);
+                    self.dismiss_attendants_of(pending.process);
+                    self.news
+                        .push_back(Event::LaunchFailed(pending.process, LaunchFailure(error.to_string())));
                 }
             }
         }
@@ -90,6 +105,33 @@ impl Loop {
                     Early::Notification(process, heard) => self.take_notification(process, heard),
                 }
             }
+        }
+    }
+
+    /// Spawns what is next of a launch: its attendants one after the other, then its leader, so that none runs unattended.
+    fn spawn_next(&mut self, ticket: u64, mut pending: Pending) {
+        let spawn = match pending.attendants.pop_front() {
+            Some(attendant::Order { role, spawn, socket }) => {
+                pending.being_spawned = Some((role, socket));
+                spawn
+            }
+            // It stays, should the ticket come back; what it holds open must not.
+            None => {
+                std::mem::replace(&mut pending.leader, Spawn::new(Vec::new(), Vec::new(), c"".to_owned()))
+            }
+        };
+        self.pending.insert(ticket, pending);
+        self.spawner.submit(ticket, spawn);
+    }
+
+    fn leader_spawned(&mut self, pending: Pending, spawned: Spawned) {
+        let Pending { process, streams, attended_by, .. } = pending;
+        let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
+        self.enter(process, tree);
+        self.tell_feeder_whom(process, spawned.pid);
+        self.news.push_back(Event::Launched(process));
+        if attended_by.iter().any(|pid| self.processes.attendant(*pid).is_none()) {
+            self.lost_an_attendant(process, "an attendant");
         }
     }
 

@@ -1,8 +1,7 @@
 //! What is promised to workers that run by the clock, and to those whose start is delayed.
 
 use supervision::{
-    CatchUp, Event, Instance, InstanceId, Moment, OnFailed, Overlap, Phase, Request, Schedule, Strategy,
-    Target, Timing,
+    CatchUp, Event, Instance, InstanceId, Moment, OnFailed, Overlap, Phase, Request, Target, Timing,
 };
 
 use super::Checks;
@@ -11,12 +10,6 @@ use super::Checks;
 pub fn waits_for_time(instance: &Instance) -> bool {
     instance.phase == Phase::Waiting
         && (is_between_runs(instance) || instance.why.starts_with("its start is delayed by"))
-}
-
-/// Whether a run may take another's place, or follow one that the family has ended, so that how often one has rested
-/// cannot be told from outside.
-pub fn forgives_unseen(schedule: Schedule, strategy: Strategy) -> bool {
-    schedule.overlap == Overlap::Replace || strategy != Strategy::OneForOne
 }
 
 fn is_between_runs(instance: &Instance) -> bool {
@@ -31,7 +24,7 @@ impl Checks {
         if !self.begun_run || self.stopping_since.is_some() {
             return;
         }
-        let Some(schedule) = self.workers.get(worker.0 as usize).and_then(|spec| spec.schedule) else {
+        let Some(schedule) = self.family.workers.get(worker.0 as usize).and_then(|spec| spec.schedule) else {
             return;
         };
         let runs = match schedule.catch_up {
@@ -47,14 +40,15 @@ impl Checks {
                 self.due.insert(id, runs);
             }
             if schedule.overlap == Overlap::Replace {
-                self.forgive(id);
+                self.forgive_run(id);
             }
         }
     }
 
     /// A new run: what was before is forgiven.
-    fn forgive(&mut self, id: InstanceId) {
+    fn forgive_run(&mut self, id: InstanceId) {
         self.restarts.remove(&id);
+        self.unseen.remove(&id);
         self.rests.remove(&id);
     }
 
@@ -76,7 +70,7 @@ impl Checks {
             let rested = before.phase == Phase::Backoff && instance.phase != Phase::Backoff;
             if schedule.overlap == Overlap::Replace && (leaves || rested) {
                 // A new run takes the place of the one under way.
-                self.forgive(instance.id);
+                self.forgive_run(instance.id);
             }
             return;
         }
@@ -86,15 +80,17 @@ impl Checks {
             let told = self.due.contains_key(&id);
             let counted = schedule.timing != Timing::Told
                 && before.next_launch_in.is_some_and(|next| self.seen_at + next <= now);
-            let scaled = self.scaled.is_some_and(|(worker, _)| worker == id.worker);
+            let scaled = self.scaled.iter().any(|(worker, _)| *worker == id.worker);
             assert!(told || counted || scaled || self.asked_for(id), "before its time: {instance:?}");
         }
-        self.forgive(id);
+        self.forgive_run(id);
     }
 
     fn asked_for(&self, id: InstanceId) -> bool {
         match &self.asked {
             Some(Request::Start(target) | Request::Restart(target)) => self.targets(*target).contains(&id),
+            // Its schedule may be another one, or none any more.
+            Some(Request::Change(_)) => true,
             _ => false,
         }
     }
@@ -103,43 +99,48 @@ impl Checks {
     pub fn run_is_over(&mut self, id: InstanceId, again: bool, now: Moment) -> bool {
         let instance = &self.seen[&id];
         let spec = self.spec(id);
-        let stopped = instance.phase == Phase::Stopped;
+        let Some(schedule) = spec.schedule else { return false };
+        let alone = self.tree.is_alone(id.worker);
         let spent = {
-            let allowed = spec.intensity;
-            let within = |at: &&Moment| **at + allowed.within > now;
+            let within = |at: &&Moment| **at + spec.intensity.within > now;
             let restarts =
                 self.restarts.get(&id).map_or(0, |restarts| restarts.iter().filter(within).count());
-            restarts >= allowed.restarts as usize
+            restarts >= spec.intensity.restarts as usize
         };
-        let one = self.strategy == Strategy::OneForOne;
-        if is_between_runs(instance) {
-            let told = spec.schedule.is_some_and(|schedule| forgives_unseen(schedule, self.strategy));
-            assert!(!again || spent || !one || told, "its run is not over: {instance:?}");
-            self.forgive(id);
+        // A run may take another's place, or follow one that its group has ended: then how often one was started again,
+        // and has rested, cannot be told from outside.
+        let unseen = schedule.overlap == Overlap::Replace || !alone;
+        let seen = instance.clone();
+        if is_between_runs(&seen) {
+            assert!(!again || spent || unseen, "its run is not over: {seen:?}");
+            self.forgive_run(id);
             return true;
         }
-        if again && !spent || spec.on_failed == OnFailed::Stop && instance.phase == Phase::Failed {
+        if unseen {
+            self.unseen.insert(id);
+            self.rests.insert(id, None);
+        }
+        let ends_all = self.spec(id).on_failed == OnFailed::Stop && seen.phase == Phase::Failed;
+        if again && !spent || ends_all {
             return false;
         }
-        if instance.phase == Phase::Failed {
+        if seen.phase == Phase::Failed {
             // What it comes after can no longer come, or the family was started again too often.
-            assert!(!spec.after.is_empty() || instance.why.contains("of the family"), "{instance:?}");
+            assert!(!self.spec(id).after.is_empty() || seen.why.contains("of the family"), "{seen:?}");
             return true;
         }
         // One that was owed follows at once; so does one whose time comes at this very moment.
-        let follows = spec.schedule.is_some_and(|schedule| {
-            schedule.overlap == Overlap::Queue
-                || schedule.catch_up == CatchUp::All
-                || schedule.timing != Timing::Told
-        });
-        let another = follows && matches!(instance.phase, Phase::Waiting | Phase::Starting);
-        let over = another || stopped;
-        // Under the other strategies the family may be spent, or it comes up with the others.
-        if !over && again && !one {
+        let follows = schedule.overlap == Overlap::Queue
+            || schedule.catch_up == CatchUp::All
+            || schedule.timing != Timing::Told;
+        let another = follows && matches!(seen.phase, Phase::Waiting | Phase::Starting);
+        let over = another || seen.phase == Phase::Stopped;
+        // In a group it may be spent otherwise, or come up with the others.
+        if !over && again && !alone {
             return false;
         }
-        assert!(over, "its run is over: {instance:?}");
-        self.forgive(id);
+        assert!(over, "its run is over: {seen:?}");
+        self.forgive_run(id);
         true
     }
 }
