@@ -1,6 +1,7 @@
 //! Every state of an instance, met by every event: what people then see, and what is ordered. What is not in the table
 //! has no effect.
 
+use std::slice::from_ref;
 use std::time::Duration;
 
 use supervision::{
@@ -138,7 +139,7 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
         ("hopeless", way(&[launched.clone(), Event::NeverReady(it, "closed".into())])),
         ("clock, not due", way(&[])),
         ("clock, running", way(&[due.clone(), up[0].clone(), up[1].clone()])),
-        ("clock, owing", way(&[&[due.clone()], &gone(0)[..3], &[due.clone()], &gone(0)[3..4]].concat())),
+        ("clock, owing", way(&[from_ref(&due), &gone(0)[..3], from_ref(&due), &gone(0)[3..4]].concat())),
         ("clock, between", way(&[&[due], &gone(1)[..], &[Event::Tick], &again[..]].concat())),
         ("watched, asked", way(&up[..1])),
         ("watched, not yet", way(&[launched, refused.clone()])),
