@@ -47,6 +47,8 @@ mod trim;
 mod truncation;
 mod waiting;
 
+#[cfg(not(loom))]
+pub use self::core::acknowledge_got;
 pub use errors::{
     Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError,
     TryGetError, TryPutError,

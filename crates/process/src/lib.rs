@@ -38,7 +38,7 @@ mod tree;
 mod wait;
 
 pub use datagram::{Datagram, Sender, pass_senders, receive};
-pub use descriptors::pidfd_open;
+pub use descriptors::{inherited, pidfd_open};
 pub use facts::{Fact, facts, own_cgroup};
 pub use identity::{Identity, boot_id, is_kernel_thread};
 pub use nix::errno::Errno;
@@ -47,8 +47,8 @@ pub use peer::{Peer, peer};
 pub use proc::{Stat, TICKS_A_SECOND, cmdline, environ_var, ticks_since_boot};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
-    become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper, let_die_with_us,
-    original_nofile_limit, raise_nofile_limit,
+    at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,
+    let_die_with_us, original_nofile_limit, raise_nofile_limit,
 };
 pub use signals::{Received, Signals, is_ignored};
 pub use spawn::{Credentials, Limit, Spawn, SpawnError, Spawned, Stage, Stdio, environment};
