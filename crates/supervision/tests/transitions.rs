@@ -121,7 +121,7 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
         ("launching", way(&[])),
         ("starting", way(&up[..1])),
         ("running", way(&up)),
-        ("unborn", way(std::slice::from_ref(&stop))),
+        ("unborn", way(from_ref(&stop))),
         ("doomed", way(&[stop.clone(), Event::ShutdownNow])),
         ("asked", way(&[up[0].clone(), up[1].clone(), stop.clone()])),
         ("unready", way(&[launched.clone(), Event::Tick])),
