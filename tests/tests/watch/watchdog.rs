@@ -89,10 +89,10 @@ fn it_may_say_that_it_ails_and_how_often_it_is_to_be_heard() {
     run.stop();
 
     let sandbox = Sandbox::new();
-    let worker = json!({ "command": "probe tell WATCHDOG_USEC=0; echo told > told; exec sleep 1000", "watchdog": "1s" });
+    let worker = json!({ "command": "probe tell WATCHDOG_USEC=0; echo told > told; exec sleep 1000", "watchdog": "5s" });
     let mut run = run_of(&sandbox, &worker);
     let pid = run.until_launch("w", 1);
     until("it was said", || sandbox.has("told").then_some(()));
-    stays("it is not watched", Duration::from_millis(1500), || run.instance("w", 0).pid == Some(pid));
+    stays("it is not watched", Duration::from_millis(6500), || run.instance("w", 0).pid == Some(pid));
     assert_eq!(run.stop(), 0);
 }
