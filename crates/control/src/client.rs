@@ -70,6 +70,14 @@ impl Client {
         Ok(Client { socket, stream, timeout: None, kept: true })
     }
 
+    /// Another connection to the same supervisor.
+    ///
+    /// # Errors
+    /// As [`Client::connect`].
+    pub fn another(&self) -> Result<Client, ClientError> {
+        Client::connect(&self.socket)
+    }
+
     /// From now on a call that takes longer than this is given up with [`ClientError::TimedOut`]; `None`: never.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;

@@ -44,7 +44,7 @@ pub use identity::{Identity, boot_id, is_kernel_thread};
 pub use nix::errno::Errno;
 pub use nix::unistd::Pid;
 pub use peer::{Peer, peer};
-pub use proc::{Stat, TICKS_A_SECOND, cmdline, environ_var, ticks_since_boot};
+pub use proc::{Stat, TICKS_A_SECOND, blocked_in, cmdline, environ_var, ticks_since_boot};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
     at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,

@@ -114,7 +114,7 @@ impl Loop {
             restarts: instance.restarts,
             exit: instance.last.and_then(words::exit),
             policy: worker.map_or("", |worker| words::policy(worker.policy)).to_owned(),
-            why: Some(self.reason_with_time(instance)).filter(|why| !why.is_empty()).or(says),
+            why: Some(self.full_reason(instance)).filter(|why| !why.is_empty()).or(says),
         }
     }
 

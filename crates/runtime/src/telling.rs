@@ -50,7 +50,7 @@ impl Loop {
         let tree = self.processes.of_instance(instance.id).map(|(_, tree)| tree);
         let mut status = self.row(instance);
         // What it says of itself is no reason; it has a place of its own here.
-        status.why = Some(self.reason_with_time(instance)).filter(|why| !why.is_empty());
+        status.why = Some(self.full_reason(instance)).filter(|why| !why.is_empty());
         Why {
             status,
             since_s: self.clock.now().since(instance.since).as_secs_f64(),

@@ -8,6 +8,7 @@ mod fronting;
 mod guarding;
 mod hearing;
 mod leading;
+mod lingering;
 mod probes;
 mod scheduling;
 mod spawning;
@@ -47,6 +48,7 @@ use crate::sweeping::{self, Marks};
 use crate::talk;
 use crate::waiting::{Held, Waiter};
 use hearing::Ears;
+use lingering::Telling;
 use probes::Probes;
 use scheduling::Schedules;
 
@@ -177,6 +179,8 @@ pub struct Loop {
     ears: Ears,
     probes: Probes,
     schedules: Schedules,
+    /// When people are told whom the run's stop waits for, once it has begun.
+    telling: Option<Telling>,
     /// Launches whose leader has ended, and whose feeder has not.
     settling: BTreeMap<Process, Settling>,
     /// Workers that have ended for good, but not those who still collect what they printed.
@@ -278,6 +282,7 @@ impl Loop {
             ears: Ears::default(),
             probes: Probes::default(),
             schedules: Schedules::default(),
+            telling: None,
             settling: BTreeMap::new(),
             retiring: BTreeSet::new(),
             alarm: Alarm::new()?,
@@ -330,8 +335,9 @@ impl Loop {
             let unreaped = self.processes.next_exit_unknown();
             let feeders = self.settling.values().map(|settling| settling.until).min();
             let probes = self.probes.next_deadline();
+            let telling = self.next_telling();
             let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
-            let deadline = deadlines.chain(feeders).chain(probes).min();
+            let deadline = deadlines.chain(feeders).chain(probes).chain(telling).min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -350,6 +356,7 @@ impl Loop {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
                         self.stop_slow_programs();
+                        self.tell_whom_it_waits_for();
                         self.kill_late_feeders();
                         self.news.push_back(Event::Tick);
                     }

@@ -6,6 +6,7 @@ mod notify;
 mod readiness;
 mod schedule;
 mod site;
+mod stopping;
 mod watchdog;
 
 use serde_json::{Value, json};

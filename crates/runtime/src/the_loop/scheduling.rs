@@ -4,7 +4,7 @@ use std::io;
 
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use supervision::{Event, Instance, WorkerId};
+use supervision::{Event, Instance, Phase, WorkerId};
 
 use super::{Loop, Watched};
 use crate::calendar::{self, Calendar, Due, Minutes};
@@ -86,8 +86,13 @@ impl Loop {
         }
     }
 
-    /// Why an instance stands where it stands, and when its next run is due.
-    pub(crate) fn reason_with_time(&self, instance: &Instance) -> String {
+    /// Why an instance stands where it stands; and when its next run is due, or what a stop waits for.
+    pub(crate) fn full_reason(&self, instance: &Instance) -> String {
+        if instance.phase == Phase::Stopping
+            && let Some(left) = self.left_of(instance.id)
+        {
+            return format!("{}; waits for {left}", instance.why);
+        }
         match self.next_run(instance) {
             Some(next) => {
                 format!("{}; next at {}", instance.why, calendar::shown(next, &self.schedules.zone))
