@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
+use process::AccountError;
 use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
 use runtime::{
@@ -14,17 +15,23 @@ use runtime::{
     Watching, WorkerSetup,
 };
 
+use crate::granting;
+
 /// The setup of `plan`, which was read from `config`, an absolute path.
-pub fn setup(plan: Plan, config: &Path) -> Setup {
+///
+/// # Errors
+/// When a user or a group that was there when the plan was made is not there any more.
+pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
     let mut family = plan.family;
     family.seed = RandomState::new().build_hasher().finish();
     let mut shared = Shared::default();
     // Not collected: that would keep the plan's memory, which is twice as large.
     let mut workers = Vec::with_capacity(plan.workers.len());
-    let watchdogs = family.workers.iter().map(|worker| worker.watchdog);
-    let plans = plan.workers.into_iter().zip(watchdogs);
-    workers.extend(plans.map(|(plan, watchdog)| worker(plan, watchdog, &mut shared)));
-    Setup {
+    let watchdogs: Vec<_> = family.workers.iter().map(|worker| worker.watchdog).collect();
+    for (plan, watchdog) in plan.workers.into_iter().zip(watchdogs) {
+        workers.push(worker(plan, watchdog, &mut shared)?);
+    }
+    Ok(Setup {
         name: plan.name,
         config: Some(config.to_owned()),
         family,
@@ -39,7 +46,7 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
             values: plan.values,
         },
         programs: programs(),
-    }
+    })
 }
 
 /// The folder of this program.
@@ -78,9 +85,14 @@ where
     }
 }
 
-fn worker(plan: WorkerPlan, watchdog: Option<Duration>, shared: &mut Shared) -> WorkerSetup {
+fn worker(
+    plan: WorkerPlan,
+    watchdog: Option<Duration>,
+    shared: &mut Shared,
+) -> Result<WorkerSetup, AccountError> {
+    let terms = granting::terms(&plan)?;
     let log = plan.log;
-    WorkerSetup {
+    Ok(WorkerSetup {
         command: match plan.command {
             config::Command::Argv(argv) => Command::Argv(argv.iter().map(|text| shared.text(text)).collect()),
             config::Command::Shell(line) => Command::Shell(line),
@@ -97,6 +109,7 @@ fn worker(plan: WorkerPlan, watchdog: Option<Duration>, shared: &mut Shared) -> 
         cwd: shared.path(&plan.cwd),
         umask: plan.umask,
         nice: plan.nice,
+        terms,
         stdin: match plan.stdin {
             config::Stdin::Inherit => Input::Inherit,
             config::Stdin::Path(path) => Input::File(path),
@@ -124,7 +137,7 @@ fn worker(plan: WorkerPlan, watchdog: Option<Duration>, shared: &mut Shared) -> 
         }),
         watched: watching(plan.ready, plan.health, watchdog),
         puts: plan.puts,
-    }
+    })
 }
 
 /// How a worker is watched, where it is.
@@ -134,7 +147,8 @@ fn watching(
     watchdog: Option<Duration>,
 ) -> Option<Box<Watching>> {
     let ready = match ready {
-        config::Ready::Start | config::Ready::Notify | config::Ready::Fd(_) => Sign::Word,
+        config::Ready::Start | config::Ready::Notify => Sign::Word,
+        config::Ready::Fd(number) => Sign::Newline(number),
         config::Ready::Log(pattern) => {
             Sign::Line(Regex::new(&pattern).expect("the config room refuses what is no regular expression"))
         }

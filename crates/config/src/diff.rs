@@ -109,7 +109,19 @@ impl Difference {
 /// assert!(diff(&new, &new).is_none());
 /// ```
 pub fn diff(old: &Plan, new: &Plan) -> Difference {
-    let Plan { name, family, queues, locks, semaphores, events, conditions, barriers, values, workers } = old;
+    let Plan {
+        name,
+        family,
+        queues,
+        locks,
+        semaphores,
+        events,
+        conditions,
+        barriers,
+        values,
+        workers,
+        omissions: _,
+    } = old;
     let mut difference = Difference {
         name: (*name != new.name).then(|| (name.clone(), new.name.clone())),
         workers: workers_diff(family, workers, &new.family, &new.workers),
@@ -238,8 +250,10 @@ fn workers_diff(
         };
         let mut changes = decided_diff((old_family, decided), (new_family, &new_family.workers[place]));
         changes.extend(carried_out_diff(plan, &new[place], decided.policy));
-        // What weighs most comes first.
+        // What weighs most comes first; what has changed in both of its halves is told once.
         changes.sort_by_key(|(effect, _)| std::cmp::Reverse(*effect));
+        let mut told = std::collections::HashSet::new();
+        changes.retain(|(_, words)| told.insert(words.clone()));
         let instances = (decided.instances, new_family.workers[place].instances);
         let instances = Some(instances).filter(|(had, has)| had != has);
         if !changes.is_empty() || instances.is_some() {
@@ -339,6 +353,12 @@ fn carried_out_diff(
         group,
         umask,
         nice,
+        io_priority,
+        oom_score_adj,
+        cpus,
+        no_new_privs,
+        private_tmp,
+        tree,
         limits,
         stdin,
         stdout,
@@ -366,6 +386,12 @@ fn carried_out_diff(
             ("group", *group != new.group),
             ("umask", *umask != new.umask),
             ("nice", *nice != new.nice),
+            ("ionice", *io_priority != new.io_priority),
+            ("oom_score_adj", *oom_score_adj != new.oom_score_adj),
+            ("cpus", *cpus != new.cpus),
+            ("no_new_privs", *no_new_privs != new.no_new_privs),
+            ("private_tmp", *private_tmp != new.private_tmp),
+            ("tree", *tree != new.tree),
             ("limits", *limits != new.limits),
             ("stdin", *stdin != new.stdin),
             ("stdout", *stdout != new.stdout),

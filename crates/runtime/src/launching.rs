@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use process::{Spawn, Stdio};
+use process::{Plot, Spawn, Stdio};
 use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
@@ -20,6 +20,7 @@ use crate::logs::{self, Label, Pump, Stream, StreamId, Watch};
 use crate::mailbox::{self, Mail};
 use crate::queues::Queues;
 use crate::setup::{Command, Input, Output, Sign, Watching, WorkerSetup};
+use crate::temporary;
 use crate::words;
 
 /// What one launch needs beside its worker's setup.
@@ -39,6 +40,15 @@ pub struct Launch<'a> {
     pub notify: Option<&'a Path>,
     /// Whom to tell of a line that shows that it is ready.
     pub mail: &'a mailbox::Sender,
+}
+
+/// What was made for one launch alone.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Its cgroup's place.
+    pub cgroup: Option<Plot>,
+    /// Its temporary folder.
+    pub temporary: temporary::Given,
 }
 
 /// Where a launch takes place.
@@ -61,6 +71,8 @@ pub struct Prepared {
     pub streams: Vec<StreamId>,
     /// Those who join its streams to queues.
     pub attendants: Vec<attendant::Order>,
+    /// Where a newline shows that it is ready, if one does.
+    pub newline: Option<OwnedFd>,
 }
 
 impl Launch<'_> {
@@ -70,7 +82,7 @@ impl Launch<'_> {
     /// # Errors
     ///
     /// Says which file could not be opened, and why.
-    pub fn prepare(&self, place: &Place<'_>) -> Result<Prepared, LaunchFailure> {
+    pub fn prepare(&self, place: &Place<'_>, given: Given) -> Result<Prepared, LaunchFailure> {
         let (mut streams, mut attendants) = (Vec::new(), Vec::new());
         let stdin = match &self.worker.stdin {
             Input::Null => Stdio::Null,
@@ -92,10 +104,11 @@ impl Launch<'_> {
         };
         let stdout = output(&self.worker.stdout, Stream::Stdout)?;
         let stderr = output(&self.worker.stderr, Stream::Stderr)?;
-        let spawn = Spawn {
+        let tmp = given.temporary.path.as_deref();
+        let mut spawn = Spawn {
             argv: self.argv()?,
-            env: self.environment(place.environment),
-            pid_variable: Some(c"SUPERVISOR_LEADER".to_owned()),
+            env: self.environment(place.environment, tmp),
+            pid_variables: vec![c"SUPERVISOR_LEADER".to_owned()],
             cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin,
             stdout,
@@ -108,12 +121,31 @@ impl Launch<'_> {
             },
             umask: Some(self.worker.umask),
             nice: (self.worker.nice != 0).then_some(self.worker.nice),
-            session: true,
-            credentials: None,
-            limits: Vec::new(),
-            keep: Vec::new(),
+            cgroup: given.cgroup,
+            ..Spawn::new(Vec::new(), Vec::new(), CString::default())
         };
-        Ok(Prepared { spawn, streams, attendants })
+        for (folder, place) in &given.temporary.mounts {
+            let text = |path: &Path| text(path.as_os_str().as_bytes(), "private_tmp");
+            spawn.mounts.push((text(folder)?, text(place)?));
+        }
+        self.apply_terms(&mut spawn);
+        let newline = self.hand_pipe(&mut spawn)?;
+        Ok(Prepared { spawn, streams, attendants, newline })
+    }
+
+    /// Hands it the end of a pipe on which it shows that it is ready, if that is its way; gives the other end.
+    fn hand_pipe(&self, spawn: &mut Spawn) -> Result<Option<OwnedFd>, LaunchFailure> {
+        let Some(Watching { ready: Sign::Newline(number), .. }) = self.worker.watched.as_deref() else {
+            return Ok(None);
+        };
+        let failed = |error: io::Error| LaunchFailure(format!("ready: pipe: {}", words::reason(&error)));
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        // Ours alone: the worker may wait when it writes.
+        let flags = OFlag::O_NONBLOCK;
+        fcntl(&read, FcntlArg::F_SETFL(flags)).map_err(|errno| failed(errno.into()))?;
+        let place = spawn.handed.partition_point(|(other, _)| other < number);
+        spawn.handed.insert(place, (*number, Arc::new(write)));
+        Ok(Some(read))
     }
 
     /// A probe of the launch: this program with the launch's environment, folder and rights, which reads and writes
@@ -129,16 +161,27 @@ impl Launch<'_> {
         environment: &Environment,
     ) -> Result<Spawn, LaunchFailure> {
         let argv: Result<_, _> = argv.iter().map(|word| text(word.as_bytes(), "command")).collect();
-        let mut env = self.environment(environment);
+        let mut env = self.environment(environment, None);
         env.push(text(format!("{PROBE}={number}").as_bytes(), "probe")?);
         let mut spawn = Spawn::new(argv?, env, text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?);
         spawn.parent_death = Some(libc::SIGKILL);
         spawn.umask = Some(self.worker.umask);
+        self.apply_terms(&mut spawn);
         Ok(spawn)
     }
 
-    fn environment(&self, environment: &Environment) -> Vec<CString> {
-        environment.of_launch(self.worker, self.name, self.policy, self.notify, self.process)
+    fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Vec<CString> {
+        environment.of_launch(self.worker, self.name, self.policy, self.notify, self.process, tmp)
+    }
+
+    fn apply_terms(&self, spawn: &mut Spawn) {
+        let Some(terms) = self.worker.terms.as_deref() else { return };
+        spawn.credentials = terms.account.as_ref().and_then(|account| account.credentials.clone());
+        spawn.limits.clone_from(&terms.limits);
+        spawn.io_priority = terms.io_priority;
+        spawn.oom_score_adj = terms.oom_score_adj;
+        spawn.processors.clone_from(&terms.processors);
+        spawn.no_new_privileges = terms.no_new_privileges;
     }
 
     fn argv(&self) -> Result<Vec<CString>, LaunchFailure> {

@@ -3,9 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod adding;
+mod applying;
+mod askers;
 mod asking;
 pub mod attendant;
 mod calendar;
+mod cgroups;
 mod clock;
 mod environment;
 pub mod guard;
@@ -21,21 +24,24 @@ mod owning;
 mod primitives;
 mod probing;
 mod processes;
+mod proposal;
 mod queues;
 mod roster;
 mod run;
 mod setup;
+pub mod source;
 mod state;
 mod sweeping;
 mod takeover;
 mod talk;
 mod telling;
+mod temporary;
 mod the_loop;
 mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Fsync, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, SyncSetup,
-    Watching, WorkerSetup,
+    Command, Fsync, Input, Minutes, Output, PrivateTmp, Probe, Question, QueueSetup, Setup, Sign, StopTo,
+    SyncSetup, Terms, Watching, WorkerSetup,
 };

@@ -19,6 +19,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Call, RunFolder, Server};
@@ -26,10 +27,13 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, Signals, Spawn, Spawner};
 use supervision::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
+    Action, Conclusion, Ending, Event, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
 
+use crate::applying::{Configs, no_family};
+use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
+use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
@@ -43,9 +47,11 @@ use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::run::WhenUp;
-use crate::setup::Setup;
+use crate::setup::{Setup, StopTo};
+use crate::source::Source;
 use crate::sweeping::{self, Marks};
 use crate::talk;
+use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
 use hearing::Ears;
 use lingering::Telling;
@@ -65,6 +71,8 @@ enum Watched {
     Alarm,
     /// The notification socket of a launch.
     Notify(Process),
+    /// The pipe on which a newline shows that a launch is ready.
+    Newline(Process),
     /// The time of a schedule has come, or the clock was set.
     Calendar,
     /// The log pump has something to tell.
@@ -77,6 +85,8 @@ enum Watched {
     Founder(Process),
     /// A program that probes, by its ticket.
     Probe(u64),
+    /// The cgroup of a launch, for its becoming empty.
+    Cgroup(Process),
     /// A process that joins a stream of a launch to a queue.
     Attendant(i32),
     /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
@@ -153,6 +163,10 @@ pub struct Loop {
     pub(crate) clock: Clock,
     pub(crate) processes: Processes,
     pub(crate) queues: Queues,
+    pub(crate) configs: Configs,
+    pub(crate) askers: Askers,
+    /// How launches are asked to stop whose worker's setup says something else by now.
+    former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) meetings: Meetings,
@@ -161,6 +175,8 @@ pub struct Loop {
     /// Processes that use a queue, or whose end somebody waits for: held, so that their pid cannot be mistaken.
     others: HashMap<i32, Held>,
     environment: Environment,
+    pub(crate) cgroups: Cgroups,
+    temporary: Temporary,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -220,6 +236,10 @@ pub struct Parts {
     pub spawner: Spawner,
     /// The signals that the run listens to.
     pub signals: Signals,
+    /// The run's cgroups.
+    pub cgroups: Cgroups,
+    /// The temporary folders of its launches.
+    pub temporary: Temporary,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -228,6 +248,8 @@ pub struct Parts {
     pub when_up: Option<WhenUp>,
     /// Whether it goes to the background then.
     pub background: bool,
+    /// Where other configs come from.
+    pub source: Option<Arc<dyn Source>>,
 }
 
 impl Loop {
@@ -242,13 +264,16 @@ impl Loop {
             primitives,
             spawner,
             signals,
+            cgroups,
+            temporary,
             mail,
             mailbox,
             when_up,
             background,
+            source,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
-        let family = std::mem::replace(&mut setup.family, Family::of(Vec::new()));
+        let family = std::mem::replace(&mut setup.family, no_family());
         let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
         let mut all = Loop {
             when_up,
@@ -260,12 +285,17 @@ impl Loop {
             clock: Clock::start(),
             processes: Processes::default(),
             queues,
+            askers: Askers::default(),
+            configs: Configs::new(source, setup.workers.len()),
+            former_stops: HashMap::new(),
             primitives,
             waiters: Vec::new(),
             meetings: Meetings::default(),
             mail,
             environment: Environment::new(&setup.name, setup.programs.as_deref(), &folder.socket()),
             folder,
+            cgroups,
+            temporary,
             history: History::default(),
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
@@ -361,9 +391,11 @@ impl Loop {
                         self.news.push_back(Event::Tick);
                     }
                     Watched::Notify(process) => self.hear_notifications(process),
+                    Watched::Newline(process) => self.hear_newline(process),
                     Watched::Calendar => self.look_at_calendar(),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
+                    Watched::Cgroup(process) => self.cgroup_may_be_empty(process, event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
                     Watched::Founder(process) => self.founder_may_have_ended(process, event.data()),
                     Watched::Probe(ticket) => self.program_may_have_ended(ticket, event.data()),
@@ -407,13 +439,13 @@ impl Loop {
         if self.when_up.is_some() {
             self.not_up_yet = self.core.instances().map(|instance| instance.id).collect();
         }
-        self.enter_calendar();
+        self.follow_calendar(&[]);
         self.news.push_back(Event::Begin);
     }
 
     /// What marks this run's processes.
     pub(crate) fn marks<'a>(&'a self, socket: &'a Path) -> Marks<'a> {
-        Marks { roster: &self.roster, socket }
+        Marks { roster: &self.roster, socket, cgroups: self.cgroups.name() }
     }
 
     fn tell_troubles(&self) {
@@ -442,6 +474,9 @@ impl Loop {
             Action::Changed(instance) => {
                 self.changed = true;
                 let now = self.core.instance(instance, self.clock.now());
+                if now.is_none() {
+                    self.askers.forget(instance);
+                }
                 self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
@@ -452,8 +487,8 @@ impl Loop {
                     self.queues.unretire(worker, &setup.puts);
                 }
             }
-            Action::Removed(_) => {}
-            Action::GaveUp(..) => {}
+            Action::Removed(worker) => self.removed(worker),
+            Action::GaveUp(group, culprit) => self.tell_of_group(group, culprit),
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
     }
@@ -461,7 +496,11 @@ impl Loop {
     /// Watches a descriptor, and says by which token.
     fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<u64> {
         self.tokens += 1;
-        self.epoll.add(descriptor.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, self.tokens))?;
+        let flags = match what {
+            Watched::Cgroup(_) => EpollFlags::EPOLLPRI,
+            _ => EpollFlags::EPOLLIN,
+        };
+        self.epoll.add(descriptor.as_fd(), EpollEvent::new(flags, self.tokens))?;
         self.watched.insert(self.tokens, what);
         Ok(self.tokens)
     }
@@ -470,6 +509,7 @@ impl Loop {
         while let Some(mail) = self.mailbox.next() {
             match mail {
                 Mail::Call(call) => self.take_call(*call),
+                Mail::Read(read) => self.config_read(*read),
                 Mail::Met(process, commands) => {
                     if let Some(tree) = self.processes.get_mut(process) {
                         tree.talk().commands = Some((commands, 0));
@@ -496,7 +536,7 @@ impl Loop {
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
                 libc::SIGQUIT => self.stop_now(),
                 libc::SIGUSR1 => self.pump.reopen(),
-                libc::SIGHUP => talk::say("got SIGHUP: reloading is not offered yet; nothing changes"),
+                libc::SIGHUP => self.reload(),
                 _ => {}
             }
         }
@@ -510,6 +550,10 @@ impl Loop {
                 "got {}{by}: stopping; once more kills at once",
                 process::signal::name(signal)
             ));
+            self.askers.told_to_stop(
+                Asker::signal(process::signal::name(signal).as_ref(), sender),
+                self.clock.now(),
+            );
             self.shut_down();
         } else {
             self.stop_now();
@@ -548,6 +592,8 @@ impl Loop {
     pub fn finish(mut self, server: Server) {
         self.dismiss_attendants();
         self.kill_strays();
+        self.cgroups.remove();
+        self.temporary.remove();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }

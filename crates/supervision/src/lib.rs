@@ -49,6 +49,7 @@
 #![forbid(unsafe_code)]
 
 mod changing;
+mod explain;
 mod family;
 mod groups;
 mod instance;
@@ -68,6 +69,7 @@ mod waiting;
 mod words;
 
 pub use changing::{Change, Manner};
+pub use explain::{Explanation, RunningOut};
 pub use family::{
     After, Backoff, CatchUp, Family, Group, Health, Intensity, Milestone, OnFailed, Overlap, Policy,
     Readiness, Restart, Schedule, Strategy, Timing, Worker,

@@ -85,39 +85,6 @@ fn json_is_strict() {
 }
 
 #[test]
-fn options_that_are_not_there_yet_are_refused_by_name() {
-    let sandbox = Sandbox::new();
-    let of_a_worker = [
-        ("user", json!("nobody")),
-        ("group", json!("nogroup")),
-        ("limits", json!({ "memory": "1GiB" })),
-        ("limits", json!({ "nofile": 100 })),
-        ("ready", json!({ "fd": 3 })),
-    ];
-    for (key, value) in of_a_worker {
-        let mut config = json!({ "queues": { "q": {} }, "workers": { "w": { "command": ["true"] } } });
-        config["workers"]["w"][key] = value;
-        refused(&sandbox, &config, &format!("workers.w.{key}"));
-    }
-}
-
-#[track_caller]
-fn refused(sandbox: &Sandbox, config: &Value, path: &str) {
-    sandbox.write("new.json", config.to_string());
-    let problems = sandbox.supervisor(&["check", "new.json", "--json"]);
-    if problems.code == 0 {
-        // Offered by now; then it is for the tests of the option to say what it does.
-        panic!("{path} is accepted: {config}");
-    }
-    let problems = problems.ends_with(3).json();
-    let named = problems.as_array().unwrap().iter().any(|problem| {
-        problem["path"].as_str().is_some_and(|at| at.starts_with(path))
-            && problem["message"].as_str().is_some_and(|message| message.contains("not"))
-    });
-    assert!(named, "{path} is not refused by name: {problems:#}");
-}
-
-#[test]
 fn variables_take_the_supervisors_environment() {
     let sandbox = Sandbox::new();
     let config = json!({ "name": "r", "workers": { "w": {

@@ -77,6 +77,48 @@ fn ready_by_log_is_when_a_line_matches_on_either_stream_wherever_the_log_goes() 
 }
 
 #[test]
+fn ready_by_descriptor_is_when_a_newline_comes_on_it() {
+    for fd in [3, 7] {
+        let sandbox = Sandbox::new();
+        let script = format!("while [ ! -e go ]; do sleep 0.02; done; echo x >&{fd}; exec sleep 1000");
+        let mut run = run_of(&sandbox, &json!({ "command": ["bash", "-c", script], "ready": { "fd": fd } }));
+        run.until_state("w", "starting");
+        stays("it is not ready", Duration::from_millis(150), || run.instance("w", 0).state == "starting");
+        sandbox.write("go", "");
+        run.until_state("then", "running");
+        assert_eq!(run.stop(), 0);
+    }
+}
+
+#[test]
+fn a_descriptor_that_is_closed_without_a_newline_is_told_at_once() {
+    let sandbox = Sandbox::new();
+    let worker = json!({ "command": "printf almost >&3; exec 3>&-; exec sleep 1000", "ready": { "fd": 3 },
+        "ready_timeout": "10m", "restart": "never" });
+    let mut run = run_of(&sandbox, &worker);
+    let row = run.until_state("w", "failed");
+    assert_eq!(row.why.as_deref(), Some("not ready: it has closed the descriptor without a newline"));
+    assert_eq!(run.instance("then", 0).state, "failed");
+    run.stop();
+
+    // One that ends is judged by its ending.
+    let sandbox = Sandbox::new();
+    let mut run = run_of(&sandbox, &json!({ "command": "exit 4", "ready": { "fd": 3 }, "restart": "never" }));
+    assert_eq!(run.until_state("w", "failed").why.as_deref(), Some("exit code 4"));
+    run.stop();
+}
+
+#[test]
+fn a_newline_right_before_the_end_counts() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "name": "r", "workers": {
+        "w": { "command": "echo >&3", "ready": { "fd": 3 }, "restart": "never" },
+        "then": { "command": "echo x > then", "after": { "w": "ready" } } } });
+    let (code, run) = sandbox.run_to_its_end(&config);
+    assert_eq!((code, sandbox.read("then").as_str()), (0, "x\n"), "{}", run.err());
+}
+
+#[test]
 fn what_a_worker_printed_right_before_it_ended_well_counts() {
     for _ in 0..10 {
         let sandbox = Sandbox::new();

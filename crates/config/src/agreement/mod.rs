@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use crate::not_yet::{NOT_YET, NotYet};
+use crate::not_yet::{NOT_YET, NotYet, SAMPLE};
 use crate::{Plan, Problems, Surroundings, read_without, schema};
 use validator::{allows, resolved};
 
@@ -224,6 +224,19 @@ fn values() -> Vec<Json> {
         json!({ "grace": 600 }),
         json!({ "grace": 601 }),
         json!({ "xyzzy": 1 }),
+        json!("unlimited"),
+        json!("idle"),
+        json!("best-effort:7"),
+        json!("realtime:8"),
+        json!("0-3,5"),
+        json!("3-1"),
+        json!("cgroup"),
+        json!("folder"),
+        json!({ "soft": 1, "hard": 2 }),
+        json!({ "soft": "unlimited", "hard": 1 }),
+        json!({ "soft": 0, "hard": "unlimited" }),
+        json!(["nice", "limits.memory"]),
+        json!(["limits.memry"]),
     ]);
     values
 }
@@ -236,6 +249,7 @@ fn is_beyond_schemas(message: &str) -> bool {
         "must be at most ",
         " is no regular expression",
         "cannot take its own",
+        "\"soft\" must be at most \"hard\"",
         "cannot lie in itself",
     ]
     .iter()
@@ -272,7 +286,7 @@ fn agree_on_every_value_in_every_place(rows: &[NotYet]) {
 
 #[test]
 fn reader_and_schema_agree_on_every_value_in_every_place() {
-    agree_on_every_value_in_every_place(NOT_YET);
+    agree_on_every_value_in_every_place(SAMPLE);
 }
 
 #[test]
@@ -282,7 +296,7 @@ fn reader_and_schema_agree_on_every_value_in_every_place_when_all_is_offered() {
 
 #[test]
 fn reader_and_schema_agree_that_no_object_takes_an_unknown_key() {
-    for rows in [NOT_YET, &[]] {
+    for rows in [SAMPLE, &[]] {
         let root = schema::without(rows);
         for Key { object, .. } in keys(&root) {
             let config = with(&object, "xyzzy", json!(1));
@@ -294,7 +308,7 @@ fn reader_and_schema_agree_that_no_object_takes_an_unknown_key() {
 
 #[test]
 fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
-    for rows in [NOT_YET, &[]] {
+    for rows in [NOT_YET] {
         let plain = read(rows, &base()).expect("the base is well");
         let mut without_default = Vec::new();
         for Key { object, name, schema } in keys(&schema::without(rows)) {
@@ -344,6 +358,7 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "files",
             "reload",
             // The forms of "ready", and "health" with its forms.
+            "fd",
             "log",
             "tcp",
             "http",
@@ -357,8 +372,26 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "cron",
             "every",
         ];
-        if rows.is_empty() {
-            optional.extend(["fd", "user", "group", "nofile", "core", "memory", "pids", "cpu"]);
+        optional.extend(["user", "group", "ionice", "oom_score_adj", "cpus", "memory", "pids", "cpu"]);
+        for limit in [
+            "nofile",
+            "core",
+            "as",
+            "cpu_time",
+            "data",
+            "fsize",
+            "locks",
+            "memlock",
+            "msgqueue",
+            "nice",
+            "nproc",
+            "rss",
+            "rtprio",
+            "rttime",
+            "sigpending",
+            "stack",
+        ] {
+            optional.extend([limit, "soft", "hard"]);
         }
         optional.sort();
         without_default.sort();
@@ -368,7 +401,7 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
 
 #[test]
 fn every_key_of_the_schema_says_what_it_is() {
-    let tags = ["fd", "log", "tcp", "http", "command", "queue", "cron", "every"];
+    let tags = ["fd", "log", "tcp", "http", "command", "queue", "cron", "every", "soft", "hard"];
     for Key { object, name, schema } in keys(&schema::without(&[])) {
         let told = schema["description"].as_str().is_some_and(|text| text.len() > 10);
         assert!(told || tags.contains(&name.as_str()), "{object:?} {name}");
@@ -382,22 +415,32 @@ fn every_row_of_what_is_not_offered_takes_something_out() {
         all.into_iter().map(|key| format!("{}.{} {}", key.object.join("."), key.name, key.schema)).collect()
     };
     let all = names(&[]);
-    for row in NOT_YET {
+    for row in SAMPLE {
         assert_ne!(names(&[*row]), all, "{}", row.path);
     }
 }
 
 #[test]
-fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
-    let text = schema().to_string();
-    for word in ["Limits", "\"user\""] {
+fn what_is_not_offered_is_refused_by_name_and_not_in_the_schema() {
+    let text = schema::without(SAMPLE).to_string();
+    for word in ["\"fd\"", "Stop"] {
         assert!(!text.contains(word), "{word}");
     }
+    let worker = |key: &str, value: Json| with(&["workers".to_owned(), "reader".to_owned()], key, value);
+    for (config, what) in [
+        (worker("ready", json!({ "fd": 3 })), "{\"fd\": …} is not offered yet"),
+        (worker("clear_env", json!(true)), "\"clear_env\": true is not offered yet"),
+        (worker("stop", json!({})), "\"stop\" is not offered yet"),
+    ] {
+        let problems = read(SAMPLE, &config).expect_err("it is refused");
+        assert_eq!(problems.as_slice()[0].message, what);
+    }
+    read(SAMPLE, &worker("clear_env", json!(false))).expect("only the other value is refused");
 }
 
 #[test]
 fn what_is_not_offered_yet_is_read_all_the_same() {
-    use crate::{Cron, LimitsPlan, Output, Probe, Ready, Stdin};
+    use crate::{Cron, Limit, LimitsPlan, Output, Probe, Ready, Stdin};
     use std::time::Duration;
 
     let plan = read(
@@ -438,12 +481,12 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         (decided.watchdog, a.user.as_deref(), a.group.as_deref()),
         (Some(seconds(30)), Some("bob"), None)
     );
+    let limit = |name, both| Limit { name, soft: both, hard: both };
     let limits = LimitsPlan {
-        nofile: Some(1024),
-        core: Some(0),
         memory: Some(512 << 20),
         pids: Some(100),
         cpu: Some(0.5),
+        of_processes: vec![limit("nofile", 1024), limit("core", 0)],
     };
     assert_eq!(a.limits, limits);
     assert_eq!((&a.stdin, &a.stdout), (&Stdin::Queue("jobs".to_owned()), &Output::Queue("jobs".to_owned())));

@@ -139,19 +139,6 @@ fn a_config_without_workers_has_nothing_to_run() {
 }
 
 #[test]
-fn what_is_not_offered_yet_is_refused_by_name() {
-    let in_workers = [
-        (r#""user": →"bob""#, "user", r#""user""#),
-        (r#""group": →"bob""#, "group", r#""group""#),
-        (r#""limits": →{ "nofile": 5 }"#, "limits", r#""limits""#),
-    ];
-    for (keys, path, what) in in_workers {
-        let path = format!("workers.reader.{path}");
-        World::default().refuses(&worker(keys), &path, &format!("{what} is not offered yet"), None);
-    }
-}
-
-#[test]
 fn a_way_to_be_ready_that_cannot_work_is_refused() {
     World::default().refuses(
         &worker(r#""ready": →{ "log": "up" }, "stdout": "inherit", "stderr": "err.log""#),

@@ -16,6 +16,8 @@ impl Loop {
         }
         while let Some(instance) = self.not_up_yet.last() {
             match self.core.standing(*instance) {
+                // Until its time comes it is as far up as it can be.
+                Some((Phase::Waiting, _)) if self.core.is_between_runs(*instance) => {}
                 Some((Phase::Waiting | Phase::Starting | Phase::Backoff, _)) => return,
                 Some((Phase::Failed, _)) => self.some_failed = true,
                 Some((Phase::Running | Phase::Stopping | Phase::Done | Phase::Stopped, _)) | None => {}
@@ -53,6 +55,15 @@ impl Loop {
         nix::unistd::dup2_stdout(&write)?;
         nix::unistd::dup2_stderr(&write)?;
         Ok(())
+    }
+
+    /// A group could not go on as it was.
+    pub(super) fn tell_of_group(&self, group: supervision::GroupId, culprit: InstanceId) {
+        let name = self.core.group_name(group).unwrap_or_default();
+        talk::say(format_args!(
+            "group {name}: has spent its restarts, the last for {}; it is started again as a whole",
+            self.roster.show(culprit)
+        ));
     }
 
     pub(super) fn tell_people(&self, instance: InstanceId) {

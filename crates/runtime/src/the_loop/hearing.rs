@@ -18,6 +18,8 @@ use crate::talk;
 pub struct Ears {
     /// The notification sockets, each with its token in the epoll set.
     sockets: HashMap<Process, (u64, NotifySocket)>,
+    /// The pipes on which a newline shows that a launch is ready, each with its token in the epoll set.
+    newlines: HashMap<Process, (u64, OwnedFd)>,
     /// How many streams of a launch are still looked at for the line that shows that it is ready.
     lines: HashMap<Process, u32>,
     /// Launches whose giving back waits until the last line of their log was looked at.
@@ -52,6 +54,7 @@ impl Loop {
 
     /// Nothing is heard of a launch any more.
     pub(super) fn close_ear(&mut self, process: Process) {
+        self.close_newline(process);
         if let Some((token, socket)) = self.ears.sockets.remove(&process) {
             // Closing it would do, were it not for children that have not been executed yet.
             let _ = self.epoll.delete(&socket);
@@ -130,6 +133,45 @@ impl Loop {
             // It is below us, and does not tell where it comes from.
             Some(Owner::Run) => of_the_user,
             _ => of_the_user && is_gone(),
+        }
+    }
+
+    /// Listens for the newline that shows that a launch is ready.
+    pub(super) fn expect_newline(&mut self, process: Process, pipe: Option<OwnedFd>) {
+        let Some(pipe) = pipe else { return };
+        match self.watch(&pipe, Watched::Newline(process)) {
+            Ok(token) => drop(self.ears.newlines.insert(process, (token, pipe))),
+            Err(error) => {
+                let show = self.roster.show(process.instance);
+                talk::say(format_args!("{show}: cannot hear when it is ready: {error}"));
+            }
+        }
+    }
+
+    /// Something came on the pipe of a launch that is to show that it is ready; what is not a newline means nothing.
+    pub(super) fn hear_newline(&mut self, process: Process) {
+        let Some((_, pipe)) = self.ears.newlines.get(&process) else { return };
+        let mut buffer = [0; 512];
+        let event = loop {
+            match nix::unistd::read(pipe, &mut buffer) {
+                Ok(0) => {
+                    let why = "it has closed the descriptor without a newline".to_owned();
+                    break Event::NeverReady(process, why);
+                }
+                Ok(count) if buffer[..count].contains(&b'\n') => break Event::Ready(process),
+                Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+                Err(_) => return,
+            }
+        };
+        self.close_newline(process);
+        self.news.push_back(event);
+    }
+
+    fn close_newline(&mut self, process: Process) {
+        if let Some((token, pipe)) = self.ears.newlines.remove(&process) {
+            // Closing it would do, were it not for children that have not been executed yet.
+            let _ = self.epoll.delete(&pipe);
+            self.watched.remove(&token);
         }
     }
 

@@ -27,18 +27,17 @@ impl Default for Schedules {
 }
 
 impl Loop {
-    /// Enters all workers of the setup that run by the calendar.
-    pub(super) fn enter_calendar(&mut self) {
+    /// The setup is another one: whoever runs by the calendar does so as it says, but for those who were removed.
+    pub(crate) fn follow_calendar(&mut self, removed: &[WorkerId]) {
         for place in 0..self.setup.workers.len() {
+            let id = WorkerId(place as u32);
             let minutes = self.setup.workers[place].cron.as_deref().copied();
-            if minutes.is_some() {
-                self.set_schedule(WorkerId(place as u32), minutes);
-            }
+            self.set_schedule(id, minutes.filter(|_| !removed.contains(&id)));
         }
     }
 
     /// Has a worker run by the calendar from now on, or not any more.
-    pub(crate) fn set_schedule(&mut self, worker: WorkerId, minutes: Option<Minutes>) {
+    fn set_schedule(&mut self, worker: WorkerId, minutes: Option<Minutes>) {
         let Schedules { calendar, zone, .. } = &mut self.schedules;
         calendar.set(worker, minutes, Timestamp::now(), zone);
         self.wind_calendar();

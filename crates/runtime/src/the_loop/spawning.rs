@@ -6,7 +6,7 @@ use supervision::{Event, LaunchFailure, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
 use crate::attendant;
-use crate::launching::{Launch, Place, Prepared};
+use crate::launching::{Given, Launch, Place, Prepared};
 use crate::processes::{Kinship, Tree};
 
 impl Loop {
@@ -30,7 +30,8 @@ impl Loop {
 
     pub(super) fn launch(&mut self, process: Process) {
         let instance = process.instance;
-        let ear = self.open_ear(process);
+        let ear = self.open_ear(process).map_err(LaunchFailure);
+        let given = ear.and_then(|()| self.given_to(process));
         let notify = self.ear_of(process).map(crate::notify::NotifySocket::path);
         let mut lines = 0;
         let prepared =
@@ -42,13 +43,14 @@ impl Loop {
                     lines = launch.line_watches();
                     let place =
                         Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
-                    ear.map_err(LaunchFailure).and_then(|()| launch.prepare(&place))
+                    given.and_then(|given| launch.prepare(&place, given))
                 }
                 _ => Err(LaunchFailure("no such worker".to_owned())),
             };
         match prepared {
-            Ok(Prepared { spawn, streams, attendants }) => {
+            Ok(Prepared { spawn, streams, attendants, newline }) => {
                 self.expect_lines(process, lines);
+                self.expect_newline(process, newline);
                 self.tickets += 1;
                 let attendants = attendants.into();
                 let pending = Pending {
@@ -61,11 +63,32 @@ impl Loop {
                 };
                 self.spawn_next(self.tickets, pending);
             }
-            Err(failure) => {
-                self.close_ear(process);
-                self.news.push_back(Event::LaunchFailed(process, failure));
-            }
+            Err(failure) => self.launch_failed(process, failure),
         }
+    }
+
+    /// Has made what a launch alone is to have.
+    fn given_to(&mut self, process: Process) -> Result<Given, LaunchFailure> {
+        let id = process.instance.worker;
+        let worker = self.setup.workers.get(id.0 as usize).zip(self.core.worker(id));
+        let Some((terms, decided)) =
+            worker.and_then(|(setup, decided)| Some((setup.terms.as_deref()?, decided)))
+        else {
+            return Ok(Given::default());
+        };
+        let leaf = self.roster.leaf(process);
+        let credentials = terms.account.as_ref().and_then(|account| account.credentials.as_ref());
+        Ok(Given {
+            cgroup: self.cgroups.plot(terms, decided.policy, &leaf)?,
+            temporary: self.temporary.give(terms.private_tmp, &leaf, credentials)?,
+        })
+    }
+
+    fn launch_failed(&mut self, process: Process, failure: LaunchFailure) {
+        self.close_ear(process);
+        self.dismiss_attendants_of(process);
+        self.temporary.take_back(&self.roster.leaf(process));
+        self.news.push_back(Event::LaunchFailed(process, failure));
     }
 
     pub(super) fn hear_spawner(&mut self) {
@@ -89,10 +112,7 @@ impl Loop {
                     for stream in pending.streams {
                         self.pump.finish(stream);
                     }
-                    self.close_ear(pending.process);
-                    self.dismiss_attendants_of(pending.process);
-                    self.news
-                        .push_back(Event::LaunchFailed(pending.process, LaunchFailure(error.to_string())));
+                    self.launch_failed(pending.process, LaunchFailure(error.to_string()));
                 }
             }
         }
@@ -126,7 +146,7 @@ impl Loop {
 
     fn leader_spawned(&mut self, pending: Pending, spawned: Spawned) {
         let Pending { process, streams, attended_by, .. } = pending;
-        let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
+        let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams).within(spawned.cgroup);
         self.enter(process, tree);
         self.tell_feeder_whom(process, spawned.pid);
         self.news.push_back(Event::Launched(process));
