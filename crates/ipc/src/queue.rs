@@ -147,6 +147,7 @@ impl Queue {
         if options.durable.is_none() {
             return Err(OpenError::Options("a queue that is to be restored must be durable"));
         }
+        opening::sweep_drafts(path);
         loop {
             let file = match opening::open(path) {
                 Err(OpenError::System(error)) if error.kind() == io::ErrorKind::NotFound => {
