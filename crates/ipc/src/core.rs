@@ -502,11 +502,18 @@ pub fn acknowledge_got() {
     at_exit::finish_all();
 }
 
+/// Wakes all who sleep in any queue that this process has open, to look again whether they must go on sleeping: see
+/// [`Queue::set_interrupt`](crate::Queue::set_interrupt). Not to be called in a signal handler.
+#[cfg(not(loom))]
+pub fn wake_sleepers() {
+    at_exit::for_each(Core::wake_everybody);
+}
+
 /// A process that exits by itself has finished what it got, also where its handles are never dropped.
 #[cfg(not(loom))]
 mod at_exit {
     use super::{Arc, Core};
-    use std::sync::{Mutex, Once, Weak};
+    use std::sync::{Mutex, Once, PoisonError, Weak};
 
     static HANDLES: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
 
@@ -517,6 +524,13 @@ mod at_exit {
             handles.retain(|handle| handle.strong_count() > 0);
             handles.push(Arc::downgrade(core));
         }
+    }
+
+    pub(super) fn for_each(work: impl Fn(&Core)) {
+        let handles: Vec<_> =
+            HANDLES.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+        // Without the lock: the last owner of one may be this.
+        handles.iter().for_each(|core| work(core));
     }
 
     pub(super) extern "C" fn finish_all() {

@@ -263,14 +263,17 @@ impl<T> fmt::Debug for Queue<T> {
     }
 }
 
-/// A queue that this program made or opened by itself.
+/// A queue that this program made or opened by itself. From now on its waits end when this process is asked to stop
+/// ([`stop_requested`](crate::stop_requested)).
 impl From<ipc::Queue> for BytesQueue {
     fn from(queue: ipc::Queue) -> BytesQueue {
+        queue.set_interrupt(StopFlag::of_this_process().shared());
         BytesQueue { queue, dead_letter: None }
     }
 }
 
-/// A queue that this program made or opened by itself.
+/// A queue that this program made or opened by itself. From now on its waits end when this process is asked to stop
+/// ([`stop_requested`](crate::stop_requested)).
 ///
 /// ```
 /// let queue = ipc::Queue::create_anonymous("jobs", &ipc::QueueOptions::default())?;
