@@ -1,6 +1,7 @@
-//! A process that exits by itself has finished what it got, also where its handles are never dropped.
+//! All queues that this process has open. One that exits by itself has finished what it got, also where its handles are
+//! never dropped.
 
-use std::sync::{Arc, Mutex, Once, Weak};
+use std::sync::{Arc, Mutex, Once, PoisonError, Weak};
 
 use crate::core::Core;
 
@@ -13,6 +14,13 @@ pub(crate) fn remember(core: &Arc<Core>) {
         handles.retain(|handle| handle.strong_count() > 0);
         handles.push(Arc::downgrade(core));
     }
+}
+
+pub(crate) fn for_each(work: impl Fn(&Core)) {
+    let handles: Vec<_> =
+        HANDLES.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade).collect();
+    // Without the lock: the last owner of one may be this.
+    handles.iter().for_each(|core| work(core));
 }
 
 pub(crate) extern "C" fn finish_all() {

@@ -456,3 +456,10 @@ impl Drop for Core {
 pub fn acknowledge_got() {
     crate::at_exit::finish_all();
 }
+
+/// Wakes all who sleep in any queue that this process has open, to look again whether they must go on sleeping: see
+/// [`Queue::set_interrupt`](crate::Queue::set_interrupt). Not to be called in a signal handler.
+#[cfg(not(loom))]
+pub fn wake_sleepers() {
+    crate::at_exit::for_each(Core::wake_everybody);
+}

@@ -54,7 +54,7 @@ mod truncation;
 mod waiting;
 
 #[cfg(not(loom))]
-pub use self::core::acknowledge_got;
+pub use self::core::{acknowledge_got, wake_sleepers};
 pub use errors::{
     Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError,
     TryGetError, TryPutError,
