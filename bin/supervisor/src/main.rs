@@ -8,17 +8,20 @@ mod check;
 mod completing;
 mod demo;
 mod doctor;
+mod granting;
 mod kill;
 mod logs;
 mod messages;
 mod offer;
 mod output;
+mod plan;
 mod processes;
 mod progress;
 mod queue;
 mod reach;
 mod run;
 mod setup;
+mod source;
 mod spawn;
 mod status;
 mod sync;
@@ -54,9 +57,6 @@ fn main() -> ExitCode {
     }
     if let Some(code) = completing::answered(&given) {
         return code;
-    }
-    if let Some(error) = offer::not_yet(&given) {
-        return conclude(Err(error.into()), offer::wants_json(&given));
     }
     match Arguments::try_parse_from(&given) {
         Ok(arguments) => {
@@ -108,6 +108,10 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Spawn(new) => {
             let run = new.run.clone();
             spawn::spawn(|| connect(run.as_deref()), new, json)
+        }
+        Verb::Plan { config } => plan::plan(&plan::Which { config: &config, name: name.as_deref() }, json),
+        Verb::Apply { config, no_wait } => {
+            plan::apply(&plan::Which { config: &config, name: name.as_deref() }, !no_wait, json)
         }
         Verb::Logs { worker, follow, lines } => logs::logs(supervisor()?, worker, lines, follow, json),
         Verb::Events { follow, after } => logs::events(supervisor()?, after, follow),

@@ -31,6 +31,14 @@ fn tellers_in_each_others_way_lose_no_coin() {
 }
 
 #[test]
+fn the_bank_of_the_examples_never_misses_a_coin() {
+    let sandbox = Sandbox::new();
+    let bank = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/bank/config.json");
+    let said = sandbox.supervisor(&["run", bank]).ends_with(0);
+    assert!(said.out.contains("counted 20 times, and never was a coin missing"), "{}", said.out);
+}
+
+#[test]
 fn the_lock_of_a_killed_worker_is_handed_on_before_it_is_started_again_and_says_so() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.run(&json!({ "name": "r", "locks": ["ledger"], "workers": {
