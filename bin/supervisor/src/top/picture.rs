@@ -180,7 +180,8 @@ mod tests {
     #[test]
     fn rates_are_those_between_two_looks() {
         let mut painter = Painter::default();
-        let status = Status { name: "r".to_owned(), pid: 1, config: None, workers: vec![] };
+        let status =
+            Status { name: "r".to_owned(), pid: 1, config: None, config_newer: false, workers: vec![] };
         let start = Instant::now();
         let first = painter.picture(&status, &[], &[queue(10, 8)], start);
         assert_eq!((first.queues[0].puts.as_str(), first.queues[0].len.as_str()), ("-", "2/5"));
