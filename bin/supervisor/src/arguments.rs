@@ -62,6 +62,9 @@ pub enum Verb {
         /// Go to the background once all is ready
         #[arg(long)]
         detach: bool,
+        /// Write down all that is decided, for `replay`: behind what is in the file, at most 1 GiB
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
         /// The descriptor on which a run in the background tells the one that started it how it went
         #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
         report_to: Option<i32>,
@@ -169,6 +172,20 @@ Example:
         /// Answer at once, not when it is so
         #[arg(long)]
         no_wait: bool,
+    },
+    /// Decide a run once more from its journal, and say whether the same comes out
+    ///
+    /// A journal is written by `run --journal FILE`. With --worker: the story of that worker, what was told of it, what
+    /// was ordered, and where it stood.
+    #[command(
+        after_help = "Example:\n  supervisor run config.json --journal run.journal\n  supervisor replay run.journal --worker reader"
+    )]
+    Replay {
+        /// The journal
+        journal: PathBuf,
+        /// Tell the story of this one
+        #[arg(long, value_name = "WORKER", value_parser = worker_name)]
+        worker: Option<String>,
     },
     /// Show what workers print: the last lines of each, and with -f what comes
     #[command(after_help = "Example:\n  supervisor logs counter:0 -f -n 100")]

@@ -19,6 +19,7 @@ mod processes;
 mod progress;
 mod queue;
 mod reach;
+mod replay;
 mod run;
 mod setup;
 mod source;
@@ -84,8 +85,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     let manner = act::Manner { json, progress };
     let supervisor = || connect(name.as_deref());
     match verb {
-        Verb::Run { config, detach, report_to } => {
-            run::run(&run::RunArguments { config, name, detach, report_to, json })
+        Verb::Run { config, detach, journal, report_to } => {
+            run::run(&run::RunArguments { config, name, detach, report_to, journal, json })
         }
         Verb::Check { config } => check::check(&config, json),
         Verb::Schema => check::schema(),
@@ -109,6 +110,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             let run = new.run.clone();
             spawn::spawn(|| connect(run.as_deref()), new, json)
         }
+        Verb::Replay { journal, worker } => replay::replay(&journal, worker.as_deref(), json),
         Verb::Plan { config } => plan::plan(&plan::Which { config: &config, name: name.as_deref() }, json),
         Verb::Apply { config, no_wait } => {
             plan::apply(&plan::Which { config: &config, name: name.as_deref() }, !no_wait, json)

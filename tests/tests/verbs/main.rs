@@ -6,6 +6,7 @@ mod events;
 mod logs;
 mod odd_bytes;
 mod processes;
+mod replay;
 mod scale;
 mod spawn;
 mod why;
