@@ -92,11 +92,12 @@ fn a_worker_that_waits_for_a_lock_hears_that_it_should_stop() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.run(&json!({ "name": "r", "locks": ["ledger"], "workers": {
         "holder": { "command": ["probe", "hold-lock", "ledger"], "stop": { "grace": "100ms" } },
-        "waiter": { "command": ["probe", "wait-lock", "ledger"], "after": { "holder": "ready" }, "stop": { "grace": "1m" } } } }));
-    until("it waits", || (!lock(&sandbox, "ledger")["waiters"].as_array()?.is_empty()).then_some(()));
+        "waiter": { "command": ["probe", "wait-lock", "ledger"], "autostart": false, "stop": { "grace": "1m" } } } }));
+    until("it is held", || (!lock(&sandbox, "ledger")["holder"].is_null()).then_some(()));
+    sandbox.supervisor(&["start", "waiter"]).ends_with(0);
+    until("it is waited for", || (!lock(&sandbox, "ledger")["waiters"].as_array()?.is_empty()).then_some(()));
     sandbox.supervisor(&["stop", "waiter"]).ends_with(0);
-    assert!(run.out().contains("interrupted"), "{}", run.out());
-    sandbox.supervisor(&["stop", "holder"]).ends_with(0);
+    until("it says so", || run.out().contains("interrupted").then_some(()));
     run.stop();
 }
 
