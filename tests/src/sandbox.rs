@@ -9,7 +9,7 @@ use process::{Pid, Snapshot};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{PATIENCE, Run, Said, until};
+use crate::{PATIENCE, Run, Said, skipped, until};
 
 /// The folder of the programs under test.
 pub fn programs() -> PathBuf {
@@ -122,6 +122,31 @@ impl Sandbox {
         let mut run = Run::begin(self, config, &[]);
         let code = run.exit_code();
         (code, run)
+    }
+
+    /// How many whole lines a file holds; 0 if there is none.
+    pub fn lines(&self, name: &str) -> usize {
+        self.read(name).matches('\n').count()
+    }
+
+    /// Waits until a file holds at least so many whole lines, and says what it holds.
+    #[track_caller]
+    pub fn until_lines(&self, name: &str, count: usize) -> String {
+        until(&format!("{name} has {count} lines"), || {
+            Some(self.read(name)).filter(|text| text.matches('\n').count() >= count)
+        })
+    }
+
+    /// A command line on a terminal of its own, its ends piped, if the machine has what makes one; says so when not.
+    pub fn on_a_terminal(&self, line: &str) -> Option<Command> {
+        if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {
+            skipped("no `script` on this machine to make a terminal");
+            return None;
+        }
+        let mut command = self.shell();
+        command.arg(format!("exec script -qefc '{line}' /dev/null")).env("TERM", "xterm");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Some(command)
     }
 
     /// Whether a file is there.

@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         ["blocked", command @ ..] => blocked(command),
         ["nursery", command @ ..] => nursery(command),
         ["notify", message] => notify(message),
+        ["notify-and-end", message] => say_to_notify_socket(message),
         ["ready"] => ready(),
         ["status", text] => status(text),
         ["who"] => who(),
@@ -84,9 +85,14 @@ fn nursery(command: &[&str]) -> Done {
 
 /// Says this to the notification socket, then lives on.
 fn notify(message: &str) -> Done {
+    say_to_notify_socket(message)?;
+    for_ever()
+}
+
+fn say_to_notify_socket(message: &str) -> Done {
     let socket = std::env::var_os("NOTIFY_SOCKET").ok_or("NOTIFY_SOCKET is not set")?;
     UnixDatagram::unbound()?.send_to(message.as_bytes(), socket)?;
-    for_ever()
+    Ok(())
 }
 
 /// Says through the SDK that it is ready once the file `go` is there, then lives on.
