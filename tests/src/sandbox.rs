@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use process::{Pid, Snapshot};
@@ -98,6 +98,14 @@ impl Sandbox {
     #[track_caller]
     pub fn supervisor(&self, arguments: &[&str]) -> Said {
         Said::of(self.command("supervisor").args(arguments))
+    }
+
+    /// Starts `supervisor` with these arguments, for [`Said::at_the_end_of`].
+    #[track_caller]
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command("supervisor");
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the supervisor can be executed")
     }
 
     /// Runs `supervisor` with these arguments and this standard input to its end.

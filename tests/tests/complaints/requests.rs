@@ -43,8 +43,7 @@ fn circus_776_a_stop_that_takes_long_blocks_no_other_command() {
     let mut run = sandbox.run(&json!({ "name": "r", "workers": {
         "slow": { "command": slow, "stop": { "grace": "10m" } }, "other": { "command": ["sleep", "1000"] } } }));
     tests::until("it is up", || sandbox.has("up").then_some(()));
-    let stop = || sandbox.command("supervisor").args(["stop", "slow"]).spawn().unwrap();
-    let (first, second) = (stop(), stop());
+    let (first, second) = (sandbox.begin(&["stop", "slow"]), sandbox.begin(&["stop", "slow"]));
     run.until_state("slow", "stopping");
     for verb in ["restart", "stop", "start"] {
         sandbox.supervisor(&[verb, "other"]).ends_with(0);
@@ -62,8 +61,7 @@ fn process_compose_347_restarts_at_the_same_time_never_make_two_copies() {
     let script = "trap 'rmdir held; exit 0' TERM; mkdir held || echo two >> twice; echo start >> starts; while :; do sleep 0.02; done";
     let mut run = sandbox.run(&one(&json!({ "command": script })));
     sandbox.until_lines("starts", 1);
-    let restarts: Vec<_> =
-        (0..8).map(|_| sandbox.command("supervisor").args(["restart", "w"]).spawn().unwrap()).collect();
+    let restarts: Vec<_> = (0..8).map(|_| sandbox.begin(&["restart", "w"])).collect();
     for restart in restarts {
         Said::at_the_end_of(restart).ends_with(0);
     }
