@@ -5,7 +5,6 @@ mod bare;
 mod births;
 mod core_cost;
 mod facts;
-mod figures;
 mod messages;
 mod stage;
 mod supervise;
@@ -14,6 +13,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bench::figures;
 use clap::{Parser, Subcommand};
 
 /// Supervisors that others have written and that people compare with.
