@@ -37,6 +37,9 @@ enum Verb {
         /// For machines
         #[arg(long)]
         json: bool,
+        /// This part only; may be given several times
+        #[arg(long, value_name = "PART")]
+        only: Vec<supervise::Part>,
     },
     /// Start programs with posix_spawn
     #[command(hide = true)]
@@ -94,7 +97,7 @@ fn programs() -> Result<PathBuf, Trouble> {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
-        Verb::Supervise { quick, json } => supervise(quick, json),
+        Verb::Supervise { quick, json, only } => supervise(quick, json, &only),
         Verb::BareCrowd { pipe, count } => bare::crowd(&pipe, count),
         Verb::BareRestarter { pipe } => bare::restarter(&pipe),
         Verb::QueuePut { count } => messages::put(count),
@@ -111,10 +114,10 @@ fn main() -> ExitCode {
     }
 }
 
-fn supervise(quick: bool, json: bool) -> Result<(), Trouble> {
+fn supervise(quick: bool, json: bool, only: &[supervise::Part]) -> Result<(), Trouble> {
     let machine = facts::machine();
     let extent = if quick { supervise::Extent::QUICK } else { supervise::Extent::FULL };
-    let figures = supervise::measure(extent)?;
+    let figures = supervise::measure(extent, only)?;
     if json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {

@@ -30,6 +30,19 @@ impl Extent {
         Extent { rounds: 3, kills: 50, idle: Duration::from_secs(5), asks: 10, messages: 500_000 };
 }
 
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Crowds of workers: start, memory, idleness, status, stop
+    Crowds,
+    /// From a death to the successor's `main`
+    Restarts,
+    /// What an event costs the deciding core
+    Core,
+    /// Messages between two workers
+    Messages,
+}
+
 /// How long a pause between two deaths is: the restart that came before is over then, and so is its aftermath.
 const BETWEEN_DEATHS: Duration = Duration::from_millis(5);
 
@@ -46,7 +59,7 @@ struct Seen {
 }
 
 /// Measures everything. What is being done is said on standard error.
-pub fn measure(extent: Extent) -> Result<Vec<Figure>, Trouble> {
+pub fn measure(extent: Extent, only: &[Part]) -> Result<Vec<Figure>, Trouble> {
     let most = 1000.min(facts::workers_at_most());
     if most < 1000 {
         eprintln!(
@@ -54,10 +67,31 @@ pub fn measure(extent: Extent) -> Result<Vec<Figure>, Trouble> {
         );
     }
     let mut stage = Stage::new()?;
-    all(&mut stage, most, extent).map_err(|trouble| Trouble::new(format!("{trouble}\n{}", stage.said())))
+    all(&mut stage, most, extent, only)
+        .map_err(|trouble| Trouble::new(format!("{trouble}\n{}", stage.said())))
 }
 
-fn all(stage: &mut Stage, most: u32, extent: Extent) -> Result<Vec<Figure>, Trouble> {
+fn all(stage: &mut Stage, most: u32, extent: Extent, only: &[Part]) -> Result<Vec<Figure>, Trouble> {
+    let wanted = |part: Part| only.is_empty() || only.contains(&part);
+    let mut figures = Vec::new();
+    if wanted(Part::Crowds) {
+        figures.extend(crowd_figures(stage, most, extent)?);
+    }
+    if wanted(Part::Restarts) {
+        for output in [Output::Null, Output::Log] {
+            figures.extend(restart_figures(stage, output, extent)?);
+        }
+    }
+    if wanted(Part::Core) {
+        figures.extend(core_figures(extent));
+    }
+    if wanted(Part::Messages) {
+        figures.push(message_figure(stage, extent)?);
+    }
+    Ok(figures)
+}
+
+fn crowd_figures(stage: &mut Stage, most: u32, extent: Extent) -> Result<Vec<Figure>, Trouble> {
     let few = 100.min(most);
     let mut figures = Vec::new();
     let mut memory = Vec::new();
@@ -83,11 +117,6 @@ fn all(stage: &mut Stage, most: u32, extent: Extent) -> Result<Vec<Figure>, Trou
         memory.extend(memory_figures(&sizes, output));
     }
     figures.extend(memory);
-    for output in [Output::Null, Output::Log] {
-        figures.extend(restart_figures(stage, output, extent)?);
-    }
-    figures.extend(core_figures(extent));
-    figures.push(message_figure(stage, extent)?);
     Ok(figures)
 }
 

@@ -86,6 +86,17 @@ pub fn ignore_broken_pipes() -> io::Result<()> {
     Ok(())
 }
 
+/// Makes all threads of this process take memory from one heap. By default the C library gives each a heap of its own,
+/// which keeps what it was ever needed for: good where many threads allocate all the time, dear where few do so rarely.
+/// To be called before there are other threads.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: integers only; the setting counts for heaps that are still to be made.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Gives back to the kernel what this process needed for something that is over: heap memory that is free but not at
 /// the heap's end, which the C library keeps otherwise, and the parts of the program that were used for it. What is
 /// needed again of those comes back out of the file. It takes a few milliseconds: to be called after something large,

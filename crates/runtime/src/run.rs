@@ -1,6 +1,7 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
+use std::thread;
 
 use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
@@ -21,6 +22,9 @@ use crate::the_loop::{Loop, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
 const SPAWNERS: usize = 2;
+
+/// Much more than the loop is deep.
+const LOOP_STACK_BYTES: usize = 1024 * 1024;
 
 /// How a run ended, for the exit code of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,11 +57,11 @@ fn cannot<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> RunError + '_ {
 }
 
 /// Called once, when every worker that starts with the run is ready or has ended. It is told whether none has failed.
-pub struct WhenUp(Box<dyn FnOnce(bool)>);
+pub struct WhenUp(Box<dyn FnOnce(bool) + Send>);
 
 impl WhenUp {
     /// Calls this.
-    pub fn call(what: impl FnOnce(bool) + 'static) -> WhenUp {
+    pub fn call(what: impl FnOnce(bool) + Send + 'static) -> WhenUp {
         WhenUp(Box::new(what))
     }
 
@@ -86,14 +90,15 @@ pub struct Front {
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
 ///
-/// To be called on the main thread of a process that does nothing else: it becomes a child subreaper, listens to its
-/// signals, and waits for its children.
+/// To be called on the main thread, which must be the only one, of a process that does nothing else: it becomes a child
+/// subreaper, listens to its signals, and waits for its children.
 ///
 /// # Errors
 ///
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
     let Front { console, background, when_up } = front;
+    process::share_one_heap();
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
     // Children get the limit back that this process was started with.
@@ -107,6 +112,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         libc::SIGUSR1,
     ])
     .map_err(cannot("cannot listen to signals"))?;
+    let orphans_are_shared = process::share_orphans();
     let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
     let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
 
@@ -150,17 +156,35 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         mailbox,
         when_up,
         background,
+        spawns_itself: orphans_are_shared,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for survivor in survivors {
         take_back(&mut running, survivor);
     }
-    let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
-    running.finish(server);
-    Ok(match conclusion {
-        Conclusion::Succeeded => Outcome::Succeeded,
-        Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
-    })
+    let lead = move || {
+        let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
+        running.finish(server);
+        Ok(match conclusion {
+            Conclusion::Succeeded => Outcome::Succeeded,
+            Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
+        })
+    };
+    if !orphans_are_shared {
+        return lead();
+    }
+    // The main thread has nothing to do but to be there: what it adopts are orphans, and nothing else is its child. The
+    // loop may have children of its own then, and need not hand every launch over to another thread.
+    let lead = move || {
+        // If it cannot be made ready now, the first launch tries again.
+        let _ = process::prepare_to_spawn();
+        lead()
+    };
+    let thread = thread::Builder::new().name("loop".to_owned()).stack_size(LOOP_STACK_BYTES);
+    match thread.spawn(lead).map_err(cannot("cannot start the loop"))?.join() {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 fn take_back(running: &mut Loop, survivor: takeover::Survivor) {

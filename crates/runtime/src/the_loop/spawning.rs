@@ -1,25 +1,37 @@
 //! From an order to launch to a process that runs, and what it says before the news of it has come.
 
+use std::time::{Duration, Instant};
+
 use control::{Call, api};
+use process::{Spawn, SpawnError, Spawned};
 use supervision::{Event, LaunchFailure, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
 use crate::launching::Launch;
+use crate::logs::StreamId;
 use crate::notify;
 use crate::processes::{Kinship, Tree};
 
-impl Loop {
-    pub(super) fn queue_launch(&mut self, process: Process) {
-        self.queued.push_back(process);
-        self.launch_queued();
-    }
+/// A program that takes longer than this to be executed is not waited for again.
+const QUICK: Duration = Duration::from_millis(50);
 
+impl Loop {
+    /// Launches what was ordered, as far as its turn has come. A lone successor is spawned at once, by this thread: to
+    /// hand it over would cost it a wake-up. All else goes to the spawner, so that a crowd keeps several processors busy
+    /// and the loop at its work.
     pub(super) fn launch_queued(&mut self) {
+        if let (Some(process), 1) = (self.queued.front().copied(), self.queued.len())
+            && self.pending.is_empty()
+            && self.may_spawn(process)
+        {
+            self.queued.clear();
+            return self.launch_here(process);
+        }
         while self.pending.len() < LAUNCHES_AT_ONCE {
             let Some(process) = self.queued.pop_front() else { break };
             self.launch(process);
         }
-        if self.pending.is_empty() && self.starting_up {
+        if self.pending.is_empty() && self.starting_up && self.begun {
             // What reading the config and starting took is not needed any more, and this process stays for long.
             self.starting_up = false;
             self.queued.shrink_to_fit();
@@ -27,24 +39,62 @@ impl Loop {
         }
     }
 
-    pub(super) fn launch(&mut self, process: Process) {
+    /// Whether the loop may wait until this launch is executed. Only a program that was executed before, and quickly, is
+    /// trusted with that: one on a file system that does not answer would hold up all others.
+    fn may_spawn(&self, process: Process) -> bool {
+        self.spawns_itself && process.launch.0 > 1 && !self.slow_to_execute.contains(&process.instance.worker)
+    }
+
+    fn prepare(&self, process: Process) -> Result<(Spawn, Vec<StreamId>), LaunchFailure> {
         let instance = process.instance;
-        let prepared =
-            match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
-                (Some(decided), Some(worker)) => {
-                    let show = self.roster.show(instance);
-                    Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
-                        .prepare(&self.environment, &self.pump)
-                }
-                _ => Err(LaunchFailure("no such worker".to_owned())),
-            };
-        match prepared {
+        match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
+            (Some(decided), Some(worker)) => {
+                let show = self.roster.show(instance);
+                Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
+                    .prepare(&self.environment, &self.pump)
+            }
+            _ => Err(LaunchFailure("no such worker".to_owned())),
+        }
+    }
+
+    fn launch(&mut self, process: Process) {
+        match self.prepare(process) {
             Ok((spawn, streams)) => {
                 self.tickets += 1;
                 self.pending.insert(self.tickets, Pending { process, streams });
                 self.spawner.submit(self.tickets, spawn);
             }
             Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
+        }
+    }
+
+    fn launch_here(&mut self, process: Process) {
+        match self.prepare(process) {
+            Ok((spawn, streams)) => {
+                let begun = Instant::now();
+                let result = spawn.spawn();
+                if begun.elapsed() > QUICK {
+                    self.slow_to_execute.insert(process.instance.worker);
+                }
+                self.spawned(process, streams, result);
+            }
+            Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
+        }
+    }
+
+    fn spawned(&mut self, process: Process, streams: Vec<StreamId>, result: Result<Spawned, SpawnError>) {
+        match result {
+            Ok(spawned) => {
+                let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
+                self.enter(process, tree);
+                self.news.push_back(Event::Launched(process));
+            }
+            Err(error) => {
+                for stream in streams {
+                    self.pump.finish(stream);
+                }
+                self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
+            }
         }
     }
 
@@ -55,19 +105,7 @@ impl Loop {
                 continue;
             }
             let Some(Pending { process, streams }) = self.pending.remove(&ticket) else { continue };
-            match result {
-                Ok(spawned) => {
-                    let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
-                    self.enter(process, tree);
-                    self.news.push_back(Event::Launched(process));
-                }
-                Err(error) => {
-                    for stream in streams {
-                        self.pump.finish(stream);
-                    }
-                    self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
-                }
-            }
+            self.spawned(process, streams, result);
         }
         self.launch_queued();
         if !self.early.is_empty() {

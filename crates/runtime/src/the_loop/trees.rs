@@ -187,6 +187,7 @@ impl Loop {
     }
 
     pub(super) fn sweep(&mut self) {
+        self.child_changed = false;
         let socket = self.folder.socket();
         let marks = Marks { roster: &self.roster, socket: &socket };
         let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, marks);
