@@ -43,8 +43,8 @@ pub use nix::unistd::Pid;
 pub use peer::{Peer, peer};
 pub use proc::{Stat, cmdline, environ_var};
 pub use setup::{
-    become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,
-    original_nofile_limit, raise_nofile_limit, share_one_heap,
+    become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, ignore_full_files,
+    is_subreaper, original_nofile_limit, raise_nofile_limit, share_one_heap,
 };
 pub use signals::{Received, Signals};
 pub use spawn::{

@@ -86,6 +86,18 @@ pub fn ignore_broken_pipes() -> io::Result<()> {
     Ok(())
 }
 
+/// Ignores `SIGXFSZ`, so that writing to a file that has reached the limit of its size (`ulimit -f`) is an error and not
+/// the end of this process.
+///
+/// # Errors
+///
+/// None is known.
+pub fn ignore_full_files() -> io::Result<()> {
+    // SAFETY: ignoring runs no handler.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
 /// Makes all threads of this process take memory from one heap. By default the C library gives each a heap of its own,
 /// which keeps what it was ever needed for: good where many threads allocate all the time, dear where few do so rarely.
 /// To be called before there are other threads.

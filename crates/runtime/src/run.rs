@@ -101,6 +101,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     process::share_one_heap();
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
+    process::ignore_full_files().map_err(cannot("cannot ignore SIGXFSZ"))?;
     // Children get the limit back that this process was started with.
     let _ = process::raise_nofile_limit();
     let signals = Signals::listen(&[
