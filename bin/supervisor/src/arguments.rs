@@ -8,6 +8,7 @@ use control::api::{Milestone, Policy, Restart, Size, Who};
 use serde::de::DeserializeOwned;
 
 use crate::demo::{LESSONS, Lang};
+use crate::sync::arguments::{BarrierVerb, EventVerb, LockVerb, SemaphoreVerb, ValueVerb};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -16,12 +17,13 @@ Exit codes:
   2  wrong usage                           7  it timed out
   3  the config has problems               8  it is closed
   4  no such worker, pid, queue or lock    9  refused: not ours, not permitted
-  run and wait end with the exit code of what they ran or waited for; 128+n for signal n.
+  run, wait, lock run and semaphore run end with the exit code of what they ran or waited for; 128+n for signal n.
 
 Environment:
   SUPERVISOR_NAME         the run that is meant, where --name does not say it
   SUPERVISOR_SOCKET       the supervisor that is meant, inside a worker
   SUPERVISOR_RUNTIME_DIR  the folder that holds a folder for every run
+  SUPERVISOR_STATE_DIR    the folder that holds the durable queues of every run
   NO_COLOR                no colour, also on a terminal";
 
 /// Runs a family of processes from one config.json: starts them, knows every process below them, restarts what fails,
@@ -186,6 +188,41 @@ Example:
         /// What to do with it.
         #[command(subcommand)]
         verb: QueueVerb,
+    },
+    /// Run a command while a lock is held
+    #[command(after_help = "Example:\n  supervisor lock run ledger -- ./pay.sh 42")]
+    Lock {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: LockVerb,
+    },
+    /// Run a command while a permit of a semaphore is held
+    #[command(after_help = "Example:\n  supervisor semaphore run gpu -- ./render.sh scene-1")]
+    Semaphore {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: SemaphoreVerb,
+    },
+    /// Set an event, clear it, wait for it
+    #[command(after_help = "Example:\n  supervisor event wait go && ./begin.sh")]
+    Event {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: EventVerb,
+    },
+    /// Read a shared number, or change it
+    #[command(after_help = "Example:\n  supervisor value add total 5")]
+    Value {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: ValueVerb,
+    },
+    /// Wait until as many have come as a barrier waits for
+    #[command(after_help = "Example:\n  supervisor barrier wait line && ./all-together.sh")]
+    Barrier {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: BarrierVerb,
     },
     /// Show the lessons of multi-process programming, live; without LESSON: what there is
     #[command(after_help = "Example:\n  supervisor demo\n  supervisor demo daemon --lang zh")]
@@ -366,7 +403,7 @@ Example:
     },
 }
 
-/// How long to wait for a queue.
+/// How long to wait for a queue, a lock or its like.
 #[derive(Clone, Copy, Debug, Args)]
 pub struct Patience {
     /// Do not wait: exit 6
@@ -452,7 +489,7 @@ fn signal(text: &str) -> Result<i32, String> {
 }
 
 /// `250ms`, `10s`, `5m`, `2h`, `1d`; a plain number means seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit {

@@ -1,5 +1,5 @@
 //! The command `supervisor`: words for people. Everything it does to a run goes through the control API, but for the
-//! messages of queues, which it moves itself.
+//! messages of queues, which it moves itself, and the locks, which it holds itself.
 #![forbid(unsafe_code)]
 
 mod act;
@@ -17,6 +17,7 @@ mod run;
 mod setup;
 mod spawn;
 mod status;
+mod sync;
 mod talk;
 mod why;
 
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             Err(_) => ExitCode::FAILURE,
         };
     }
-    if let Some(code) = demo::part(&given) {
+    if let Some(code) = runtime::attendant::attend(&given).or_else(|| demo::part(&given)) {
         return code;
     }
     if let Some(error) = offer::not_yet(&given) {
@@ -109,6 +110,11 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, json),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, json),
         Verb::Queue { verb } => queue::queue(supervisor()?, verb, json),
+        Verb::Lock { verb } => sync::lock(supervisor()?, verb, json),
+        Verb::Semaphore { verb } => sync::semaphore(supervisor()?, verb, json),
+        Verb::Event { verb } => sync::event(supervisor()?, verb, json),
+        Verb::Value { verb } => sync::value(supervisor()?, verb, json),
+        Verb::Barrier { verb } => sync::barrier(supervisor()?, verb, json),
         Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
         Verb::Completions { shell } => offer::completions(shell),
         Verb::Man => offer::man(),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use runtime::logs::{Format, LogFile};
-use runtime::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+use runtime::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
 
 /// The setup of `plan`, which was read from `config`, an absolute path.
 pub fn setup(plan: Plan, config: &Path) -> Setup {
@@ -23,6 +23,14 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
         family,
         workers,
         queues: plan.queues.into_iter().map(queue).collect(),
+        sync: SyncSetup {
+            locks: plan.locks,
+            semaphores: plan.semaphores,
+            events: plan.events,
+            conditions: plan.conditions,
+            barriers: plan.barriers,
+            values: plan.values,
+        },
         programs: programs(),
     }
 }
@@ -85,8 +93,8 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
         stdin: match plan.stdin {
             config::Stdin::Inherit => Input::Inherit,
             config::Stdin::Path(path) => Input::File(path),
-            // The config room refuses queues here as long as they are not offered.
-            config::Stdin::Null | config::Stdin::Queue(_) => Input::Null,
+            config::Stdin::Queue(queue) => Input::Queue(queue),
+            config::Stdin::Null => Input::Null,
         },
         stdout: output(plan.stdout),
         stderr: output(plan.stderr),
@@ -112,8 +120,8 @@ fn output(output: config::Output) -> Output {
         config::Output::Inherit => Output::Inherit,
         config::Output::Null => Output::Null,
         config::Output::Path(path) => Output::File(path),
-        // The config room refuses queues here as long as they are not offered.
-        config::Output::Log | config::Output::Queue(_) => Output::Log,
+        config::Output::Queue(queue) => Output::Queue(queue),
+        config::Output::Log => Output::Log,
     }
 }
 
@@ -125,5 +133,10 @@ fn queue((name, plan): (String, QueuePlan)) -> QueueSetup {
         max_message: plan.max_message,
         max_deliveries: plan.max_deliveries,
         dead_letter: plan.dead_letter,
+        durable: plan.durable.map(|fsync| match fsync {
+            config::Fsync::Always => Fsync::Always,
+            config::Fsync::Interval(every) => Fsync::Interval(every),
+            config::Fsync::Never => Fsync::Never,
+        }),
     }
 }

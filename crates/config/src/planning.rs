@@ -1,19 +1,23 @@
 //! From what the file says to what shall be done: names become places, paths absolute, variables one list.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use supervision::{After, Family, Readiness, WorkerId};
+use supervision::{After, Family, GroupId, Readiness, WorkerId};
 
 use crate::choice::{Readying, Sink, Source, Timing};
 use crate::collection::{Entry, Env, Named, Placed};
 use crate::command::{Args, Argv, Invocation, Kwargs};
-use crate::document::{Backoff, File, Health, Intensity, Limits, Log, Queue, Worker};
+use crate::document::{
+    Backoff, File, FsyncWord, Group, Health, Intensity, Limits, Log, Queue, Reload, Worker,
+};
 use crate::env_file::{self, Variables};
 use crate::measure::{Fraction, Length, Size, Whole};
 use crate::node::Path as Way;
 use crate::plan::{
-    Command, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, Schedule, Stdin, WorkerPlan,
+    Command, Fsync, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, ReloadPlan, Schedule,
+    Stdin, WorkerPlan,
 };
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
@@ -36,15 +40,36 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
             workers: family,
             strategy: file.strategy.0,
             intensity: file.intensity.map(|intensity| intensity_of(&intensity)),
+            groups: groups_of(&file.groups, &places),
             seed: 0,
         },
         queues: pairs(file.queues, queue_of),
         locks: file.locks.into_strings(),
         semaphores: pairs(file.semaphores, |count| small(&count)),
         events: file.events.into_strings(),
+        conditions: file.conditions.into_strings(),
+        barriers: pairs(file.barriers, |parties| small(&parties)),
         values: pairs(file.values, |Whole(value)| value),
         workers,
     }
+}
+
+fn groups_of(groups: &Named<Group>, workers: &HashMap<String, WorkerId>) -> Vec<supervision::Group> {
+    let places: HashMap<&str, GroupId> =
+        groups.0.iter().zip(0..).map(|(entry, place)| (entry.name.as_str(), GroupId(place))).collect();
+    let group = |Entry { name, value: group, .. }: &Entry<Group>| supervision::Group {
+        name: name.clone(),
+        strategy: group.strategy.0,
+        intensity: intensity_of(&group.intensity),
+        workers: group.workers.0.iter().filter_map(|listed| workers.get(&listed.name).copied()).collect(),
+        groups: group
+            .groups
+            .0
+            .iter()
+            .filter_map(|listed| places.get(listed.name.as_str()).copied())
+            .collect(),
+    };
+    groups.0.iter().map(group).collect()
 }
 
 /// What the core decides by.
@@ -69,6 +94,7 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
         },
         intensity: intensity_of(&worker.intensity),
         on_failed: worker.on_failed.0,
+        essential: worker.essential,
         grace: worker.stop.grace.0,
         after: after.collect(),
         readiness: match worker.ready {
@@ -85,6 +111,11 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
     let Kwargs(kwargs) = worker.kwargs;
     let filled = |text: Option<Text>| text.map(|Text(text)| text).filter(|text| !text.is_empty());
     let env = environment(&name, worker.env_file, worker.env, folder, reading);
+    // A queue that a stream leads to or from is listed as if by name.
+    let (mut gets, mut puts) = (worker.queues.get.into_strings(), worker.queues.put.into_strings());
+    list(&mut gets, worker.stdin.queue());
+    list(&mut puts, worker.stdout.queue());
+    list(&mut puts, worker.stderr.queue());
     WorkerPlan {
         name,
         command: match worker.command {
@@ -100,6 +131,7 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         kwargs,
         stop_signal: worker.stop.signal.0,
         stop_to: worker.stop.to.0,
+        reload: worker.reload.map(|reload| reload_of(reload, folder, reading)),
         env,
         clear_env: worker.clear_env,
         cwd: folder.join(&worker.cwd.0),
@@ -120,8 +152,8 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         stdout: output_of(worker.stdout, folder),
         stderr: output_of(worker.stderr, folder),
         log: log_of(worker.log, folder),
-        gets: worker.queues.get.into_strings(),
-        puts: worker.queues.put.into_strings(),
+        gets,
+        puts,
         ready: match worker.ready {
             Readying::Start => Ready::Start,
             Readying::Notify => Ready::Notify,
@@ -142,6 +174,14 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
             Timing::Cron(cron) => Schedule::Cron(cron),
             Timing::Every(Length(length)) => Schedule::Every(length),
         }),
+    }
+}
+
+fn list(names: &mut Vec<String>, queue: Option<&Placed<Name>>) {
+    if let Some(Placed { value: Name(name), .. }) = queue
+        && !names.contains(name)
+    {
+        names.push(name.clone());
     }
 }
 
@@ -226,8 +266,28 @@ fn queue_of(queue: Queue) -> QueuePlan {
         max_message: queue.max_message.0,
         max_deliveries: queue.max_deliveries.as_ref().map(small),
         dead_letter: queue.dead_letter.map(|Placed { value: Name(name), .. }| name),
-        durable: queue.durable,
+        durable: queue.durable.then_some(match queue.fsync.0 {
+            FsyncWord::Always => Fsync::Always,
+            FsyncWord::Interval => Fsync::Interval(queue.fsync_interval.0),
+            FsyncWord::Never => Fsync::Never,
+        }),
     }
+}
+
+fn reload_of(reload: Reload, folder: Folder<'_>, reading: &Reading<'_>) -> ReloadPlan {
+    let file = |Filled(path)| {
+        let path = folder.join(&path);
+        let content = reading.surroundings.read(&path).ok();
+        (path, content.map(|bytes| mark_of(&bytes)))
+    };
+    ReloadPlan { signal: reload.signal.0, files: reload.files.into_iter().map(file).collect() }
+}
+
+/// A mark by which one content is told from another, within one program.
+fn mark_of(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn output_of(sink: Sink, folder: Folder<'_>) -> Output {

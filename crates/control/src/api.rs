@@ -1,11 +1,16 @@
 //! What goes over the wire: one [`Request`] type, the reports that answer it, and the error that refuses it.
 
 mod added;
+mod sync;
 mod told;
 
 use serde::{Deserialize, Serialize};
 
 pub use added::{Milestone, NewWorker, Policy, Restart};
+pub use sync::{
+    BarrierStatus, Created, EventStatus, Kind, LockStatus, NewPrimitive, Participant, Primitive,
+    SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange, ValueStatus,
+};
 pub use told::{EventLine, LogLine, Missed, Partial, Transition, WaitsFor, Why};
 
 /// How a process ended: `{"code": 1}` or `{"signal": 9}`.
@@ -304,6 +309,8 @@ pub enum Request {
         /// The queue's name.
         queue: String,
     },
+    /// Locks, semaphores, events, values, barriers and conditions.
+    Sync(SyncRequest),
     /// `POST /v1/join`: a worker asks for its `Hello`.
     Join(Join),
     /// `POST /v1/tell`: a worker reports.

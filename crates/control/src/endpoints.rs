@@ -19,6 +19,12 @@ pub(crate) enum Name {
     Queues,
     QueueHandle,
     QueueClose,
+    Sync,
+    SyncHandle,
+    SyncCreate,
+    SyncEvent,
+    SyncValue,
+    SyncBarrier,
     Join,
     Tell,
     Presence,
@@ -113,6 +119,8 @@ const FOLLOW: Field =
     field("follow", Shape::Boolean, Default("false"), "go on with what comes, until the run ends");
 
 const POLICIES: Shape = Shape::Word(&["wait", "terminate", "daemon"]);
+
+const KINDS: Shape = Shape::Word(&["lock", "semaphore", "event", "value", "barrier", "condition"]);
 
 const MILESTONES: &[&str] = &["started", "ready", "succeeded", "ended"];
 
@@ -230,6 +238,63 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Shape::Nothing,
         "no more puts; what is in it can still be taken",
     ),
+    get(
+        Name::Sync,
+        "/v1/sync",
+        Shape::Named("SyncStatus"),
+        "locks, semaphores, events, values, barriers and conditions",
+    ),
+    post(
+        Name::SyncHandle,
+        "/v1/sync/handle",
+        Body::Object(&[
+            field("kind", KINDS, Default("null"), "what must be there; with its name"),
+            field("name", Shape::Text, Default("null"), "its name"),
+        ]),
+        Shape::Named("SyncHandle"),
+        "where their memory is; the caller is watched from then on, and what it holds is handed on when it dies",
+    ),
+    post(
+        Name::SyncCreate,
+        "/v1/sync/create",
+        Body::Object(&[
+            field("kind", KINDS, Required, "what it is"),
+            field("name", Shape::Text, Required, "its name"),
+            field(
+                "number",
+                Shape::Integer,
+                Default("null"),
+                "a semaphore's permits, a barrier's parties, what a value is at first",
+            ),
+        ]),
+        Shape::Named("Created"),
+        "define one more, as long as the run lasts",
+    ),
+    post(
+        Name::SyncEvent,
+        "/v1/sync/event",
+        Body::Named("EventStatus"),
+        Shape::Named("EventStatus"),
+        "set an event, or clear it",
+    ),
+    post(
+        Name::SyncValue,
+        "/v1/sync/value",
+        Body::Object(&[
+            field("value", Shape::Text, Required, "its name"),
+            field("add", Shape::Integer, Default("null"), "add so much"),
+            field("set", Shape::Integer, Default("null"), "make it this"),
+        ]),
+        Shape::Named("ValueStatus"),
+        "read a number, or change it",
+    ),
+    post(
+        Name::SyncBarrier,
+        "/v1/sync/barrier",
+        Body::Object(&[field("barrier", Shape::Text, Required, "its name")]),
+        Shape::Named("BarrierStatus"),
+        "let a broken barrier be used again; who waits at it is told that it broke",
+    ),
     post(Name::Join, "/v1/join", Body::Named("Join"), Shape::Nothing, "a worker asks to meet its supervisor"),
     post(Name::Tell, "/v1/tell", Body::Named("Tell"), Shape::Nothing, "a worker reports"),
     get(
@@ -316,6 +381,90 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("queue", Shape::Text, Required, "its name"),
             field("path", Shape::Text, Required, "its segment"),
             field("dead_letter", Shape::Named("QueueHandle"), Nullable, "where its dead letters go"),
+        ],
+    ),
+    (
+        "SyncStatus",
+        "what processes meet at",
+        &[
+            field("locks", Shape::ListOf("LockStatus"), Required, "a row a lock"),
+            field("semaphores", Shape::ListOf("SemaphoreStatus"), Required, "a row a semaphore"),
+            field("events", Shape::ListOf("EventStatus"), Required, "a row an event"),
+            field("values", Shape::ListOf("ValueStatus"), Required, "a row a value"),
+            field("barriers", Shape::ListOf("BarrierStatus"), Required, "a row a barrier"),
+            field("conditions", Shape::Texts, Required, "the names of the conditions"),
+        ],
+    ),
+    (
+        "LockStatus",
+        "a lock",
+        &[
+            field("lock", Shape::Text, Required, "its name"),
+            field("holder", Shape::Named("Participant"), Nullable, "who holds it; null: nobody"),
+            field("waiters", Shape::ListOf("Participant"), Required, "who waits for it"),
+        ],
+    ),
+    (
+        "SemaphoreStatus",
+        "a semaphore",
+        &[
+            field("semaphore", Shape::Text, Required, "its name"),
+            field("permits", Shape::Integer, Required, "how many may hold it at once"),
+            field("free", Shape::Integer, Required, "how many more could now"),
+            field("holders", Shape::ListOf("Participant"), Required, "who holds it, an entry a permit"),
+        ],
+    ),
+    (
+        "EventStatus",
+        "an event",
+        &[
+            field("event", Shape::Text, Required, "its name"),
+            field("set", Shape::Boolean, Required, "whether it is set"),
+        ],
+    ),
+    (
+        "ValueStatus",
+        "a shared number",
+        &[
+            field("value", Shape::Text, Required, "its name"),
+            field("number", Shape::Integer, Required, "the number"),
+        ],
+    ),
+    (
+        "BarrierStatus",
+        "a barrier",
+        &[
+            field("barrier", Shape::Text, Required, "its name"),
+            field("parties", Shape::Integer, Required, "how many must come before all pass"),
+            field("waiting", Shape::Integer, Required, "how many wait"),
+            field("broken", Shape::Boolean, Required, "whether nobody passes until it is reset"),
+        ],
+    ),
+    (
+        "Participant",
+        "a process that holds something or waits for it",
+        &[
+            field("pid", Shape::Integer, Required, "its pid"),
+            field("name", Shape::Text, Required, "what it calls itself, else its program's name"),
+            field("worker", Shape::Text, Nullable, "its worker"),
+            field("instance", Shape::Integer, Nullable, "its instance"),
+        ],
+    ),
+    (
+        "SyncHandle",
+        "how to open what processes meet at",
+        &[
+            field("path", Shape::Text, Required, "its segment"),
+            field("uuid", Shape::Text, Required, "what the segment must be"),
+        ],
+    ),
+    (
+        "Created",
+        "what was to be defined",
+        &[
+            field("kind", KINDS, Required, "what it is"),
+            field("name", Shape::Text, Required, "its name"),
+            field("created", Shape::Boolean, Required, "whether it was not there before"),
         ],
     ),
     (

@@ -1,5 +1,7 @@
 //! How a [`Request`] looks in HTTP: one mapping, read in one direction by the client and in the other by the server.
 
+mod sync;
+
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -211,6 +213,7 @@ impl Request {
             Request::Queues => plain(Name::Queues),
             Request::QueueHandle { queue } => HttpRequest::to(endpoint(Name::QueueHandle), queue, Vec::new()),
             Request::QueueClose { queue } => HttpRequest::to(endpoint(Name::QueueClose), queue, Vec::new()),
+            Request::Sync(request) => sync::to_http(request),
             Request::Join(join) => HttpRequest::to(endpoint(Name::Join), "", json(join)),
             Request::Tell(tell) => HttpRequest::to(endpoint(Name::Tell), "", json(tell)),
         }
@@ -332,6 +335,12 @@ impl Asked {
             Name::Queues => Request::Queues,
             Name::QueueHandle => Request::QueueHandle { queue: queue_name(segment)? },
             Name::QueueClose => Request::QueueClose { queue: queue_name(segment)? },
+            name @ (Name::Sync
+            | Name::SyncHandle
+            | Name::SyncCreate
+            | Name::SyncEvent
+            | Name::SyncValue
+            | Name::SyncBarrier) => sync::from_http(name, body)?,
             Name::Join => Request::Join(read::<Join>(body)?),
             Name::Tell => Request::Tell(read::<Tell>(body)?),
         };

@@ -1,7 +1,10 @@
 //! Requests come back from HTTP as what they were, and what is not one of them is refused with the reason.
 
 use control::Asked;
-use control::api::{ErrorCode, Join, Milestone, NewWorker, Policy, Request, Restart, Size, Tell, Who};
+use control::api::{
+    ErrorCode, EventStatus, Join, Kind, Milestone, NewPrimitive, NewWorker, Policy, Primitive, Request,
+    Restart, Size, SyncRequest, Tell, ValueChange, Who,
+};
 
 fn new_worker() -> NewWorker {
     NewWorker {
@@ -48,6 +51,25 @@ fn every_request() -> Vec<Request> {
         Request::QueueClose { queue: "jobs.v2".into() },
         Request::Join(Join { server: "/tmp/x y".into(), nonce: "00ff".into(), abi: 3 }),
     ];
+    let wanted = Primitive { kind: Kind::Lock, name: "a.b".into() };
+    let new = |kind, number| NewPrimitive { kind, name: "a".into(), number };
+    let change = |add, set| ValueChange { value: "v".into(), add, set };
+    for sync in [
+        SyncRequest::List,
+        SyncRequest::Handle(None),
+        SyncRequest::Handle(Some(wanted)),
+        SyncRequest::Create(new(Kind::Event, None)),
+        SyncRequest::Create(new(Kind::Semaphore, Some(1024))),
+        SyncRequest::Create(new(Kind::Value, Some(i64::MIN))),
+        SyncRequest::Create(new(Kind::Value, None)),
+        SyncRequest::Event(EventStatus { event: "go".into(), set: true }),
+        SyncRequest::Value(change(None, None)),
+        SyncRequest::Value(change(Some(-1), None)),
+        SyncRequest::Value(change(None, Some(i64::MAX))),
+        SyncRequest::BarrierReset { barrier: "line".into() },
+    ] {
+        all.push(Request::Sync(sync));
+    }
     for tell in [Tell::Ready, Tell::Status("half \"way\" ü".into()), Tell::Heartbeat] {
         all.push(Request::Tell(tell));
     }
@@ -64,7 +86,7 @@ fn every_request_comes_back_as_what_it_was() {
             Request::Spawn { .. } | Request::Logs { .. } | Request::Events { .. } | Request::Why { .. } => {}
             Request::Scale { .. } | Request::Kill { .. } | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
-            Request::Join(_) | Request::Tell(_) => {}
+            Request::Join(_) | Request::Tell(_) | Request::Sync(_) => {}
         }
         let http = request.to_http();
         assert_eq!(Request::from_http(http.method, &http.target, &http.body), Ok(request), "{http:?}");
@@ -165,6 +187,15 @@ fn nonsense_is_refused_as_wrong_usage() {
         ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","name":"12"}}"#),
         ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","env":{"A=":""}}}"#),
         ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","policy":"maybe"}}"#),
+        ("POST", "/v1/sync/handle", r#"{"kind":"lock"}"#),
+        ("POST", "/v1/sync/handle", r#"{"kind":"lock","name":"7"}"#),
+        ("POST", "/v1/sync/create", r#"{"kind":"lock","name":"a","number":1}"#),
+        ("POST", "/v1/sync/create", r#"{"kind":"semaphore","name":"a"}"#),
+        ("POST", "/v1/sync/create", r#"{"kind":"semaphore","name":"a","number":1025}"#),
+        ("POST", "/v1/sync/create", r#"{"kind":"barrier","name":"a","number":0}"#),
+        ("POST", "/v1/sync/event", r#"{"event":"go"}"#),
+        ("POST", "/v1/sync/value", r#"{"value":"v","add":1,"set":1}"#),
+        ("POST", "/v1/sync/barrier", r#"{}"#),
         ("POST", "/v1/scale", "{\"workers\":[]}"),
         ("POST", "/v1/scale", "{\"workers\":[{\"worker\":\"a:0\",\"instances\":1}]}"),
         ("POST", "/v1/scale", "{\"workers\":[{\"worker\":\"a\",\"instances\":-1}]}"),

@@ -9,6 +9,7 @@ use crate::blocks::Short;
 use crate::errors::{Damage, Fault};
 use crate::formation::Settings;
 use crate::get::{Claim, Next};
+use crate::keeping::Keeper;
 use crate::layout::{CAME, DRAINED, INLINE, Layout, MEMORY, PAGE, PLACE};
 use crate::lease::Lease;
 use crate::liveness::Identity;
@@ -18,7 +19,7 @@ use crate::put::{Published, TURNS};
 use crate::ring::Slot;
 use crate::segment::{Reclaimed, Segment};
 use crate::sentinel::{Sentinel, Watched};
-use crate::tag::Which;
+use crate::tag::{State, Tag, Which};
 use crate::trim;
 use crate::waiting::{self, Ended, Pace, Patience, Try};
 
@@ -33,7 +34,9 @@ pub(crate) struct Core {
     pub(crate) interrupt: RwLock<Option<Arc<AtomicBool>>>,
     /// Looks after the dead while this process sleeps, where nobody else does.
     sentinel: Mutex<Option<Sentinel>>,
-    this: Weak<Self>,
+    /// Sees to it that changes reach the disk in time, where that is promised.
+    pub(crate) keeper: Option<Keeper>,
+    pub(crate) this: Weak<Self>,
 }
 
 /// Why an operation stopped, before it is said in the operation's own words.
@@ -41,6 +44,8 @@ pub(crate) struct Core {
 pub(crate) enum Stop {
     Closed,
     Ended(Ended),
+    /// The disk has no room.
+    NoRoom,
     Fault(Fault),
 }
 
@@ -73,12 +78,22 @@ impl Core {
             acknowledges_at_once: AtomicBool::new(false),
             interrupt: RwLock::new(None),
             sentinel: Mutex::new(None),
+            keeper: Keeper::of(settings.fsync),
             this: this.clone(),
         });
         #[cfg(not(loom))]
         at_exit::remember(&core);
         core
     }
+}
+
+/// When a closed queue has nothing more for a getter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// When nothing waits and nothing is in hand that might be given back.
+    Drained,
+    /// When nothing waits.
+    Closed,
 }
 
 /// Why a put put nothing.
@@ -191,12 +206,14 @@ impl Core {
                 Ok(block) => {
                     self.segment.check().map_err(Fault::Corrupt)?;
                     match self.publish_first(me, block, local).map_err(|damage| self.fault(damage))? {
-                        Published::Done => return Ok(()),
+                        Published::Done => return Ok(self.keep_put(block, message.len())?),
                         Published::Full => Some(block),
                         Published::Closed => return Err(self.forget(block, Stop::Closed).into()),
+                        Published::NoRoom => return Err(self.forget(block, Stop::NoRoom).into()),
                     }
                 }
-                Err(Short) => None,
+                Err(Short::OfMemory) => None,
+                Err(Short::OfDisk) => return Err(Stop::NoRoom.into()),
             };
             self.put_later(me, local, message, block, until_ns).map_err(Refusal::Stop)
         })
@@ -224,22 +241,24 @@ impl Core {
             if block.get().is_none() {
                 match self.write_message(me, local, message) {
                     Ok(written) => block.set(Some(written)),
-                    Err(Short) if self.is_ended().map_err(|damage| self.fault(damage))? => {
+                    Err(_) if self.is_ended().map_err(|damage| self.fault(damage))? => {
                         return Err(Stop::Closed);
                     }
-                    Err(Short) => return Ok(Try::NotBefore(u64::MAX)),
+                    Err(Short::OfDisk) => return Err(Stop::NoRoom),
+                    Err(Short::OfMemory) => return Ok(Try::NotBefore(u64::MAX)),
                 }
             }
             let ready = block.get().expect("written above");
             match self.publish_first(me, ready, local).map_err(|damage| self.fault(damage))? {
-                Published::Done => Ok(Try::Done(())),
+                Published::Done => Ok(Try::Done(ready)),
                 Published::Full => Ok(Try::NotBefore(u64::MAX)),
                 Published::Closed => Err(Stop::Closed),
+                Published::NoRoom => Err(Stop::NoRoom),
             }
         };
         let ended = if until_ns == 0 {
             match attempt() {
-                Ok(Try::Done(())) => Ok(()),
+                Ok(Try::Done(block)) => Ok(block),
                 Ok(Try::NotBefore(_)) => Err(Stop::Ended(Ended::TimedOut)),
                 Err(stop) => Err(stop),
             }
@@ -250,24 +269,29 @@ impl Core {
             let is_worth_a_try = || block.get().is_none() || self.places() >= enough;
             self.wait(me, local, until_ns, (Pace::Patient, &is_worth_a_try), side, attempt)
         };
-        ended.map_err(|stop| match block.get() {
-            Some(block) => self.forget(block, stop),
-            None => stop,
-        })
+        match (ended, block.get()) {
+            (Ok(block), _) => Ok(self.keep_put(block, message.len())?),
+            (Err(stop), Some(block)) => Err(self.forget(block, stop)),
+            (Err(stop), None) => Err(stop),
+        }
     }
 
     /// Frees a block that could not be published.
     #[cold]
     fn forget(&self, block: u32, why: Stop) -> Stop {
+        let was_ready = matches!(Tag(self.tag(block).load(Ordering::Relaxed)).state(), State::Ready(_));
         self.free_block(block);
+        if was_ready {
+            self.keep_refusal(block);
+        }
         fence(Ordering::SeqCst);
         self.tell_if_drained();
         why
     }
 
-    /// Claims the next message; `until_ns` zero means not to wait.
+    /// Claims the next message; `until_ns` zero means not to wait. `end` says when there is none to wait for.
     #[inline]
-    fn next(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
+    fn next(&self, me: u32, local: &Local, until_ns: u64, end: End) -> Result<Claim, Stop> {
         self.segment.check().map_err(Fault::Corrupt)?;
         match self.claim(me).map_err(|damage| self.fault(damage))? {
             Next::Claimed(claim) => {
@@ -275,7 +299,7 @@ impl Core {
                 Ok(claim)
             }
             _ => {
-                let claim = self.next_later(me, local, until_ns)?;
+                let claim = self.next_later(me, local, until_ns, end)?;
                 local.empty_since.set(0);
                 Ok(claim)
             }
@@ -283,7 +307,7 @@ impl Core {
     }
 
     #[cold]
-    fn next_later(&self, me: u32, local: &Local, until_ns: u64) -> Result<Claim, Stop> {
+    fn next_later(&self, me: u32, local: &Local, until_ns: u64, end: End) -> Result<Claim, Stop> {
         // What was acknowledged before the claim that found nothing has not been told yet.
         fence(Ordering::SeqCst);
         self.tell_if_drained();
@@ -294,7 +318,7 @@ impl Core {
             match self.claim(me).map_err(|damage| self.fault(damage))? {
                 Next::Claimed(claim) => return Ok(Try::Done(claim)),
                 Next::Empty => side.set(CAME),
-                Next::Ended if !self.has_in_flight() => return Err(Stop::Closed),
+                Next::Ended if end == End::Closed || !self.has_in_flight() => return Err(Stop::Closed),
                 Next::Ended => side.set(DRAINED),
             }
             Ok(Try::NotBefore(self.next_due_ns()))
@@ -313,7 +337,7 @@ impl Core {
         let me = self.join()?;
         self.locals.with(|local| {
             self.acknowledge_got(me, local);
-            let claim = self.next(me, local, until_ns)?;
+            let claim = self.next(me, local, until_ns, End::Drained)?;
             self.tell_if_drained();
             let message = self.read_message(claim.block).map_err(|damage| self.fault(damage))?;
             self.segment.check().map_err(Fault::Corrupt)?;
@@ -374,6 +398,9 @@ impl Core {
             }
             self.end_run(run);
             self.segment.check()?;
+            if put > 0 {
+                self.keep_run()?;
+            }
             Ok(put)
         })
     }
@@ -405,9 +432,9 @@ impl Core {
         Err(Damage::Ring)
     }
 
-    pub(crate) fn lease(core: &Arc<Self>, until_ns: u64) -> Result<Lease, Stop> {
+    pub(crate) fn lease(core: &Arc<Self>, until_ns: u64, end: End) -> Result<Lease, Stop> {
         let me = core.join()?;
-        let claim = core.locals.with(|local| core.next(me, local, until_ns))?;
+        let claim = core.locals.with(|local| core.next(me, local, until_ns, end))?;
         Lease::of(core, me, claim).map_err(|damage| Stop::Fault(core.fault(damage)))
     }
 
@@ -441,6 +468,7 @@ impl Core {
         });
         fence(Ordering::SeqCst);
         self.tell_if_drained();
+        self.keep_rest();
     }
 }
 
@@ -458,6 +486,7 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.finish();
         self.segment.leave();
+        self.segment.settle();
     }
 }
 

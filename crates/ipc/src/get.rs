@@ -154,6 +154,7 @@ impl Core {
     pub(crate) fn acknowledge(&self, me: u32, claim: Claim) {
         if self.is_ours(me, claim) {
             self.free_block(claim.block);
+            self.note_change();
         }
     }
 
@@ -172,6 +173,28 @@ impl Core {
         let leased = Tag::leased(me, claim.ticket).0;
         if tag.compare_exchange(leased, requeue, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             self.requeue(me, claim)?;
+            self.note_change();
+        }
+        Ok(())
+    }
+
+    /// Gives a claimed message back as if it had not been taken: the delivery is not counted. A death in the middle of
+    /// it is recovered as any other, with the count raised.
+    pub(crate) fn put_back(&self, me: u32, claim: Claim) -> Result<(), Damage> {
+        self.publish_uncounted(Which::Again, me, claim)
+    }
+
+    /// Makes a claimed message a dead letter, whatever its count. A death in the middle of it gives it back.
+    pub(crate) fn bury(&self, me: u32, claim: Claim) -> Result<(), Damage> {
+        self.publish_uncounted(Which::Dead, me, claim)
+    }
+
+    fn publish_uncounted(&self, which: Which, me: u32, claim: Claim) -> Result<(), Damage> {
+        let tag = self.tag(claim.block);
+        let requeue = Tag::requeue(me, claim.ticket).0;
+        let leased = Tag::leased(me, claim.ticket).0;
+        if tag.compare_exchange(leased, requeue, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
+            self.publish_again(which, me, claim.block)?;
         }
         Ok(())
     }
@@ -205,6 +228,7 @@ impl Core {
             Ordering::Relaxed,
         );
         if put_off.is_ok() {
+            self.note_change();
             // A death before this line is met by recovery, which always has the delayed looked through.
             self.note_due(due_ms);
             // Those asleep must learn of the new moment.

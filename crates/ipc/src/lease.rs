@@ -80,6 +80,25 @@ impl Lease {
         drop(self);
     }
 
+    /// Gives the message back as if it had never been taken: nobody has seen it, and the delivery does not count.
+    pub fn put_back(mut self) {
+        self.part(Core::put_back);
+    }
+
+    /// Gives the message up: it becomes a dead letter, however often it was delivered.
+    pub fn bury(mut self) {
+        self.part(Core::bury);
+    }
+
+    fn part(&mut self, how: impl Fn(&Core, u32, Claim) -> Result<(), Damage>) {
+        if self.is_unsettled()
+            && let Err(damage) = how(&self.core, self.me, self.claim)
+        {
+            self.core.segment.poison(damage);
+        }
+        self.is_settled = true;
+    }
+
     /// Gives the message back, to be delivered not before so long.
     pub fn nack_after(mut self, delay: Duration) {
         let delay_ns = u64::try_from(delay.as_nanos()).unwrap_or(u64::MAX);

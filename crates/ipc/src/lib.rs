@@ -8,7 +8,9 @@
 //! `participants` and their `liveness`, `waiting`; then the queue's own `layout`, `tag`, `ring`, `blocks` and
 //! `pages`; and what is done with them: `put`, `get`, `lease`, `recovery`.
 
+mod answers;
 mod atomic;
+mod backing;
 mod blocks;
 mod core;
 mod errors;
@@ -16,18 +18,22 @@ mod formation;
 mod futex;
 mod get;
 mod header;
+mod keeping;
 mod layout;
 mod lease;
+mod life;
 mod liveness;
 mod locals;
 mod memory;
 #[cfg(all(test, loom))]
 mod model;
+mod opening;
 mod options;
 mod pages;
 mod participants;
 mod put;
 mod queue;
+mod rebuilding;
 mod recovery;
 mod ring;
 mod segment;
@@ -44,7 +50,7 @@ pub use errors::{
     TryGetError, TryPutError,
 };
 pub use lease::Lease;
-pub use options::{Acknowledge, MOST_MESSAGE_BYTES, QueueOptions};
-pub use queue::Queue;
+pub use options::{Acknowledge, Fsync, MOST_MESSAGE_BYTES, QueueOptions};
+pub use queue::{Queue, Restored};
 pub use segment::Reclaimed;
 pub use stats::Stats;

@@ -27,6 +27,7 @@ mod facts;
 mod identity;
 mod peer;
 mod proc;
+mod reader;
 mod setup;
 pub mod signal;
 mod signals;
@@ -42,11 +43,12 @@ pub use nix::errno::Errno;
 pub use nix::unistd::Pid;
 pub use peer::{Peer, peer};
 pub use proc::{Stat, cmdline, environ_var};
+pub use reader::{PipeId, Reader, unread};
 pub use setup::{
     become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, ignore_full_files,
-    is_subreaper, original_nofile_limit, raise_nofile_limit, share_one_heap,
+    is_subreaper, let_die_with_us, original_nofile_limit, raise_nofile_limit, share_one_heap,
 };
-pub use signals::{Received, Signals};
+pub use signals::{Received, Signals, is_ignored};
 pub use spawn::{
     Credentials, Limit, Spawn, SpawnError, Spawned, Stage, Stdio, environment, prepare_to_spawn,
 };

@@ -67,6 +67,7 @@ impl Loop {
                 Some(()) => Ok(now(serde_json::json!({ "closed": queue }))),
                 None => Err(self.no_queue(&queue)),
             },
+            Request::Sync(request) => self.synchronise(&request, peer.pid),
             Request::Join(join) => self.join(join, peer.pid),
             Request::Tell(tell) => self.hear(tell, peer.pid),
         };
@@ -281,13 +282,13 @@ impl Loop {
         Ok(now(handle))
     }
 
-    /// Watches a process that is about to use a queue, so that what it holds is given back when it dies.
+    /// Watches a process that is about to use a queue or a lock, so that what it holds is given back when it dies.
     pub(crate) fn watch_participant(&mut self, pid: i32) -> Result<(), ApiError> {
         if self.processes.led_by(pid).is_some() || self.watch_other(pid).is_some() {
             return Ok(());
         }
         Err(ApiError::new(ErrorCode::Refused, format!("process {pid} cannot be watched"))
-            .hint("queues are shared only with processes that the supervisor can see"))
+            .hint("queues and locks are shared only with processes that the supervisor can see"))
     }
 
     fn no_queue(&self, name: &str) -> ApiError {

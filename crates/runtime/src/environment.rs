@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use supervision::{Policy, Process};
 
+use crate::attendant::{self, Role};
 use crate::setup::WorkerSetup;
 use crate::words;
 
@@ -16,7 +17,7 @@ use crate::words;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
-const OURS: [&str; 13] = [
+const OURS: [&str; 14] = [
     "SUPERVISOR_NAME",
     "SUPERVISOR_SOCKET",
     "SUPERVISOR_WORKER",
@@ -25,6 +26,7 @@ const OURS: [&str; 13] = [
     "SUPERVISOR_PID",
     "SUPERVISOR_POLICY",
     "SUPERVISOR_LEADER",
+    "SUPERVISOR_ATTENDS",
     "SUPERVISOR_ARGS",
     "SUPERVISOR_KWARGS",
     "NOTIFY_SOCKET",
@@ -87,6 +89,31 @@ impl Environment {
             all.insert(OsStr::new("NOTIFY_SOCKET"), self.notify.as_os_str());
         }
         all.into_iter().filter_map(|(name, value)| entry(name, value)).collect()
+    }
+
+    /// All variables of an attendant of a launch: the marks by which it is known, and a `PATH`, by which it is seen that
+    /// its environment can be read.
+    pub fn of_attendant(
+        &self,
+        role: Role,
+        name: &str,
+        policy: Policy,
+        Process { instance, launch }: Process,
+    ) -> Vec<CString> {
+        let numbers = [instance.index.to_string(), launch.0.to_string(), std::process::id().to_string()];
+        let attends = format!("SUPERVISOR_{}", attendant::MARK);
+        let marks: [(&str, &OsStr); 9] = [
+            ("PATH", OsStr::new(DEFAULT_PATH)),
+            ("SUPERVISOR_NAME", OsStr::new(&self.run)),
+            ("SUPERVISOR_SOCKET", self.socket.as_os_str()),
+            ("SUPERVISOR_WORKER", OsStr::new(name)),
+            ("SUPERVISOR_INSTANCE", OsStr::new(&numbers[0])),
+            ("SUPERVISOR_LAUNCH", OsStr::new(&numbers[1])),
+            ("SUPERVISOR_PID", OsStr::new(&numbers[2])),
+            ("SUPERVISOR_POLICY", OsStr::new(words::policy(policy))),
+            (&attends, OsStr::new(role.name())),
+        ];
+        marks.into_iter().filter_map(|(name, value)| entry(OsStr::new(name), value)).collect()
     }
 
     fn path(&self, path: &OsStr) -> OsString {

@@ -1,5 +1,6 @@
 //! Whose a process is, and killing it by pid or by name, safely.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use control::api::{ApiError, ErrorCode, Killed, ProcessRow, Who};
@@ -34,6 +35,9 @@ impl Loop {
             if let Some(process) = self.processes.led_by(at.as_raw()) {
                 return Some(Owner::Launch(process));
             }
+            if let Some(attendant) = self.processes.attendant(at.as_raw()) {
+                return Some(Owner::Launch(attendant.process));
+            }
             if let Some((_, owner)) = self.processes.orphans().get(&at.as_raw()) {
                 return Some(owner.map_or(Owner::Run, Owner::Launch));
             }
@@ -43,11 +47,19 @@ impl Loop {
                 return Some(mark.map_or(Owner::Run, |mark| Owner::Launch(mark.process)));
             }
             if stat.ppid.as_raw() <= 1 {
-                return None;
+                return self.taken_back_owner(Pid::from_raw(pid)).map(Owner::Launch);
             }
             at = stat.ppid;
         }
         None
+    }
+
+    /// The launch of a tree that was taken back, whose mark a process bears: what escaped from such a tree is somebody
+    /// else's child, and nothing else says whose it is.
+    fn taken_back_owner(&self, pid: Pid) -> Option<Process> {
+        let socket = self.folder.socket();
+        let process = crate::sweeping::mark_of(pid, self.marks(&socket))?.process;
+        self.processes.get(process).filter(|tree| tree.is_taken_back()).map(|_| process)
     }
 
     /// The launch whose tree `pid` is in.
@@ -92,8 +104,11 @@ impl Loop {
                 }
             }
         }
+        for attendant in self.processes.attendants() {
+            self.rows_below(attendant.pid, Some(attendant.process), 1, &snapshot, &mut rows);
+        }
         // Orphans that were not met yet, or that belong to nobody.
-        let mut listed: std::collections::BTreeSet<i32> = rows.iter().map(|row| row.pid).collect();
+        let mut listed: BTreeSet<i32> = rows.iter().map(|row| row.pid).collect();
         // The guard is a part of the supervisor.
         listed.extend(self.guard.as_ref().and_then(|guard| guard.pid).map(Pid::as_raw));
         let strays: Vec<Pid> =
@@ -101,7 +116,30 @@ impl Loop {
         for pid in strays {
             self.rows_below(pid, self.launch_of(pid.as_raw()), 1, &snapshot, &mut rows);
         }
+        for (pid, process) in self.escaped_from_taken_back(&snapshot) {
+            self.rows_below(pid, Some(process), 1, &snapshot, &mut rows);
+        }
         Ok(rows)
+    }
+
+    /// What escaped from trees that were taken back, and whose it is. The topmost ones, of which the others are descendants.
+    pub(crate) fn escaped_from_taken_back(&self, snapshot: &Snapshot) -> Vec<(Pid, Process)> {
+        let leaders: Vec<Pid> = self
+            .processes
+            .iter()
+            .filter(|(_, tree)| tree.is_taken_back())
+            .map(|(_, tree)| tree.pid)
+            .collect();
+        if leaders.is_empty() {
+            return Vec::new();
+        }
+        let below: BTreeSet<Pid> =
+            leaders.iter().flat_map(|leader| snapshot.subtree(*leader)).map(|(_, stat)| stat.pid).collect();
+        let others = snapshot.iter().filter(|stat| !stat.is_zombie() && !below.contains(&stat.pid));
+        let found: BTreeMap<Pid, Process> =
+            others.filter_map(|stat| Some((stat.pid, self.taken_back_owner(stat.pid)?))).collect();
+        let is_topmost = |pid: &Pid| snapshot.parent(*pid).is_none_or(|parent| !found.contains_key(&parent));
+        found.iter().filter(|(pid, _)| is_topmost(pid)).map(|(pid, process)| (*pid, *process)).collect()
     }
 
     fn rows_below(

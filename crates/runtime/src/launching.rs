@@ -13,8 +13,10 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use process::{Spawn, Stdio};
 use supervision::{LaunchFailure, Policy, Process};
 
+use crate::attendant::{self, Role};
 use crate::environment::Environment;
 use crate::logs::{self, Label, Pump, Stream, StreamId};
+use crate::queues::Queues;
 use crate::setup::{Command, Input, Output, WorkerSetup};
 use crate::words;
 
@@ -33,6 +35,28 @@ pub struct Launch<'a> {
     pub worker: &'a WorkerSetup,
 }
 
+/// Where a launch takes place.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// What all launches have in common in their environment.
+    pub environment: &'a Environment,
+    /// Where what they print goes.
+    pub pump: &'a Pump,
+    /// The run's queues.
+    pub queues: &'a Queues,
+}
+
+/// A launch that is ready to be spawned: its attendants first.
+#[derive(Debug)]
+pub struct Prepared {
+    /// How its leader is spawned.
+    pub spawn: Spawn,
+    /// The streams of the log that it writes to.
+    pub streams: Vec<StreamId>,
+    /// Those who join its streams to queues.
+    pub attendants: Vec<attendant::Order>,
+}
+
 impl Launch<'_> {
     /// Opens what it reads and writes, and says how it is spawned. The streams are attached to `pump` already; whoever
     /// spawns finishes them when that fails.
@@ -40,24 +64,36 @@ impl Launch<'_> {
     /// # Errors
     ///
     /// Says which file could not be opened, and why.
-    pub fn prepare(
-        &self,
-        environment: &Environment,
-        pump: &Pump,
-    ) -> Result<(Spawn, Vec<StreamId>), LaunchFailure> {
-        let mut streams = Vec::new();
+    pub fn prepare(&self, place: &Place<'_>) -> Result<Prepared, LaunchFailure> {
+        let (mut streams, mut attendants) = (Vec::new(), Vec::new());
+        let stdin = match &self.worker.stdin {
+            Input::Null => Stdio::Null,
+            Input::Inherit => Stdio::Inherit,
+            Input::File(path) => Stdio::Fd(Arc::new(open(path, OpenOptions::new().read(true), "stdin")?)),
+            Input::Queue(queue) => self.attended(Role::Feeder, queue, "stdin", place, &mut attendants)?,
+        };
+        let mut output = |output: &Output, stream: Stream| match output {
+            Output::Null => Ok(Stdio::Null),
+            Output::Inherit => Ok(Stdio::Inherit),
+            Output::File(path) => {
+                let how = OpenOptions::new().append(true).create(true).to_owned();
+                Ok(Stdio::Fd(Arc::new(open(path, &how, stream.name())?)))
+            }
+            Output::Log => self.logged(stream, place.pump, &mut streams),
+            Output::Queue(queue) => {
+                self.attended(Role::Collector, queue, stream.name(), place, &mut attendants)
+            }
+        };
+        let stdout = output(&self.worker.stdout, Stream::Stdout)?;
+        let stderr = output(&self.worker.stderr, Stream::Stderr)?;
         let spawn = Spawn {
             argv: self.argv()?,
-            env: environment.of_launch(self.worker, self.name, self.policy, self.process),
+            env: place.environment.of_launch(self.worker, self.name, self.policy, self.process),
             pid_variable: Some(c"SUPERVISOR_LEADER".to_owned()),
             cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
-            stdin: match &self.worker.stdin {
-                Input::Null => Stdio::Null,
-                Input::Inherit => Stdio::Inherit,
-                Input::File(path) => Stdio::Fd(Arc::new(open(path, OpenOptions::new().read(true), "stdin")?)),
-            },
-            stdout: self.output(&self.worker.stdout, Stream::Stdout, pump, &mut streams)?,
-            stderr: self.output(&self.worker.stderr, Stream::Stderr, pump, &mut streams)?,
+            stdin,
+            stdout,
+            stderr,
             // A `wait` worker outlives its supervisor; a `terminate` worker is asked by the kernel; a `daemon` dies.
             parent_death: match self.policy {
                 Policy::Wait => None,
@@ -70,7 +106,7 @@ impl Launch<'_> {
             credentials: None,
             limits: Vec::new(),
         };
-        Ok((spawn, streams))
+        Ok(Prepared { spawn, streams, attendants })
     }
 
     fn argv(&self) -> Result<Vec<CString>, LaunchFailure> {
@@ -82,31 +118,42 @@ impl Launch<'_> {
         }
     }
 
-    fn output(
+    fn logged(
         &self,
-        output: &Output,
         stream: Stream,
         pump: &Pump,
         streams: &mut Vec<StreamId>,
     ) -> Result<Stdio, LaunchFailure> {
-        let what = if stream == Stream::Stdout { "stdout" } else { "stderr" };
-        Ok(match output {
-            Output::Null => Stdio::Null,
-            Output::Inherit => Stdio::Inherit,
-            Output::File(path) => {
-                let how = OpenOptions::new().append(true).create(true).to_owned();
-                Stdio::Fd(Arc::new(open(path, &how, what)?))
-            }
-            Output::Log => {
-                // Who outlives the supervisor must not die of a pipe that nobody reads.
-                let failed =
-                    |error: io::Error| LaunchFailure(format!("{what}: pipe: {}", words::reason(&error)));
-                let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
-                let file = self.worker.log.as_deref().cloned().map(|settings| pump.file(settings));
-                streams.push(pump.attach(read, self.label(stream), file).map_err(failed)?);
-                Stdio::Fd(Arc::new(write))
-            }
-        })
+        let failed =
+            |error: io::Error| LaunchFailure(format!("{}: pipe: {}", stream.name(), words::reason(&error)));
+        // Who outlives the supervisor must not die of a pipe that nobody reads.
+        let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
+        let file = self.worker.log.as_deref().cloned().map(|settings| pump.file(settings));
+        streams.push(pump.attach(read, self.label(stream), file).map_err(failed)?);
+        Ok(Stdio::Fd(Arc::new(write)))
+    }
+
+    /// The end of a pipe whose other end is an attendant's, who joins it to a queue.
+    fn attended(
+        &self,
+        role: Role,
+        queue: &str,
+        what: &str,
+        place: &Place<'_>,
+        attendants: &mut Vec<attendant::Order>,
+    ) -> Result<Stdio, LaunchFailure> {
+        let failed = |why: &str| LaunchFailure(format!("{what}: queue {queue}: {why}"));
+        let (segment, dead_letters) = place.queues.get(queue).ok_or_else(|| failed("there is none"))?;
+        let making = attendant::Making {
+            role,
+            queue: (queue, segment),
+            dead_letters,
+            env: place.environment.of_attendant(role, self.name, self.policy, self.process),
+            parent_death: (self.policy == Policy::Daemon).then_some(libc::SIGKILL),
+        };
+        let (order, workers) = making.prepare().map_err(|error| failed(&words::reason(&error)))?;
+        attendants.push(order);
+        Ok(Stdio::Fd(Arc::new(workers)))
     }
 
     /// How its lines are marked in the log.

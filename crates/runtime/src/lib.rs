@@ -4,6 +4,7 @@
 
 mod adding;
 mod asking;
+pub mod attendant;
 mod clock;
 mod environment;
 pub mod guard;
@@ -15,11 +16,13 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod primitives;
 mod processes;
 mod queues;
 mod roster;
 mod run;
 mod setup;
+mod state;
 mod sweeping;
 mod takeover;
 mod talk;
@@ -29,4 +32,4 @@ mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+pub use setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};

@@ -2,12 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 
 use ipc_channel::ipc::IpcSender;
 use process::{Identity, Pid};
 use supervision::{Ending, InstanceId, Moment, Process};
 use worker::wire::{self, Command};
 
+use crate::attendant::Role;
 use crate::logs::StreamId;
 
 /// What the runtime holds of one launch, from its execution until its tree is empty and given back.
@@ -25,6 +27,8 @@ pub struct Tree {
     pub exit_unknown_at: Option<Moment>,
     /// Whether everything of it is to be killed.
     pub condemned: bool,
+    /// Whether its feeder died before its queue was at its end: what it takes for the end of its input is none.
+    pub lost_its_feeder: bool,
     /// The streams of the log that it writes to.
     pub streams: Vec<StreamId>,
     /// What was said, if anything was: most programs know nothing of their supervisor, and cost nothing here.
@@ -51,6 +55,25 @@ pub enum Kinship {
     TakenBack,
 }
 
+/// A process that joins a stream of a launch to a queue.
+#[derive(Debug)]
+pub struct Attendant {
+    /// What it does.
+    pub role: Role,
+    /// The launch that it attends.
+    pub process: Process,
+    /// Its pid.
+    pub pid: Pid,
+    /// It, held.
+    pub pidfd: OwnedFd,
+    /// Whose child it is.
+    pub kinship: Kinship,
+    /// Our end of its socket; `None`: a former supervisor had it.
+    pub socket: Option<UnixStream>,
+    /// The stream of the log by which it tells what people must know.
+    pub stream: Option<StreamId>,
+}
+
 impl Tree {
     /// A tree whose leader has just been executed or taken back.
     pub fn new(pid: Pid, pidfd: OwnedFd, kinship: Kinship, streams: Vec<StreamId>) -> Tree {
@@ -61,9 +84,15 @@ impl Tree {
             ended: None,
             exit_unknown_at: None,
             condemned: false,
+            lost_its_feeder: false,
             streams,
             talk: None,
         }
+    }
+
+    /// Whether its leader lives and is not our child.
+    pub fn is_taken_back(&self) -> bool {
+        self.kinship == Kinship::TakenBack && self.ended.is_none()
     }
 
     /// What was said, to add to it.
@@ -104,6 +133,8 @@ pub struct Processes {
     sweeping: BTreeSet<Process>,
     /// Adopted orphans that were recognised, with whom they belong to; `None`: to nobody in particular.
     orphans: HashMap<i32, (Identity, Option<Process>)>,
+    /// By pid.
+    attendants: BTreeMap<i32, Attendant>,
 }
 
 impl Processes {
@@ -136,6 +167,32 @@ impl Processes {
     /// The tree of a launch, to change it.
     pub fn get_mut(&mut self, process: Process) -> Option<&mut Tree> {
         self.trees.get_mut(&process)
+    }
+
+    /// Enters an attendant.
+    pub fn attend(&mut self, attendant: Attendant) {
+        self.orphans.remove(&attendant.pid.as_raw());
+        self.attendants.insert(attendant.pid.as_raw(), attendant);
+    }
+
+    /// The attendant that has this pid.
+    pub fn attendant(&self, pid: i32) -> Option<&Attendant> {
+        self.attendants.get(&pid)
+    }
+
+    /// All attendants.
+    pub fn attendants(&self) -> impl Iterator<Item = &Attendant> {
+        self.attendants.values()
+    }
+
+    /// The feeder of a launch, if it has one that lives.
+    pub fn feeder_of(&self, process: Process) -> Option<&Attendant> {
+        self.attendants().find(|attendant| attendant.process == process && attendant.role == Role::Feeder)
+    }
+
+    /// Forgets an attendant that has ended.
+    pub fn attendant_ended(&mut self, pid: i32) -> Option<Attendant> {
+        self.attendants.remove(&pid)
     }
 
     /// The launch that a process leads, as long as that leader lives.

@@ -11,12 +11,13 @@ use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
 use crate::notify::NotifySocket;
+use crate::primitives::{self, Primitives};
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::setup::{Output, Setup};
 use crate::sweeping::Marks;
-use crate::takeover;
+use crate::takeover::{self, Survivors};
 use crate::talk;
 use crate::the_loop::{Loop, Parts};
 
@@ -33,6 +34,8 @@ pub enum Outcome {
     Succeeded,
     /// The ending of the first that failed; `None` where there is none to name.
     Failed(Option<Ending>),
+    /// An essential worker ended for good, and this was its ending; `None` where there is none to name.
+    Essential(Option<Ending>),
 }
 
 /// Why a run could not begin, or not go on.
@@ -124,11 +127,17 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         takeover::survivors(Marks { roster: &roster, socket: &socket })
             .map_err(cannot("cannot look for survivors of a former run"))?
     } else {
-        Vec::new()
+        Survivors::default()
     };
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
+    let segment = primitives::segment_name(&setup.name, folder.path());
+    // Also in the hands of those who are no workers: a command that holds a lock goes on holding it.
+    let found = if socket.exists() { takeover::family_of(&segment) } else { None };
+    let primitives =
+        Primitives::make(&segment, &setup.sync, found).map_err(cannot("cannot make the locks"))?;
+    primitives.reclaim_dead();
 
     let notify = if setup.workers.iter().any(|worker| worker.notify) {
         Some(
@@ -150,6 +159,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         folder,
         pump,
         queues,
+        primitives,
         spawner,
         signals,
         notify,
@@ -160,7 +170,10 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         spawns_itself: orphans_are_shared,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
-    for survivor in survivors {
+    for attendant in survivors.attendants {
+        running.take_attendant_back(attendant);
+    }
+    for survivor in survivors.leaders {
         take_back(&mut running, survivor);
     }
     let lead = move || {
@@ -169,6 +182,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         Ok(match conclusion {
             Conclusion::Succeeded => Outcome::Succeeded,
             Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
+            Conclusion::Essential { ending, .. } => Outcome::Essential(ending),
         })
     };
     if !orphans_are_shared {

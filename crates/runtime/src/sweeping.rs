@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use process::{Identity, Orphans, Pid, Snapshot};
+use process::{Identity, Origin, Orphans, Pid, Snapshot};
 use supervision::{InstanceId, Launch, Process};
 
+use crate::attendant::{self, Role};
 use crate::processes::{Kinship, Processes};
 use crate::roster::Roster;
 
@@ -164,7 +165,8 @@ pub fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_
     for stat in snapshot.children(Pid::this()).iter().filter_map(|pid| snapshot.get(*pid)) {
         let identity = Identity::from(stat);
         let known = processes.orphans().get(&stat.pid.as_raw()).is_some_and(|(known, _)| *known == identity);
-        if known || processes.led_by(stat.pid.as_raw()).is_some() {
+        let pid = stat.pid.as_raw();
+        if known || processes.led_by(pid).is_some() || processes.attendant(pid).is_some() {
             continue;
         }
         let owner = owner(processes, stat, marks);
@@ -201,15 +203,26 @@ pub fn bears_mark_of(pid: Pid, socket: &Path) -> bool {
     origin.is_some_and(|origin| origin.mark("SOCKET").map(Path::new) == Some(socket))
 }
 
-/// What a process's environment tells, if it is of this run.
+/// What a process's environment tells, if it is of this run and no attendant.
 pub fn mark_of(pid: Pid, marks: Marks<'_>) -> Option<Mark> {
     let origin = process::origin(pid).ok()??;
+    if origin.mark(attendant::MARK).is_some() { None } else { mark_in(&origin, marks) }
+}
+
+/// What an attendant of this run does, and whom it attends.
+pub fn attendant_mark_of(pid: Pid, marks: Marks<'_>) -> Option<(Role, Process)> {
+    let origin = process::origin(pid).ok()??;
+    Some((Role::named(origin.mark(attendant::MARK)?)?, mark_in(&origin, marks)?.process))
+}
+
+fn mark_in(origin: &Origin, marks: Marks<'_>) -> Option<Mark> {
     if Path::new(origin.mark("SOCKET")?) != marks.socket {
         return None;
     }
     let worker = marks.roster.worker(origin.mark("WORKER")?)?;
     let instance = InstanceId { worker, index: origin.mark("INSTANCE")?.parse().ok()? };
     let launch = Launch(origin.mark("LAUNCH")?.parse().ok()?);
-    let leads = origin.mark("LEADER").and_then(|leader| leader.parse().ok()) == Some(pid.as_raw());
+    let leads =
+        origin.mark("LEADER").and_then(|leader| leader.parse().ok()) == Some(origin.identity.pid.as_raw());
     Some(Mark { process: Process { instance, launch }, leads })
 }

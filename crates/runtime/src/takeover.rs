@@ -7,10 +7,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ipc::Queue;
+use ipc::sync::Family;
 use process::{Identity, Pid, Snapshot};
 use supervision::{InstanceId, Process};
 
-use crate::sweeping::{Marks, bears_mark_of, mark_of};
+use crate::attendant::Role;
+use crate::sweeping::{Marks, attendant_mark_of, bears_mark_of, mark_of};
 use crate::talk;
 
 /// A worker that outlived its supervisor.
@@ -24,13 +26,42 @@ pub struct Survivor {
     pub pidfd: OwnedFd,
 }
 
+/// An attendant that outlived its supervisor.
+#[derive(Debug)]
+pub struct OldAttendant {
+    /// What it does.
+    pub role: Role,
+    /// Which launch it attends.
+    pub process: Process,
+    /// Its pid.
+    pub pid: Pid,
+    /// It, held.
+    pub pidfd: OwnedFd,
+}
+
+/// Who outlived a supervisor.
+#[derive(Debug, Default)]
+pub struct Survivors {
+    /// The leaders.
+    pub leaders: Vec<Survivor>,
+    /// Those who attend them, or are at what is left of those who have ended since.
+    pub attendants: Vec<OldAttendant>,
+}
+
 /// Finds the survivors of the run whose marks these are, and kills what has no leader any more. One launch an instance:
 /// the latest, should there be several.
-pub fn survivors(marks: Marks<'_>) -> io::Result<Vec<Survivor>> {
+pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
     let snapshot = Snapshot::take()?;
     let mut leaders: BTreeMap<InstanceId, (Identity, Process)> = BTreeMap::new();
     let mut marked: Vec<(Identity, Process)> = Vec::new();
+    let mut attendants = Vec::new();
     for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
+        if let Some((role, process)) = attendant_mark_of(stat.pid, marks) {
+            if let Some(pidfd) = Identity::from(stat).hold()? {
+                attendants.push(OldAttendant { role, process, pid: stat.pid, pidfd });
+            }
+            continue;
+        }
         let Some(mark) = mark_of(stat.pid, marks) else {
             if bears_mark_of(stat.pid, marks.socket) {
                 say_left_alone(stat.pid);
@@ -52,10 +83,10 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Vec<Survivor>> {
         talk::say(format_args!("killing {} processes that a former run left behind", leaderless.len()));
         process::freeze_and_kill(&leaderless, |pid| leaders.values().any(|(leader, _)| leader.pid == pid))?;
     }
-    let mut survivors = Vec::new();
+    let mut survivors = Survivors { leaders: Vec::new(), attendants };
     for (identity, process) in leaders.into_values() {
         if let Some(pidfd) = identity.hold()? {
-            survivors.push(Survivor { process, pid: identity.pid, pidfd });
+            survivors.leaders.push(Survivor { process, pid: identity.pid, pidfd });
         }
     }
     Ok(survivors)
@@ -69,17 +100,26 @@ pub fn say_left_alone(pid: Pid) {
 }
 
 /// Finds a queue by the name of its memory among the descriptors of survivors.
-pub fn queue_of(survivors: &[Survivor], segment: &str) -> Option<Queue> {
+pub fn queue_of(survivors: &Survivors, segment: &str) -> Option<Queue> {
+    let leaders = survivors.leaders.iter().map(|survivor| survivor.pid);
+    let attendants = survivors.attendants.iter().map(|attendant| attendant.pid);
+    leaders.chain(attendants).find_map(|pid| held_by(pid, segment, |path| Queue::open(path).ok()))
+}
+
+/// Finds the memory of locks and their like by its name among the descriptors of all processes that may be looked at:
+/// whoever holds one of these locks is not always a worker.
+pub fn family_of(segment: &str) -> Option<Family> {
+    let snapshot = Snapshot::take().ok()?;
+    let others = snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this());
+    others.map(|stat| stat.pid).find_map(|pid| held_by(pid, segment, |path| Family::open(path).ok()))
+}
+
+/// What a process holds under this name in its descriptors.
+fn held_by<T>(pid: Pid, segment: &str, open: impl Fn(&Path) -> Option<T>) -> Option<T> {
     let target = format!("/memfd:{segment} (deleted)");
-    for survivor in survivors {
-        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{}/fd", survivor.pid)) else { continue };
-        for descriptor in descriptors.flatten() {
-            if std::fs::read_link(descriptor.path()).is_ok_and(|link| link == Path::new(&target))
-                && let Ok(queue) = Queue::open(descriptor.path())
-            {
-                return Some(queue);
-            }
-        }
-    }
-    None
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let mut named = descriptors
+        .map(|found| found.path())
+        .filter(|path| std::fs::read_link(path).is_ok_and(|link| link == Path::new(&target)));
+    named.find_map(|path| open(&path))
 }

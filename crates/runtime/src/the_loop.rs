@@ -4,23 +4,28 @@
 //! It runs beside the main thread, whose children are adopted orphans (see [`crate::sweeping`]), so that it may spawn.
 //! Where the kernel tells no other thread of those, it runs on the main thread, and spawns nothing itself.
 
+mod attending;
 mod fronting;
 mod guarding;
 mod spawning;
 mod trees;
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use control::{Call, RunFolder, Server};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use process::{Pid, Received, Signals, Spawner};
-use supervision::{Action, Conclusion, Event, Family, InstanceId, Policy, Process, Supervisor, WorkerId};
+use process::{Pid, Received, Signals, Spawn, Spawner};
+use supervision::{
+    Action, Conclusion, Ending, Event, Family, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
+};
 
+use crate::attendant::{self, Role};
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
@@ -29,6 +34,7 @@ use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
 use crate::notify::{self, NotifySocket};
+use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
@@ -56,6 +62,8 @@ enum Watched {
     Guard,
     /// The leader of a launch.
     Leader(Process),
+    /// A process that joins a stream of a launch to a queue.
+    Attendant(i32),
     /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
     Other(i32),
 }
@@ -65,6 +73,22 @@ enum Watched {
 struct Pending {
     process: Process,
     streams: Vec<StreamId>,
+    /// Those of its attendants that are still to be spawned.
+    attendants: VecDeque<attendant::Order>,
+    /// The attendant that is being spawned; `None`: it is the leader.
+    being_spawned: Option<(Role, UnixStream)>,
+    /// The attendants that were spawned.
+    attended_by: Vec<i32>,
+    leader: Spawn,
+}
+
+/// A feeder that settles what it holds.
+#[derive(Debug)]
+struct Settling {
+    /// How its worker ended.
+    ending: Ending,
+    /// When it is killed.
+    until: Moment,
 }
 
 /// The ticket of the guard's launch; those of workers are higher.
@@ -114,6 +138,7 @@ pub struct Loop {
     pub(crate) clock: Clock,
     pub(crate) processes: Processes,
     pub(crate) queues: Queues,
+    pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) meetings: Meetings,
     pub(crate) mail: mailbox::Sender,
@@ -141,6 +166,10 @@ pub struct Loop {
     signals: Signals,
     mailbox: Mailbox,
     notify: Option<NotifySocket>,
+    /// Launches whose leader has ended, and whose feeder has not.
+    settling: BTreeMap<Process, Settling>,
+    /// Workers that have ended for good, but not those who still collect what they printed.
+    retiring: BTreeSet<WorkerId>,
     alarm: Alarm,
     epoll: Epoll,
     watched: HashMap<u64, Watched>,
@@ -172,6 +201,8 @@ pub struct Parts {
     pub pump: Pump,
     /// The run's queues.
     pub queues: Queues,
+    /// The run's locks and their like.
+    pub primitives: Primitives,
     /// The threads that spawn.
     pub spawner: Spawner,
     /// The signals that the run listens to.
@@ -199,6 +230,7 @@ impl Loop {
             folder,
             pump,
             queues,
+            primitives,
             spawner,
             signals,
             notify,
@@ -222,6 +254,7 @@ impl Loop {
             clock: Clock::start(),
             processes: Processes::default(),
             queues,
+            primitives,
             waiters: Vec::new(),
             meetings: Meetings::default(),
             mail,
@@ -248,6 +281,8 @@ impl Loop {
             signals,
             mailbox,
             notify,
+            settling: BTreeMap::new(),
+            retiring: BTreeSet::new(),
             alarm: Alarm::new()?,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             watched: HashMap::new(),
@@ -303,7 +338,10 @@ impl Loop {
             let now = self.clock.now();
             let waiters = self.waiters.iter().filter_map(Waiter::next_deadline).min();
             let unreaped = self.processes.next_exit_unknown();
-            let deadline = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).min();
+            let feeders = self.settling.values().map(|settling| settling.until).min();
+            let deadlines =
+                self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).chain(feeders);
+            let deadline = deadlines.min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -320,12 +358,14 @@ impl Loop {
                     Watched::Alarm => {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
+                        self.kill_late_feeders();
                         self.news.push_back(Event::Tick);
                     }
                     Watched::Notify => self.hear_notifications(),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
+                    Watched::Attendant(pid) => self.attendant_may_have_ended(pid),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
                 }
             }
@@ -392,12 +432,15 @@ impl Loop {
                 self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
-            Action::Retired(worker) => self.queues.retire(worker),
+            Action::Retired(worker) => self.retire(worker),
             Action::Unretired(worker) => {
+                self.retiring.remove(&worker);
                 if let Some(setup) = self.setup.workers.get(worker.0 as usize) {
                     self.queues.unretire(worker, &setup.puts);
                 }
             }
+            Action::Removed(_) => {}
+            Action::GaveUp(..) => {}
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
     }
@@ -486,6 +529,7 @@ impl Loop {
     /// Ends what is left when the run is over: orphans that belong to nobody are killed, all output is written, and
     /// those who wait are told.
     pub fn finish(mut self, server: Server) {
+        self.dismiss_attendants();
         self.kill_strays();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();

@@ -1,4 +1,4 @@
-//! The one import of a worker's author: who am I, what was I given, and the queues of my run.
+//! The one import of a worker's author: who am I, what was I given, and the queues and locks of my run.
 //!
 //! ```no_run
 //! use worker::UnlessClosed;
@@ -24,9 +24,11 @@ mod joining;
 mod me;
 mod queue;
 mod stopping;
+pub mod sync;
 pub mod wire;
 
 pub use errors::{GetError, PutError, QueueError};
 pub use joining::{JoinError, join};
 pub use me::{Me, ReportError};
 pub use queue::{BytesQueue, Lease, Queue, UnlessClosed};
+pub use sync::SyncError;

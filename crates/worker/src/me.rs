@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::errors::QueueError;
 use crate::queue::{BytesQueue, Queue};
 use crate::stopping::StopFlag;
+use crate::sync::MeetingPoint;
 use crate::wire::{Grant, Hello};
 
 /// A worker that has joined its supervisor.
@@ -24,8 +25,9 @@ pub struct Me {
     args: String,
     kwargs: String,
     queues: Vec<Grant>,
-    socket: PathBuf,
-    stop: StopFlag,
+    pub(crate) meeting_point: MeetingPoint,
+    pub(crate) socket: PathBuf,
+    pub(crate) stop: StopFlag,
 }
 
 /// A report did not reach the supervisor. The worker may go on; whether it can do without is its own decision.
@@ -54,6 +56,7 @@ impl Me {
             args: hello.args,
             kwargs: hello.kwargs,
             queues: hello.queues,
+            meeting_point: MeetingPoint::new(hello.sync),
             socket,
             stop,
         }

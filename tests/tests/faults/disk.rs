@@ -5,16 +5,20 @@ use tests::{Said, Sandbox, is_root, until};
 
 use crate::{offers, run_of};
 
-/// A worker that prints more than any of these places hold, and then that it has done so.
-fn talkative(log: &str) -> Value {
-    json!({ "command": "worker-misbehave flood 300000; echo done > done", "restart": "never",
+/// A worker that prints so much, and says then that it has done so.
+fn talkative(bytes: u32, log: &str) -> Value {
+    json!({ "command": format!("worker-misbehave flood {bytes}; echo done > done"), "restart": "never",
             "log": { "file": log, "max_size": "1GiB" } })
 }
+
+/// A limit of 8 MB for any file, in the blocks of 512 bytes of `ulimit -f`: room for the memory that a run shares with
+/// its workers. What goes beyond gets a signal, XFSZ, that ends those who do not care for it, as programs do by default.
+const UP_TO_8_MB: &str = "ulimit -f 16000; exec env --default-signal=XFSZ";
 
 #[test]
 fn a_log_on_a_full_disk_holds_up_no_worker_and_says_what_is_lost() {
     let sandbox = Sandbox::new();
-    let (code, run) = sandbox.run_to_its_end(&run_of(&json!({ "w": talkative("/dev/full") })));
+    let (code, run) = sandbox.run_to_its_end(&run_of(&json!({ "w": talkative(300_000, "/dev/full") })));
     assert_eq!(code, 0, "{}", run.err());
     assert!(sandbox.has("done"));
     let told = run.err();
@@ -71,15 +75,14 @@ fn a_file_that_may_not_grow_ends_neither_the_supervisor_nor_its_worker() {
         return;
     }
     let sandbox = Sandbox::new();
-    sandbox.write("r.json", run_of(&json!({ "w": talkative("w.log") })).to_string());
+    sandbox.write("r.json", run_of(&json!({ "w": talkative(9_000_000, "w.log") })).to_string());
     let mut command = sandbox.shell();
-    // In blocks of 512 bytes. What goes beyond gets a signal, XFSZ, that ends those who do not care for it.
-    command.arg("ulimit -f 64; exec env --default-signal=XFSZ supervisor run r.json > /dev/null");
+    command.arg(format!("{UP_TO_8_MB} supervisor run r.json > /dev/null"));
     let said = Said::of(&mut command).ends_with(0);
     assert!(said.err.contains("File too large"), "{}", said.err);
     assert!(sandbox.has("done"));
     let size = std::fs::metadata(sandbox.path().join("w.log")).unwrap().len();
-    assert!((30_000..=65_536).contains(&size), "{size}");
+    assert!((8_000_000..=8_192_000).contains(&size), "{size}");
 }
 
 #[test]
@@ -89,9 +92,8 @@ fn what_the_supervisor_says_may_not_fit_into_its_file_either() {
     }
     let sandbox = Sandbox::new();
     sandbox.write("r.json", run_of(&json!({ "w": { "command": "exit 7", "restart": "never" } })).to_string());
-    sandbox.write("said", "x".repeat(2000));
-    let line = "ulimit -f 1; exec env --default-signal=XFSZ supervisor run r.json 2>> said";
-    let said = Said::of(sandbox.shell().arg(line));
+    sandbox.write("said", vec![b'x'; 8_192_000]);
+    let said = Said::of(sandbox.shell().arg(format!("{UP_TO_8_MB} supervisor run r.json 2>> said")));
     assert_eq!(said.code, 7, "{said:?}");
 }
 

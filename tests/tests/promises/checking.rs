@@ -98,27 +98,12 @@ fn options_that_are_not_there_yet_are_refused_by_name() {
         ("ready", json!({ "tcp": "localhost:1" })),
         ("ready", json!({ "log": "up" })),
         ("ready", json!({ "fd": 3 })),
-        ("stdin", json!({ "queue": "q" })),
-        ("stdout", json!({ "queue": "q" })),
     ];
     for (key, value) in of_a_worker {
         let mut config = json!({ "queues": { "q": {} }, "workers": { "w": { "command": ["true"] } } });
         config["workers"]["w"][key] = value;
         refused(&sandbox, &config, &format!("workers.w.{key}"));
     }
-    for (key, value) in [
-        ("locks", json!(["l"])),
-        ("semaphores", json!({ "s": 1 })),
-        ("events", json!(["e"])),
-        ("values", json!({ "v": 0 })),
-    ] {
-        let mut config = json!({ "workers": { "w": { "command": ["true"] } } });
-        config[key] = value;
-        refused(&sandbox, &config, key);
-    }
-    let durable =
-        json!({ "queues": { "q": { "durable": true } }, "workers": { "w": { "command": ["true"] } } });
-    refused(&sandbox, &durable, "queues.q.durable");
 }
 
 #[track_caller]

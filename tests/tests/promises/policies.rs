@@ -352,6 +352,9 @@ fn the_tree_of_a_worker_that_was_taken_back_is_stopped_to_the_last_process() {
     first.kill_9();
     let mut second = sandbox.run(&config);
     second.until_state("w", "running");
+    let known = second.pids_of("w");
+    assert!(known.contains(&child) && known.contains(&escaped), "{known:?} lack {child} or {escaped}");
+    sandbox.supervisor(&["kill", &escaped.to_string(), "--signal", "CONT"]).ends_with(0);
     sandbox.supervisor(&["stop", "w"]).ends_with(0);
     assert!(!lives(child), "its child lives");
     assert!(!lives(escaped), "what escaped from it lives");

@@ -151,21 +151,12 @@ fn what_is_not_offered_yet_is_refused_by_name() {
         (r#""user": →"bob""#, "user", r#""user""#),
         (r#""group": →"bob""#, "group", r#""group""#),
         (r#""limits": →{ "nofile": 5 }"#, "limits", r#""limits""#),
-        (r#""stdin": { "queue": →"jobs" }"#, "stdin.queue", r#"{"queue": …}"#),
-        (r#""stdout": { "queue": →"jobs" }"#, "stdout.queue", r#"{"queue": …}"#),
-        (r#""stderr": { "queue": →"jobs" }"#, "stderr.queue", r#"{"queue": …}"#),
         (r#""schedule": →{ "every": "1s" }"#, "schedule", r#""schedule""#),
     ];
     for (keys, path, what) in in_workers {
         let path = format!("workers.reader.{path}");
         World::default().refuses(&worker(keys), &path, &format!("{what} is not offered yet"), None);
     }
-    for (key, value) in [("locks", "[]"), ("semaphores", "{}"), ("events", "[\"go\"]"), ("values", "{}")] {
-        let text = beside_workers(&format!("\"{key}\": →{value}"));
-        World::default().refuses(&text, key, &format!("\"{key}\" is not offered yet"), None);
-    }
-    let message = r#""durable": true is not offered yet"#;
-    World::default().refuses(&queue(r#""durable": →true"#), "queues.jobs.durable", message, None);
 }
 
 #[test]

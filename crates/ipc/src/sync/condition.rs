@@ -127,7 +127,7 @@ impl Core {
     }
 
     fn is_condition(&self, number: u32) -> bool {
-        let entry = self.entries.get(number as usize);
+        let entry = self.entry(number);
         entry.is_some_and(|entry| entry.what == crate::sync::directory::What::Condition)
     }
 }

@@ -88,7 +88,7 @@ pub struct Array {
 
 impl Array {
     pub(crate) fn of(core: &Arc<Core>, number: u32) -> Self {
-        let length = core.entries[number as usize].number as usize;
+        let length = core.entry(number).map_or(0, |entry| entry.number as usize);
         Self { core: Arc::clone(core), number, at: core.place(number), length }
     }
 

@@ -377,6 +377,8 @@ impl Engine {
             Ok(0) => return Turn::Ended,
             Ok(count) => count,
             Err(Errno::EAGAIN | Errno::EINTR) => return Turn::Dry,
+            // A socket whose other end died without reading what it was told.
+            Err(Errno::ECONNRESET) => return Turn::Ended,
             Err(error) => {
                 let label = source.label.clone();
                 self.unreadable(&label, error);

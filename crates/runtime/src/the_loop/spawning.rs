@@ -1,5 +1,6 @@
 //! From an order to launch to a process that runs, and what it says before the news of it has come.
 
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use control::{Call, api};
@@ -7,8 +8,8 @@ use process::{Spawn, SpawnError, Spawned};
 use supervision::{Event, LaunchFailure, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
-use crate::launching::Launch;
-use crate::logs::StreamId;
+use crate::attendant;
+use crate::launching::{Launch, Place, Prepared};
 use crate::notify;
 use crate::processes::{Kinship, Tree};
 
@@ -20,16 +21,10 @@ impl Loop {
     /// hand it over would cost it a wake-up. All else goes to the spawner, so that a crowd keeps several processors busy
     /// and the loop at its work.
     pub(super) fn launch_queued(&mut self) {
-        if let (Some(process), 1) = (self.queued.front().copied(), self.queued.len())
-            && self.pending.is_empty()
-            && self.may_spawn(process)
-        {
-            self.queued.clear();
-            return self.launch_here(process);
-        }
+        let alone = self.pending.is_empty() && self.queued.len() == 1;
         while self.pending.len() < LAUNCHES_AT_ONCE {
             let Some(process) = self.queued.pop_front() else { break };
-            self.launch(process);
+            self.launch(process, alone);
         }
         if self.pending.is_empty() && self.starting_up && self.begun {
             // What reading the config and starting took is not needed any more, and this process stays for long.
@@ -45,56 +40,39 @@ impl Loop {
         self.spawns_itself && process.launch.0 > 1 && !self.slow_to_execute.contains(&process.instance.worker)
     }
 
-    fn prepare(&self, process: Process) -> Result<(Spawn, Vec<StreamId>), LaunchFailure> {
+    fn launch(&mut self, process: Process, alone: bool) {
         let instance = process.instance;
-        match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
-            (Some(decided), Some(worker)) => {
-                let show = self.roster.show(instance);
-                Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
-                    .prepare(&self.environment, &self.pump)
-            }
-            _ => Err(LaunchFailure("no such worker".to_owned())),
-        }
-    }
-
-    fn launch(&mut self, process: Process) {
-        match self.prepare(process) {
-            Ok((spawn, streams)) => {
+        let prepared =
+            match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
+                (Some(decided), Some(worker)) => {
+                    let show = self.roster.show(instance);
+                    let place =
+                        Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
+                    Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
+                        .prepare(&place)
+                }
+                _ => Err(LaunchFailure("no such worker".to_owned())),
+            };
+        match prepared {
+            Ok(Prepared { spawn, streams, attendants }) => {
                 self.tickets += 1;
-                self.pending.insert(self.tickets, Pending { process, streams });
-                self.spawner.submit(self.tickets, spawn);
+                let attendants: VecDeque<_> = attendants.into();
+                let here = alone && attendants.is_empty() && self.may_spawn(process);
+                let pending = Pending {
+                    process,
+                    streams,
+                    attendants,
+                    being_spawned: None,
+                    attended_by: Vec::new(),
+                    leader: spawn,
+                };
+                if here {
+                    self.spawn_here(self.tickets, pending);
+                } else {
+                    self.spawn_next(self.tickets, pending);
+                }
             }
             Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
-        }
-    }
-
-    fn launch_here(&mut self, process: Process) {
-        match self.prepare(process) {
-            Ok((spawn, streams)) => {
-                let begun = Instant::now();
-                let result = spawn.spawn();
-                if begun.elapsed() > QUICK {
-                    self.slow_to_execute.insert(process.instance.worker);
-                }
-                self.spawned(process, streams, result);
-            }
-            Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
-        }
-    }
-
-    fn spawned(&mut self, process: Process, streams: Vec<StreamId>, result: Result<Spawned, SpawnError>) {
-        match result {
-            Ok(spawned) => {
-                let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
-                self.enter(process, tree);
-                self.news.push_back(Event::Launched(process));
-            }
-            Err(error) => {
-                for stream in streams {
-                    self.pump.finish(stream);
-                }
-                self.news.push_back(Event::LaunchFailed(process, LaunchFailure(error.to_string())));
-            }
         }
     }
 
@@ -104,8 +82,9 @@ impl Loop {
                 self.guard_spawned(result);
                 continue;
             }
-            let Some(Pending { process, streams }) = self.pending.remove(&ticket) else { continue };
-            self.spawned(process, streams, result);
+            if let Some(pending) = self.pending.remove(&ticket) {
+                self.spawned(ticket, pending, result);
+            }
         }
         self.launch_queued();
         if !self.early.is_empty() {
@@ -116,6 +95,62 @@ impl Loop {
                     Early::Notification(pid, message) => self.take_notification(pid, message),
                 }
             }
+        }
+    }
+
+    /// What came of the spawn that a launch was waiting for.
+    fn spawned(&mut self, ticket: u64, mut pending: Pending, result: Result<Spawned, SpawnError>) {
+        match (pending.being_spawned.take(), result) {
+            (Some((role, socket)), Ok(spawned)) => {
+                pending.attended_by.push(spawned.pid.as_raw());
+                self.attendant_spawned(pending.process, role, socket, spawned);
+                self.spawn_next(ticket, pending);
+            }
+            (None, Ok(spawned)) => self.leader_spawned(pending, spawned),
+            (_, Err(error)) => {
+                for stream in pending.streams {
+                    self.pump.finish(stream);
+                }
+                self.dismiss_attendants_of(pending.process);
+                self.news.push_back(Event::LaunchFailed(pending.process, LaunchFailure(error.to_string())));
+            }
+        }
+    }
+
+    /// Spawns the leader of a launch that nobody attends, and waits until it is executed.
+    fn spawn_here(&mut self, ticket: u64, pending: Pending) {
+        let begun = Instant::now();
+        let result = pending.leader.spawn();
+        if begun.elapsed() > QUICK {
+            self.slow_to_execute.insert(pending.process.instance.worker);
+        }
+        self.spawned(ticket, pending, result);
+    }
+
+    /// Spawns what is next of a launch: its attendants one after the other, then its leader, so that none runs unattended.
+    fn spawn_next(&mut self, ticket: u64, mut pending: Pending) {
+        let spawn = match pending.attendants.pop_front() {
+            Some(attendant::Order { role, spawn, socket }) => {
+                pending.being_spawned = Some((role, socket));
+                spawn
+            }
+            // It stays, should the ticket come back; what it holds open must not.
+            None => {
+                std::mem::replace(&mut pending.leader, Spawn::new(Vec::new(), Vec::new(), c"".to_owned()))
+            }
+        };
+        self.pending.insert(ticket, pending);
+        self.spawner.submit(ticket, spawn);
+    }
+
+    fn leader_spawned(&mut self, pending: Pending, spawned: Spawned) {
+        let Pending { process, streams, attended_by, .. } = pending;
+        let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
+        self.enter(process, tree);
+        self.tell_feeder_whom(process, spawned.pid);
+        self.news.push_back(Event::Launched(process));
+        if attended_by.iter().any(|pid| self.processes.attendant(*pid).is_none()) {
+            self.lost_an_attendant(process, "an attendant");
         }
     }
 

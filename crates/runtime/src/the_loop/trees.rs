@@ -63,6 +63,11 @@ impl Loop {
             all.push(tree.pid);
             all.extend(snapshot.descendants(tree.pid));
         }
+        for (pid, owner) in self.escaped_from_taken_back(snapshot) {
+            if owner == process {
+                all.extend(snapshot.subtree(pid).into_iter().map(|(_, stat)| stat.pid));
+            }
+        }
         for (identity, owner) in self.processes.orphans().values() {
             if *owner == Some(process) && snapshot.get(identity.pid).is_some() {
                 all.push(identity.pid);
@@ -124,8 +129,17 @@ impl Loop {
             let _ = self.epoll.delete(&tree.pidfd);
         }
         self.watched.remove(&token);
+        // Nobody is to wait until its tree is empty for what it alone held.
+        if let Some(tree) = self.processes.get(process) {
+            self.primitives.reclaim(tree.pid.as_raw());
+        }
         self.processes.leader_ended(process, ending);
         self.note_core(process.instance, dumped_core);
+        self.when_its_feeder_has_ended(process, ending);
+    }
+
+    /// Tells that a leader has ended, and how.
+    pub(super) fn tell_ended(&mut self, process: Process, ending: Ending) {
         self.tell_leader_ended(process, ending);
         self.changed = true;
         self.news.push_back(Event::Ended(process, ending));
@@ -167,7 +181,7 @@ impl Loop {
             let _ = self.epoll.delete(&held.pidfd);
             self.others.remove(&pid);
             self.watched.remove(&token);
-            self.queues.reclaim(pid);
+            self.reclaim_from(pid);
             self.changed = true;
             if !self.processes.sweeping().is_empty() {
                 self.sweep();
@@ -192,7 +206,7 @@ impl Loop {
         let marks = Marks { roster: &self.roster, socket: &socket };
         let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, marks);
         for pid in reaped {
-            self.queues.reclaim(pid);
+            self.reclaim_from(pid);
         }
         for pid in watch {
             self.watch_other(pid);
@@ -206,7 +220,7 @@ impl Loop {
     /// Gives back what a dead launch held, and lets its output run dry.
     pub(super) fn reclaim(&mut self, process: Process) {
         if let Some(tree) = self.processes.remove(process) {
-            self.queues.reclaim(tree.pid.as_raw());
+            self.reclaim_from(tree.pid.as_raw());
             for place in tree.meeting_places() {
                 crate::joining::clear_meeting_place(place);
             }
@@ -221,7 +235,7 @@ impl Loop {
             .map(|held| held.pid)
             .collect();
         for pid in dead {
-            self.queues.reclaim(pid);
+            self.reclaim_from(pid);
         }
         self.news.push_back(Event::Reclaimed(process));
     }
