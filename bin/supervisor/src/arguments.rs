@@ -8,6 +8,7 @@ use control::api::{Milestone, Policy, Restart, Size, Who};
 use serde::de::DeserializeOwned;
 
 use crate::demo::{LESSONS, Lang};
+use crate::processes::nearest_signal;
 use crate::sync::arguments::{BarrierVerb, EventVerb, LockVerb, SemaphoreVerb, ValueVerb};
 
 const EXIT_CODES: &str = "\
@@ -76,9 +77,26 @@ pub enum Verb {
         #[arg(long)]
         watch: bool,
     },
-    /// Show the process tree of the run
-    #[command(after_help = "Example:\n  supervisor ps --json | jq '.[].pid'")]
-    Ps,
+    /// Show the process tree of the run, or parts of it
+    #[command(after_help = "\
+S is the state as in ps(1), CPU the share of one processor since the start, MEMORY what is resident.
+
+Example:
+  supervisor ps
+  supervisor ps counter 4711
+  supervisor ps --json | jq '.[].pid'")]
+    Ps {
+        /// Only what belongs to these workers, or is below these pids
+        #[arg(value_name = "PID|WORKER[:I]", value_parser = who)]
+        whom: Vec<Who>,
+    },
+    /// Print the pids that lead workers, a line each; without WORKER the supervisor's own
+    #[command(after_help = "Example:\n  strace -f -p \"$(supervisor pid counter:0)\"")]
+    Pid {
+        /// Which
+        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        workers: Vec<String>,
+    },
     /// Start workers, and wait until they are up
     #[command(after_help = "Example:\n  supervisor start reader counter:0")]
     Start(Targets),
@@ -145,25 +163,43 @@ Example:
     #[command(after_help = "Example:\n  supervisor doctor --json | jq '.facts[] | select(.available | not)'")]
     Doctor,
     /// Send a signal to processes of the run
-    #[command(
-        after_help = "Example:\n  supervisor kill counter:0 --signal HUP\n  supervisor kill 4711 --tree --grace 5s"
-    )]
+    ///
+    /// A process is held before it is looked at, so that a pid that is used again never gets what was meant for another.
+    /// Process 1, the supervisor itself and threads of the kernel get nothing; a process outside the run only with
+    /// --foreign. With --tree everybody is stopped first, gets the signal, and then goes on, so that nobody slips away.
+    #[command(after_help = "\
+Example:
+  supervisor kill counter:0 --signal HUP
+  supervisor kill 4711 --tree --grace 5s
+  supervisor kill reader counter --tree --dry-run")]
     Kill {
-        /// Whom
+        /// Whom; each gets it, also where another cannot
         #[arg(value_name = "PID|WORKER[:I]", required = true, value_parser = who)]
         whom: Vec<Who>,
         /// The signal, by name or number
-        #[arg(long, value_name = "S", default_value = "TERM", value_parser = signal)]
+        #[arg(short, long, value_name = "S", default_value = "TERM", value_parser = signal)]
         signal: i32,
-        /// Also everything below it
+        /// Also everything below it, everybody before its parent
         #[arg(long)]
         tree: bool,
-        /// KILL follows after so long; answers when it is gone
+        /// With --tree: everybody after its parent
+        #[arg(long, requires = "tree")]
+        root_first: bool,
+        /// KILL follows after so long, again and again until nothing lives; answers when it is gone
         #[arg(long, value_name = "D", value_parser = duration)]
         grace: Option<Duration>,
+        /// Answer when it is gone
+        #[arg(long)]
+        wait: bool,
+        /// Give up waiting after so long: exit 7
+        #[arg(long, value_name = "D", value_parser = duration)]
+        timeout: Option<Duration>,
         /// Also a pid outside the run
         #[arg(long)]
         foreign: bool,
+        /// Send nothing, and show who would get what
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Wait until workers or processes have ended, and end with their exit code
     #[command(after_help = "Example:\n  supervisor wait reader --timeout 1m; echo $?")]
@@ -484,8 +520,10 @@ fn who(text: &str) -> Result<Who, String> {
 }
 
 fn signal(text: &str) -> Result<i32, String> {
-    control::signal_number(text)
-        .ok_or_else(|| "a signal is a name like TERM or a number from 1 to 64".to_owned())
+    process::signal::number(text).ok_or_else(|| match nearest_signal(text) {
+        Some(name) => format!("no signal is called so; did you mean {name:?}?"),
+        None => "a signal is a name like TERM or RTMIN+3, or a number from 1 to 64".to_owned(),
+    })
 }
 
 /// `250ms`, `10s`, `5m`, `2h`, `1d`; a plain number means seconds.

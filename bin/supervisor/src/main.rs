@@ -7,10 +7,12 @@ mod arguments;
 mod check;
 mod demo;
 mod doctor;
+mod kill;
 mod logs;
 mod messages;
 mod offer;
 mod output;
+mod processes;
 mod queue;
 mod reach;
 mod run;
@@ -26,7 +28,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use control::api::Request;
+use control::api::{KillOrder, Request};
 
 use arguments::{Arguments, Targets, Verb};
 use reach::connect;
@@ -82,7 +84,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Schema => check::schema(),
         Verb::Status { workers, watch: false } => status::status(supervisor()?, workers, json),
         Verb::Status { workers, watch: true } => status::watch(supervisor()?, workers, json),
-        Verb::Ps => status::ps(supervisor()?, json),
+        Verb::Ps { whom } => processes::ps(supervisor()?, &whom, json),
+        Verb::Pid { workers } => processes::pid(supervisor()?, &workers, json),
         Verb::Start(Targets { workers, no_wait }) => {
             act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, !no_wait, json)
         }
@@ -103,9 +106,11 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Events { follow, after } => logs::events(supervisor()?, after, follow),
         Verb::Why { worker } => why::why(supervisor()?, worker, json),
         Verb::Doctor => doctor::doctor(json),
-        Verb::Kill { whom, signal, tree, grace, foreign } => {
-            let blow = act::Blow { signal, tree, grace, foreign };
-            act::kill(supervisor()?, &whom, blow, json)
+        Verb::Kill { whom, signal, tree, root_first, grace, wait, timeout, foreign, dry_run } => {
+            let order = if root_first { KillOrder::RootFirst } else { KillOrder::LeavesFirst };
+            let tree = tree.then_some(order);
+            let blow = kill::Blow { signal, tree, grace, wait, timeout, foreign, dry_run };
+            kill::kill(supervisor, &whom, blow, json)
         }
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, json),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, json),

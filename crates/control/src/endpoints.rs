@@ -194,14 +194,33 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Body::Object(&[
             WHOM,
             field("signal", Shape::Signal, Default("15"), "a signal's number or name"),
-            field("tree", Shape::Boolean, Default("false"), "also everything below it"),
+            field(
+                "tree",
+                Shape::Boolean,
+                Default("false"),
+                "also everything below it: all are stopped first, get the signal, and go on",
+            ),
+            field(
+                "order",
+                Shape::Word(&["leaves_first", "root_first"]),
+                Default("\"leaves_first\""),
+                "who of a tree gets it first",
+            ),
             field(
                 "grace_ms",
                 Shape::Integer,
                 Default("null"),
-                "KILL follows after so many milliseconds; the answer comes when it is gone",
+                "KILL follows after so many milliseconds, until nothing lives; the answer comes when it is gone",
+            ),
+            field("wait", Shape::Boolean, Default("false"), "answer when it is gone, and not before"),
+            field(
+                "timeout_ms",
+                Shape::Integer,
+                Default("null"),
+                "give up waiting after so many milliseconds",
             ),
             field("foreign", Shape::Boolean, Default("false"), "also a pid outside the run"),
+            field("dry_run", Shape::Boolean, Default("false"), "send nothing, and tell who would get it"),
         ]),
         Shape::Named("Killed"),
         "send a signal to a process or a tree of the run",
@@ -357,6 +376,11 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("launch", Shape::Integer, Nullable, "its launch"),
             field("depth", Shape::Integer, Required, "steps below the supervisor"),
             field("command", Shape::Text, Required, "its command line"),
+            field("state", Shape::Text, Required, "what it is at, as one letter: R, S, D, T, t, Z or I"),
+            field("age_s", Shape::Number, Required, "how long ago it was started"),
+            field("cpu_s", Shape::Number, Required, "what it has had of the processors"),
+            field("memory_bytes", Shape::Integer, Required, "how much of it is in memory"),
+            field("threads", Shape::Integer, Required, "how many threads it has"),
         ],
     ),
     (
@@ -583,6 +607,13 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         &[
             field("pids", Shape::Integers, Required, "in the order in which they got it"),
             field("signal", Shape::Integer, Required, "the signal's number"),
+            field("refused", Shape::Integers, Required, "those of the tree that may not be signalled"),
+            field(
+                "processes",
+                Shape::ListOf("ProcessRow"),
+                Required,
+                "with dry_run: who they are; else empty",
+            ),
         ],
     ),
     (

@@ -225,6 +225,11 @@ mod tests {
             launch: None,
             depth: 0,
             command: String::new(),
+            state: "S".into(),
+            age_s: 0.0,
+            cpu_s: 0.0,
+            memory_bytes: 0,
+            threads: 1,
         };
         let queue = QueueStatus {
             queue: "q".into(),
@@ -298,7 +303,7 @@ mod tests {
         assert_eq!(keys(handle), members("QueueHandle"));
         assert_eq!(keys(Acted { instances: vec![] }), members("Acted"));
         assert_eq!(keys(Size { worker: "a".into(), instances: 1 }), members("Size"));
-        assert_eq!(keys(Killed { pids: vec![], signal: 9 }), members("Killed"));
+        assert_eq!(keys(Killed::default()), members("Killed"));
         assert_eq!(keys(Waited { exit: None, state: None }), members("Waited"));
         assert_eq!(keys(join), members("Join"));
         assert_eq!(keys(&error), members("ApiError"));
@@ -313,10 +318,7 @@ mod tests {
             (Name::Start, Request::Start { workers, wait: true }),
             (Name::Spawn, Request::Spawn { worker: new_worker(), wait: true }),
             (Name::Scale, Request::Scale { workers: vec![], wait: true }),
-            (
-                Name::Kill,
-                Request::Kill { whom: whom.clone(), signal: 9, tree: true, grace_ms: None, foreign: true },
-            ),
+            (Name::Kill, Request::Kill(Kill::of(whom.clone()))),
             (Name::Wait, Request::Wait { whom, timeout_ms: None }),
             (Name::Shutdown, Request::Shutdown { now: true }),
             (

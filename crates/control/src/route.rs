@@ -3,9 +3,9 @@
 mod sync;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::api::{ApiError, ErrorCode, Join, NewWorker, Request, Size, Tell, Who};
+use crate::api::{ApiError, ErrorCode, Join, Kill, NewWorker, Request, Size, Tell, Who};
 use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, Shape, endpoint};
 use crate::names;
 
@@ -108,38 +108,6 @@ struct Spawn {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kill {
-    whom: Who,
-    #[serde(default = "term", deserialize_with = "signal")]
-    signal: i32,
-    #[serde(default)]
-    tree: bool,
-    #[serde(default)]
-    grace_ms: Option<u64>,
-    #[serde(default)]
-    foreign: bool,
-}
-
-fn term() -> i32 {
-    nix::sys::signal::SIGTERM as i32
-}
-
-fn signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(i32),
-        Name(String),
-    }
-    let (number, shown) = match Either::deserialize(deserializer)? {
-        Either::Number(number) => (names::is_signal(number).then_some(number), number.to_string()),
-        Either::Name(name) => (names::signal_number(&name), name),
-    };
-    number.ok_or_else(|| serde::de::Error::custom(format!("no signal is called {shown:?}")))
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Wait {
     whom: Who,
     #[serde(default)]
@@ -193,16 +161,7 @@ impl Request {
                 HttpRequest::with_query(Name::Events, query)
             }
             Request::Why { worker } => HttpRequest::with_query(Name::Why, [("worker", worker.clone())]),
-            Request::Kill { whom, signal, tree, grace_ms, foreign } => {
-                let kill = Kill {
-                    whom: whom.clone(),
-                    signal: *signal,
-                    tree: *tree,
-                    grace_ms: *grace_ms,
-                    foreign: *foreign,
-                };
-                HttpRequest::to(endpoint(Name::Kill), "", json(&kill))
-            }
+            Request::Kill(kill) => HttpRequest::to(endpoint(Name::Kill), "", json(kill)),
             Request::Wait { whom, timeout_ms } => {
                 let wait = Wait { whom: whom.clone(), timeout_ms: *timeout_ms };
                 HttpRequest::to(endpoint(Name::Wait), "", json(&wait))
@@ -319,9 +278,9 @@ impl Asked {
                 Request::Why { worker: worker.to_owned() }
             }
             Name::Kill => {
-                let Kill { whom, signal, tree, grace_ms, foreign } = read(body)?;
-                check_whom(&whom)?;
-                Request::Kill { whom, signal, tree, grace_ms, foreign }
+                let kill: Kill = read(body)?;
+                check_whom(&kill.whom)?;
+                Request::Kill(kill)
             }
             Name::Wait => {
                 let Wait { whom, timeout_ms } = read(body)?;

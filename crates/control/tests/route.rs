@@ -2,8 +2,8 @@
 
 use control::Asked;
 use control::api::{
-    ErrorCode, EventStatus, Join, Kind, Milestone, NewPrimitive, NewWorker, Policy, Primitive, Request,
-    Restart, Size, SyncRequest, Tell, ValueChange, Who,
+    ErrorCode, EventStatus, Join, Kill, KillOrder, Kind, Milestone, NewPrimitive, NewWorker, Policy,
+    Primitive, Request, Restart, Size, SyncRequest, Tell, ValueChange, Who,
 };
 
 fn new_worker() -> NewWorker {
@@ -34,14 +34,18 @@ fn every_request() -> Vec<Request> {
         Request::Logs { worker: Some("a:1".into()), lines: 7, follow: false },
         Request::Events { after: u64::MAX, follow: true },
         Request::Why { worker: "a:0".into() },
-        Request::Kill { whom: Who::Pid(12), signal: 9, tree: true, grace_ms: Some(2500), foreign: true },
-        Request::Kill {
-            whom: Who::Worker("a:0".into()),
-            signal: 15,
-            tree: false,
-            grace_ms: None,
-            foreign: false,
-        },
+        Request::Kill(Kill {
+            signal: 9,
+            tree: true,
+            order: KillOrder::RootFirst,
+            grace_ms: Some(2500),
+            wait: true,
+            timeout_ms: Some(1),
+            foreign: true,
+            dry_run: true,
+            ..Kill::of(Who::Pid(12))
+        }),
+        Request::Kill(Kill::of(Who::Worker("a:0".into()))),
         Request::Wait { whom: Who::Worker("a".into()), timeout_ms: Some(0) },
         Request::Wait { whom: Who::Pid(1), timeout_ms: None },
         Request::Shutdown { now: true },
@@ -84,7 +88,7 @@ fn every_request_comes_back_as_what_it_was() {
             Request::Status { .. } | Request::Ps | Request::Queues | Request::Shutdown { .. } => {}
             Request::Start { .. } | Request::Stop { .. } | Request::Restart { .. } => {}
             Request::Spawn { .. } | Request::Logs { .. } | Request::Events { .. } | Request::Why { .. } => {}
-            Request::Scale { .. } | Request::Kill { .. } | Request::Wait { .. } => {}
+            Request::Scale { .. } | Request::Kill(_) | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
             Request::Join(_) | Request::Tell(_) | Request::Sync(_) => {}
         }
@@ -118,17 +122,11 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(post("/v1/shutdown", ""), Request::Shutdown { now: false });
     assert_eq!(
         post("/v1/kill", r#"{"whom":{"pid":7},"signal":"hup"}"#),
-        Request::Kill { whom: Who::Pid(7), signal: 1, tree: false, grace_ms: None, foreign: false }
+        Request::Kill(Kill { signal: 1, ..Kill::of(Who::Pid(7)) })
     );
     assert_eq!(
         post("/v1/kill", r#"{"whom":{"worker":"a"}}"#),
-        Request::Kill {
-            whom: Who::Worker("a".into()),
-            signal: 15,
-            tree: false,
-            grace_ms: None,
-            foreign: false
-        }
+        Request::Kill(Kill::of(Who::Worker("a".into())))
     );
 }
 

@@ -352,20 +352,25 @@ impl Core {
         })
     }
 
-    pub(crate) fn get_more(&self, most: usize, messages: &mut Vec<Vec<u8>>) -> Result<(), Stop> {
+    pub(crate) fn get_more(&self, most: usize, accept: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), Stop> {
         let me = self.join()?;
         let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
         self.locals.with(|local| {
+            let mut taken = 0;
             let mut take = |claim: Claim| {
-                messages.push(self.read_message(claim.block)?);
+                if !accept(self.read_message(claim.block)?) {
+                    self.give_back(me, claim)?;
+                    return Ok(false);
+                }
                 if at_once {
                     self.acknowledge(me, claim);
                 } else {
                     self.remember_got(local, claim);
                 }
-                Ok(messages.len() < most)
+                taken += 1;
+                Ok(taken < most)
             };
-            if most > 1 {
+            if most > 0 {
                 self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
             }
             if at_once {
@@ -490,6 +495,13 @@ impl Drop for Core {
     }
 }
 
+/// Acknowledges what this process has got by plain gets from any queue, on any of its threads, as the end of the
+/// process does by itself: for one that has done its work and only waits for others.
+#[cfg(not(loom))]
+pub fn acknowledge_got() {
+    at_exit::finish_all();
+}
+
 /// A process that exits by itself has finished what it got, also where its handles are never dropped.
 #[cfg(not(loom))]
 mod at_exit {
@@ -507,7 +519,7 @@ mod at_exit {
         }
     }
 
-    extern "C" fn finish_all() {
+    pub(super) extern "C" fn finish_all() {
         // Another thread may have been stopped with the lock held; then what it got is delivered again.
         if let Ok(handles) = HANDLES.try_lock() {
             handles.iter().filter_map(Weak::upgrade).for_each(|core| core.finish());

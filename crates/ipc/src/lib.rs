@@ -31,6 +31,8 @@ mod opening;
 mod options;
 mod pages;
 mod participants;
+#[cfg(all(test, not(loom)))]
+mod power;
 mod put;
 mod queue;
 mod rebuilding;
@@ -45,6 +47,8 @@ mod trim;
 mod truncation;
 mod waiting;
 
+#[cfg(not(loom))]
+pub use self::core::acknowledge_got;
 pub use errors::{
     Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError,
     TryGetError, TryPutError,

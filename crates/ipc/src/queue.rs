@@ -290,9 +290,32 @@ impl Queue {
         let mut messages = Vec::new();
         if most > 0 {
             messages.push(self.get()?);
-            self.core.get_more(most, &mut messages).map_err(GetError::from)?;
+            self.get_more(most - 1, |message| {
+                messages.push(message);
+                true
+            })?;
         }
         Ok(messages)
+    }
+
+    /// Gets up to `most` messages that are there now, shows each to `accept`, and is done with them together with what
+    /// this thread got before. One that `accept` refuses, by `false`, is given back for another delivery, and none is
+    /// got after it.
+    ///
+    /// ```
+    /// let queue = ipc::Queue::create_anonymous("words", &ipc::QueueOptions::default())?;
+    /// queue.put_many(&["a", "b", "", "c"])?;
+    /// let mut words = vec![queue.get()?];
+    /// queue.get_more(10, |word| !word.is_empty() && { words.push(word); true })?;
+    /// assert_eq!(words, [b"a", b"b"]);
+    /// assert_eq!(queue.get()?, b"", "given back, and next");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GetError::Fault`] where the queue cannot be used.
+    pub fn get_more(&self, most: usize, mut accept: impl FnMut(Vec<u8>) -> bool) -> Result<(), GetError> {
+        self.core.get_more(most, &mut accept).map_err(GetError::from)
     }
 
     /// Puts messages in their order, waiting for places as [`Queue::put`] does. Messages of others may come

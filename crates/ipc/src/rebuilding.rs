@@ -128,7 +128,6 @@ impl Core {
         let was_closed = self.segment.memory().u32(layout::CLOSED).load(Ordering::Acquire)
             == layout::IS_CLOSED
             || (!in_doubt && self.is_ended().unwrap_or(false));
-        self.part_namesakes(&mut census);
         self.spread(&mut census);
         let pages = self.free_all_but(&census);
         let memory = self.segment.memory();
@@ -136,9 +135,8 @@ impl Core {
             memory.u64(side).store(0, Ordering::Relaxed);
         }
         memory.u64(DUE).store(0, Ordering::Relaxed);
-        memory.u64(layout::ID_BASE).store(census.next_id, Ordering::Relaxed);
-        memory.u32(layout::REACH).store(census.reach, Ordering::Relaxed);
         self.make_windows(census.reach, pages)?;
+        self.part_namesakes(&mut census);
         for which in [Which::First, Which::Again, Which::Dead] {
             self.clear_ring(which);
             let ring = self.ring(which);
@@ -155,19 +153,37 @@ impl Core {
         Ok(census)
     }
 
-    /// Gives those that bear another's id one of their own: puts that had not returned when all ended.
+    /// Gives those that bear another's id one of their own. One of two was a put that had not returned when all ended,
+    /// and took the place the other had been about to take; which is not known.
     fn part_namesakes(&self, census: &mut Census) {
         let mut last = None;
         for found in &mut census.found {
             if last == Some(found.id) {
                 found.id = census.next_id;
                 census.next_id += 1;
-                self.set_id(found.block, found.id);
+                self.rename(found);
             } else {
                 last = Some(found.id);
             }
         }
         census.found.sort_by_key(|found| found.id);
+        self.segment.memory().u64(layout::ID_BASE).store(census.next_id, Ordering::Relaxed);
+    }
+
+    /// By a copy that is whole before the other goes: a death in between leaves both, and not neither.
+    fn rename(&self, found: &mut Found) {
+        let copy = self.locals.with(|local| {
+            let bytes = self.read_message(found.block).ok()?;
+            self.write_message(0, local, &bytes).ok()
+        });
+        // Where there is no memory for a copy nobody can have put anything since either.
+        self.set_id(copy.unwrap_or(found.block), found.id);
+        if let Some(copy) = copy {
+            self.set_raised(copy, found.times, 0);
+            self.tag(copy).store(Tag::ready(found.which, 0, 0).0, Ordering::Release);
+            self.tag(found.block).store(Tag::FREE.0, Ordering::Release);
+            found.block = copy;
+        }
     }
 
     /// More may be found than may wait, where acknowledgements were lost: the oldest then wait as given back.
@@ -189,6 +205,7 @@ impl Core {
         let mut kept: Vec<u32> = census.found.iter().map(|found| found.block).collect();
         kept.sort_unstable();
         let memory = self.segment.memory();
+        memory.u32(layout::REACH).store(census.reach, Ordering::Relaxed);
         for block in (0..census.reach).filter(|block| kept.binary_search(block).is_err()) {
             self.tag(block).store(Tag::FREE.0, Ordering::Release);
         }

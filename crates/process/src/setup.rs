@@ -77,6 +77,17 @@ pub fn die_with_parent(parent: Pid, signal: i32) -> io::Result<bool> {
     Ok(Pid::parent() == parent)
 }
 
+/// Has `run` called, on the thread that ends it, when this process ends by itself: by returning from `main` or by
+/// `exit`. What was asked for last is called first. The child of a fork calls it too when it ends so.
+///
+/// # Errors
+///
+/// `ENOMEM` when the C library has no place for it.
+pub fn at_exit(run: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: a function of this program, which stays where it is for as long as the process lives.
+    if unsafe { libc::atexit(run) } == 0 { Ok(()) } else { Err(Errno::ENOMEM.into()) }
+}
+
 /// Makes what `command` starts end with `signal` when this process ends, however that happens. Its children are not
 /// reached; a program that the file system gives other rights (setuid) is let off by the kernel.
 ///

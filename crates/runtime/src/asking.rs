@@ -49,9 +49,7 @@ impl Loop {
             }
             Request::Why { worker } => self.why(&worker),
             Request::Scale { workers, wait } => self.scale(&workers, wait),
-            Request::Kill { whom, signal, tree, grace_ms, foreign } => {
-                self.kill(&whom, signal, tree, grace_ms.map(Duration::from_millis), foreign)
-            }
+            Request::Kill(kill) => self.kill(&kill, peer.pid),
             Request::Wait { whom, timeout_ms } => self.wait_for(&whom, timeout_ms.map(Duration::from_millis)),
             Request::Shutdown { now } => {
                 if now {
@@ -308,7 +306,8 @@ impl Loop {
             waiter.until.kill_if_due(now);
             let standing =
                 |id: InstanceId| self.core.standing(id).map(|(phase, launch)| Standing { phase, launch });
-            if waiter.until.has_come(standing) {
+            let has_come = waiter.until.has_come(standing) && self.is_all_gone(&mut waiter.until);
+            if has_come {
                 waiter.reply.ok(&self.came_about(&waiter.until));
             } else if waiter.deadline.is_some_and(|deadline| deadline <= now) {
                 waiter.reply.refuse(ApiError::new(ErrorCode::TimedOut, "it did not come about in time"));
@@ -317,6 +316,14 @@ impl Loop {
             }
         }
         self.waiters = left;
+    }
+
+    /// Where a whole tree was to be killed: whether nobody was born to it meanwhile. True of all else.
+    fn is_all_gone(&mut self, until: &mut Until) -> bool {
+        match until {
+            Until::Killed { tree: Some(tree), living, kills, .. } => self.tree_is_gone(tree, *kills, living),
+            _ => true,
+        }
     }
 
     fn came_about(&self, until: &Until) -> Value {

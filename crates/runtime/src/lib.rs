@@ -16,6 +16,7 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod owning;
 mod primitives;
 mod processes;
 mod queues;

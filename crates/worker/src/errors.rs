@@ -84,6 +84,27 @@ impl fmt::Display for PutError {
 
 impl std::error::Error for PutError {}
 
+/// Why not all of several messages were put.
+#[derive(Debug)]
+pub struct PutManyError {
+    /// How many were put, the first ones.
+    pub put: usize,
+    /// Why the next was not.
+    pub error: PutError,
+}
+
+impl fmt::Display for PutManyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after {} messages: {}", self.put, self.error)
+    }
+}
+
+impl std::error::Error for PutManyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
+
 /// Why nothing was got.
 #[derive(Debug)]
 pub enum GetError {

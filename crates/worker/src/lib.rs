@@ -15,10 +15,13 @@
 //! # }
 //! ```
 //!
+//! A program that starts its own children needs no supervisor: see [`Process`].
+//!
 //! A typed queue carries JSON, so that a shell worker, `jq` or any other program can take part;
 //! [`Me::queue_bytes`] carries bytes as they are.
 #![forbid(unsafe_code)]
 
+mod children;
 mod errors;
 mod joining;
 mod me;
@@ -27,8 +30,15 @@ mod stopping;
 pub mod sync;
 pub mod wire;
 
-pub use errors::{GetError, PutError, QueueError};
+pub use children::{
+    Child, CommandLine, CurrentProcess, Parent, PassedError, Process, SharesQueue, StartError, WaitError,
+    active_children, current_process,
+};
+pub use errors::{GetError, PutError, PutManyError, QueueError};
+pub use ipc;
 pub use joining::{JoinError, join};
 pub use me::{Me, ReportError};
+pub use process::Exit;
 pub use queue::{BytesQueue, Lease, Queue, UnlessClosed};
+pub use stopping::stop_requested;
 pub use sync::SyncError;

@@ -44,7 +44,7 @@ impl std::error::Error for ReportError {}
 
 impl Me {
     pub(crate) fn new(hello: Hello, socket: PathBuf) -> Me {
-        let stop = StopFlag::default();
+        let stop = StopFlag::of_this_process();
         // Without the thread a stop is still known by its signal.
         let _ = stop.hear(hello.commands);
         Me {
@@ -171,7 +171,7 @@ impl Me {
     /// Whether the supervisor asked this worker to stop.
     ///
     /// From the first call on, SIGTERM and SIGINT no longer end the process: they set this, and calls that wait on a
-    /// queue return an `Interrupted` error. A worker that never calls it dies of its stop signal, as any program does;
+    /// queue or for a child return an `Interrupted` error. A worker that never calls it dies of its stop signal, as any program does;
     /// what it had leased is delivered to another.
     pub fn stop_requested(&self) -> bool {
         self.stop.listen();

@@ -91,6 +91,8 @@ impl Memory {
     /// The 64-bit word at `offset`, which must be a multiple of 8 inside the mapping.
     #[inline(always)]
     pub(crate) fn u64(&self, offset: usize) -> &AtomicU64 {
+        #[cfg(all(test, not(loom)))]
+        crate::power::look();
         assert!(offset & 7 == 0 && offset < self.length & !7, "a word outside the mapping");
         #[cfg(loom)]
         return self.words.u64(offset);
@@ -105,6 +107,8 @@ impl Memory {
     /// The 32-bit word at `offset`, which must be a multiple of 4 inside the mapping.
     #[inline(always)]
     pub(crate) fn u32(&self, offset: usize) -> &AtomicU32 {
+        #[cfg(all(test, not(loom)))]
+        crate::power::look();
         assert!(offset & 3 == 0 && offset < self.length & !3, "a word outside the mapping");
         #[cfg(loom)]
         return self.words.u32(offset);
@@ -178,6 +182,8 @@ impl Memory {
     pub(crate) fn sync(&self, offset: usize, length: usize) -> io::Result<()> {
         assert!(offset <= self.length && length <= self.length - offset, "a range outside the mapping");
         let start = offset & !(OS_PAGE - 1);
+        #[cfg(all(test, not(loom)))]
+        crate::power::note_sync(start..offset + length);
         // SAFETY: the range, widened to whole pages, lies inside the mapping; the call changes no byte of it.
         let answer = unsafe {
             libc::msync(self.base.as_ptr().add(start).cast(), offset + length - start, libc::MS_SYNC)
@@ -193,6 +199,8 @@ impl Memory {
     /// # Errors
     /// As [`Memory::sync`].
     pub(crate) fn sync_all(&self) -> io::Result<()> {
+        #[cfg(all(test, not(loom)))]
+        crate::power::note_sync(0..self.length);
         self.file.sync_data()
     }
 }

@@ -142,6 +142,11 @@ impl Condition {
         self.core.name_of(self.number)
     }
 
+    /// The family it is in.
+    pub fn family(&self) -> crate::sync::Family {
+        crate::sync::Family::of(&self.core)
+    }
+
     /// Lets go of the lock, waits to be notified as long as it takes, and takes the lock again, as deep as it was
     /// held.
     ///

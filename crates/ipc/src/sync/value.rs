@@ -97,6 +97,11 @@ impl Array {
         self.core.name_of(self.number)
     }
 
+    /// The family it is in.
+    pub fn family(&self) -> crate::sync::Family {
+        crate::sync::Family::of(&self.core)
+    }
+
     /// How many numbers it has.
     pub fn len(&self) -> usize {
         self.length

@@ -180,7 +180,6 @@ impl Checks {
             Conclusion::Essential { instance, ending } => {
                 assert!(self.essential.contains(instance), "{instance:?} is not what ended the run");
                 assert!(ending.is_none() || *ending == self.seen[instance].last, "{ending:?}");
-                return;
             }
             Conclusion::Failed { instance, ending } => {
                 assert_eq!(self.failed.get(instance), first, "not the first that failed");

@@ -95,7 +95,8 @@ impl Checks {
         self.tree.rebuild(change.strategy, change.intensity, &change.groups, workers, &change.order);
         self.regrouped();
         let added = (workers - change.added.len()..workers).map(|id| WorkerId(id as u32));
-        let starting: Vec<WorkerId> = anew.iter().copied().chain(added).collect();
+        let changed = change.changed.iter().map(|(id, ..)| *id).filter(|id| !removed.contains(id));
+        let starting: Vec<WorkerId> = changed.filter(|id| (id.0 as usize) < workers).chain(added).collect();
         self.note_behind(&starting, &going);
     }
 
@@ -163,7 +164,7 @@ impl Checks {
 
     /// Whoever comes back after a change finds nothing of the former config that it comes after.
     pub fn its_turn_has_come(&self, worker: WorkerId, bodies: &BTreeMap<Process, Body>) {
-        for process in self.turns.behind.get(&worker).into_iter().flatten() {
+        if let Some(process) = self.turns.behind.get(&worker).and_then(|processes| processes.first()) {
             let lives = bodies.get(process).is_some_and(|body| body.leader || body.tree || body.holds);
             panic!("{worker:?} comes back, and {process:?} is not gone (lives: {lives})");
         }
