@@ -7,6 +7,7 @@ mod births;
 mod core_cost;
 mod facts;
 mod messages;
+mod peers;
 mod queue;
 mod raw;
 mod stage;
@@ -19,9 +20,6 @@ use std::process::ExitCode;
 
 use bench::figures;
 use clap::{Parser, Subcommand};
-
-/// Supervisors that others have written and that people compare with.
-const OTHERS: [&str; 6] = ["dinit", "s6-svscan", "runsvdir", "supervisord", "circusd", "pm2"];
 
 /// Measures the supervisor and its queue beside others that could do their work.
 #[derive(Parser)]
@@ -144,7 +142,7 @@ fn supervise(quick: bool, json: bool, only: &[supervise::Part]) -> Result<(), Tr
     if json {
         println!("{}", serde_json::to_string_pretty(&figures)?);
     } else {
-        println!("{machine}; medians\n\n{}\n{}", figures::table(&figures), others());
+        println!("{machine}; medians\n\n{}", figures::table(&figures));
     }
     Ok(())
 }
@@ -165,18 +163,4 @@ fn queue(quick: bool, json: bool, rounds: Option<NonZero<u16>>, words: Vec<Strin
         println!("{machine}; medians, ratios by pairs\n\n{}", figures::table(&table.figures));
     }
     if table.has_gaps { Err(Trouble::new("the table has gaps, which were told of above")) } else { Ok(()) }
-}
-
-/// What is said of other supervisors: they are measured with programs that set each of them up, not here.
-fn others() -> String {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = |program: &&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let (here, missing): (Vec<&str>, Vec<&str>) = OTHERS.into_iter().partition(|program| found(program));
-    let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    format!(
-        "Other supervisors want configs, adapters and waits of their own, and are measured apart from this.\n\
-         Installed here: {}; not installed: {}.",
-        list(&here),
-        list(&missing)
-    )
 }

@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::stage::{Output, Scene, Stage, Stopped};
-use crate::{Trouble, core_cost, facts, messages};
+use crate::{Trouble, core_cost, facts, messages, peers};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -19,15 +19,28 @@ pub struct Extent {
     idle: Duration,
     asks: usize,
     messages: u64,
+    peers: peers::Extent,
 }
 
 impl Extent {
     /// What a closing note quotes.
-    pub const FULL: Extent =
-        Extent { rounds: 5, kills: 50, idle: Duration::from_secs(20), asks: 20, messages: 2_000_000 };
+    pub const FULL: Extent = Extent {
+        rounds: 5,
+        kills: 50,
+        idle: Duration::from_secs(20),
+        asks: 20,
+        messages: 2_000_000,
+        peers: peers::Extent { count: 1000, rounds: 3, kills: 30 },
+    };
     /// What fits in a few minutes on a small machine.
-    pub const QUICK: Extent =
-        Extent { rounds: 3, kills: 50, idle: Duration::from_secs(5), asks: 10, messages: 500_000 };
+    pub const QUICK: Extent = Extent {
+        rounds: 3,
+        kills: 50,
+        idle: Duration::from_secs(5),
+        asks: 10,
+        messages: 500_000,
+        peers: peers::Extent { count: 100, rounds: 2, kills: 8 },
+    };
 }
 
 /// What can be measured by itself.
@@ -41,6 +54,8 @@ pub enum Part {
     Core,
     /// Messages between two workers
     Messages,
+    /// Supervisors that others have written, where they are installed
+    Peers,
 }
 
 /// How long a pause between two deaths is: the restart that came before is over then, and so is its aftermath.
@@ -87,6 +102,9 @@ fn all(stage: &mut Stage, most: u32, extent: Extent, only: &[Part]) -> Result<Ve
     }
     if wanted(Part::Messages) {
         figures.push(message_figure(stage, extent)?);
+    }
+    if wanted(Part::Peers) {
+        figures.extend(peers::figures(stage, extent.peers));
     }
     Ok(figures)
 }
