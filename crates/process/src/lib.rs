@@ -30,6 +30,7 @@ mod proc;
 mod reader;
 mod setup;
 pub mod signal;
+mod signal_queue;
 mod signals;
 mod spawn;
 mod spawner;
@@ -48,6 +49,7 @@ pub use setup::{
     at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, ignore_full_files,
     is_subreaper, let_die_with_us, original_nofile_limit, raise_nofile_limit, share_one_heap,
 };
+pub use signal_queue::SignalQueue;
 pub use signals::{Received, Signals, is_ignored};
 pub use spawn::{
     Credentials, Limit, Spawn, SpawnError, Spawned, Stage, Stdio, environment, prepare_to_spawn,

@@ -4,7 +4,7 @@ use std::fmt;
 use std::thread;
 
 use control::{RunFolder, Server, Uids};
-use process::{Signals, Spawner};
+use process::{SignalQueue, Spawner};
 use supervision::{Conclusion, Ending};
 
 use crate::launching::Launch;
@@ -107,7 +107,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     process::ignore_full_files().map_err(cannot("cannot ignore SIGXFSZ"))?;
     // Children get the limit back that this process was started with.
     let _ = process::raise_nofile_limit();
-    let signals = Signals::listen(&[
+    let signals = SignalQueue::listen(&[
         libc::SIGCHLD,
         libc::SIGINT,
         libc::SIGTERM,

@@ -20,7 +20,7 @@ use std::time::Duration;
 use control::{Call, RunFolder, Server};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use process::{Pid, Received, Signals, Spawn, Spawner};
+use process::{Pid, Received, SignalQueue, Spawn, Spawner};
 use supervision::{
     Action, Conclusion, Ending, Event, Family, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
@@ -163,7 +163,7 @@ pub struct Loop {
     guards_left: u32,
     /// What came from processes whose launch the loop has not heard of yet; looked at again when it has.
     early: Vec<Early>,
-    signals: Signals,
+    signals: SignalQueue,
     mailbox: Mailbox,
     notify: Option<NotifySocket>,
     /// Launches whose leader has ended, and whose feeder has not.
@@ -206,7 +206,7 @@ pub struct Parts {
     /// The threads that spawn.
     pub spawner: Spawner,
     /// The signals that the run listens to.
-    pub signals: Signals,
+    pub signals: SignalQueue,
     /// Where readiness is reported, if any worker is to report it.
     pub notify: Option<NotifySocket>,
     /// How other threads reach the loop.
