@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::api::{ApiError, ErrorCode};
@@ -12,12 +13,14 @@ use control::{RoomError, Rooms, RunFolder};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use process::{Pid, Stat};
 use runtime::logs::Console;
+use runtime::source::Source;
 use runtime::{Front, Outcome, WhenUp};
 use supervision::Ending;
 
-use crate::check::load;
+use crate::check::load_whole;
 use crate::output::print;
 use crate::setup::setup;
+use crate::source::Configs;
 use crate::talk::{self, Failure};
 
 /// What `run` was told.
@@ -45,8 +48,8 @@ const SOME_FAILED: u8 = b'f';
 
 /// Runs the config to its end; the exit code is the run's.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
-    let mut plan = match load(&arguments.config) {
-        Ok(plan) => plan,
+    let (mut plan, snapshot) = match load_whole(&arguments.config) {
+        Ok(loaded) => loaded,
         Err(unusable) => return unusable.tell(arguments.json),
     };
     let config = std::path::absolute(&arguments.config).unwrap_or_else(|_| arguments.config.clone());
@@ -62,10 +65,15 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
         // It is a leader already when it was started by hand; then it has a session of its own.
         let _ = nix::unistd::setsid();
     }
+    for (path, why) in &plan.omissions {
+        talk::note(&format!("{path} is optional and left out: {why}"));
+    }
     let folder = take_folder(&plan.name)?;
     let console = if background { None } else { Console::stdout().ok() };
-    let front = Front { console, background, when_up };
-    match runtime::run(setup(plan, &config), folder, front) {
+    let source: Option<Arc<dyn Source>> = Some(Arc::new(Configs::of(snapshot)));
+    let front = Front { console, background, when_up, source };
+    let setup = setup(plan, &config).map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))?;
+    match runtime::run(setup, folder, front) {
         Ok(outcome) => Ok(ExitCode::from(exit_code(outcome))),
         Err(error) => Err(Failure::new(ErrorCode::Failed, error.to_string())),
     }

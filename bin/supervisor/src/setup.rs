@@ -6,18 +6,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
+use process::AccountError;
 use runtime::logs::{Format, LogFile};
 use runtime::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
 
+use crate::granting;
+
 /// The setup of `plan`, which was read from `config`, an absolute path.
-pub fn setup(plan: Plan, config: &Path) -> Setup {
+///
+/// # Errors
+/// When a user or a group that was there when the plan was made is not there any more.
+pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
     let mut family = plan.family;
     family.seed = RandomState::new().build_hasher().finish();
     let mut shared = Shared::default();
     // Not collected: that would keep the plan's memory, which is twice as large.
     let mut workers = Vec::with_capacity(plan.workers.len());
-    workers.extend(plan.workers.into_iter().map(|plan| worker(plan, &mut shared)));
-    Setup {
+    for plan in plan.workers {
+        workers.push(worker(plan, &mut shared)?);
+    }
+    Ok(Setup {
         name: plan.name,
         config: Some(config.to_owned()),
         family,
@@ -32,7 +40,7 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
             values: plan.values,
         },
         programs: programs(),
-    }
+    })
 }
 
 /// The folder of this program.
@@ -71,9 +79,10 @@ where
     }
 }
 
-fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
+fn worker(plan: WorkerPlan, shared: &mut Shared) -> Result<WorkerSetup, AccountError> {
+    let terms = granting::terms(&plan)?;
     let log = plan.log;
-    WorkerSetup {
+    Ok(WorkerSetup {
         command: match plan.command {
             config::Command::Argv(argv) => Command::Argv(argv.iter().map(|text| shared.text(text)).collect()),
             config::Command::Shell(line) => Command::Shell(line),
@@ -90,6 +99,7 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
         cwd: shared.path(&plan.cwd),
         umask: plan.umask,
         nice: plan.nice,
+        terms,
         stdin: match plan.stdin {
             config::Stdin::Inherit => Input::Inherit,
             config::Stdin::Path(path) => Input::File(path),
@@ -112,7 +122,7 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
         }),
         notify: plan.ready == config::Ready::Notify,
         puts: plan.puts,
-    }
+    })
 }
 
 fn output(output: config::Output) -> Output {

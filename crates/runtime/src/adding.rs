@@ -77,6 +77,7 @@ fn setup(new: NewWorker) -> WorkerSetup {
         cwd: PathBuf::from(new.cwd).into(),
         umask: 0o022,
         nice: 0,
+        terms: None,
         stdin: Input::Null,
         stdout: Output::Log,
         stderr: Output::Log,

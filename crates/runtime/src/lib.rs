@@ -3,8 +3,11 @@
 #![forbid(unsafe_code)]
 
 mod adding;
+mod applying;
+mod askers;
 mod asking;
 pub mod attendant;
+mod cgroups;
 mod clock;
 mod environment;
 pub mod guard;
@@ -19,18 +22,23 @@ mod notify;
 mod owning;
 mod primitives;
 mod processes;
+mod proposal;
 mod queues;
 mod roster;
 mod run;
 mod setup;
+pub mod source;
 mod state;
 mod sweeping;
 mod takeover;
 mod talk;
 mod telling;
+mod temporary;
 mod the_loop;
 mod waiting;
 mod words;
 
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
+pub use setup::{
+    Command, Fsync, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, SyncSetup, Terms, WorkerSetup,
+};
