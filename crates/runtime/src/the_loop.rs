@@ -34,6 +34,8 @@ use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
 use crate::history::History;
+use crate::journal::Journal;
+use crate::listening::Sockets;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
@@ -151,6 +153,7 @@ pub struct Loop {
     pub(crate) queues: Queues,
     pub(crate) configs: Configs,
     pub(crate) askers: Askers,
+    journal: Option<Journal>,
     /// How launches are asked to stop whose worker's setup says something else by now.
     former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
@@ -163,6 +166,7 @@ pub struct Loop {
     environment: Environment,
     pub(crate) cgroups: Cgroups,
     temporary: Temporary,
+    pub(crate) sockets: Sockets,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -230,6 +234,8 @@ pub struct Parts {
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
     pub temporary: Temporary,
+    /// The sockets that its workers listen on.
+    pub sockets: Sockets,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -242,6 +248,8 @@ pub struct Parts {
     pub spawns_itself: bool,
     /// Where other configs come from.
     pub source: Option<Arc<dyn Source>>,
+    /// Where all that is decided is written down.
+    pub journal: Option<Journal>,
 }
 
 impl Loop {
@@ -259,12 +267,14 @@ impl Loop {
             notify,
             cgroups,
             temporary,
+            sockets,
             mail,
             mailbox,
             when_up,
             background,
             spawns_itself,
             source,
+            journal,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
         let family = std::mem::replace(&mut setup.family, no_family());
@@ -282,6 +292,7 @@ impl Loop {
             processes: Processes::default(),
             queues,
             askers: Askers::default(),
+            journal,
             configs: Configs::new(source, setup.workers.len()),
             former_stops: HashMap::new(),
             primitives,
@@ -297,6 +308,7 @@ impl Loop {
             folder,
             cgroups,
             temporary,
+            sockets,
             history: History::default(),
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
@@ -409,8 +421,15 @@ impl Loop {
     fn settle(&mut self) {
         loop {
             while let Some(event) = self.news.pop_front() {
-                self.core.handle(self.clock.now(), event);
+                let now = self.clock.now();
+                if let Some(journal) = &mut self.journal {
+                    journal.event(now, &event);
+                }
+                self.core.handle(now, event);
                 while let Some(action) = self.core.poll_action() {
+                    if let Some(journal) = &mut self.journal {
+                        journal.action(now, &action);
+                    }
                     self.carry_out(action);
                 }
             }
@@ -588,10 +607,14 @@ impl Loop {
         self.kill_strays();
         self.cgroups.remove();
         self.temporary.remove();
+        self.sockets.close_all();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }
         self.tell_waiters_it_is_over();
+        if let Some(journal) = self.journal.take() {
+            journal.end();
+        }
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }
