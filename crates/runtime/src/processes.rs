@@ -125,6 +125,11 @@ impl Tree {
         }
     }
 
+    /// Whether its leader lives and is not our child.
+    pub fn is_taken_back(&self) -> bool {
+        self.kinship == Kinship::TakenBack && self.ended.is_none()
+    }
+
     /// The same in a cgroup of its own.
     pub fn within(self, cgroup: Option<Cgroup>) -> Tree {
         Tree { cgroup: cgroup.map(|cgroup| Box::new(Nest { cgroup, vigil: None })), ..self }

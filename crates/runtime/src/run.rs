@@ -3,9 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use control::{RunFolder, Server, Uids};
-use process::{Signals, Spawner};
+use process::{SignalQueue, Spawner};
 use supervision::{Conclusion, Ending, WorkerId};
 
 use crate::cgroups::Cgroups;
@@ -29,6 +30,9 @@ use crate::the_loop::{Loop, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
 const SPAWNERS: usize = 2;
+
+/// Much more than the loop is deep.
+const LOOP_STACK_BYTES: usize = 1024 * 1024;
 
 /// How a run ended, for the exit code of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +67,11 @@ fn cannot<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> RunError + '_ {
 }
 
 /// Called once, when every worker that starts with the run is ready or has ended. It is told whether none has failed.
-pub struct WhenUp(Box<dyn FnOnce(bool)>);
+pub struct WhenUp(Box<dyn FnOnce(bool) + Send>);
 
 impl WhenUp {
     /// Calls this.
-    pub fn call(what: impl FnOnce(bool) + 'static) -> WhenUp {
+    pub fn call(what: impl FnOnce(bool) + Send + 'static) -> WhenUp {
         WhenUp(Box::new(what))
     }
 
@@ -100,8 +104,8 @@ pub struct Front {
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
 ///
-/// To be called on the main thread of a process that does nothing else: it becomes a child subreaper, listens to its
-/// signals, and waits for its children.
+/// To be called on the main thread, which must be the only one, of a process that does nothing else: it becomes a child
+/// subreaper, listens to its signals, and waits for its children.
 ///
 /// # Errors
 ///
@@ -115,11 +119,13 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         }
         None => None,
     };
+    process::share_one_heap();
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
+    process::ignore_full_files().map_err(cannot("cannot ignore SIGXFSZ"))?;
     // Children get the limit back that this process was started with.
     let _ = process::raise_nofile_limit();
-    let signals = Signals::listen(&[
+    let signals = SignalQueue::listen(&[
         libc::SIGCHLD,
         libc::SIGINT,
         libc::SIGTERM,
@@ -128,6 +134,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         libc::SIGUSR1,
     ])
     .map_err(cannot("cannot listen to signals"))?;
+    let orphans_are_shared = process::share_orphans();
     let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
     let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
 
@@ -180,6 +187,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         background,
         source,
         journal,
+        spawns_itself: orphans_are_shared,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for attendant in survivors.attendants {
@@ -188,13 +196,30 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     for survivor in survivors.leaders {
         take_back(&mut running, survivor);
     }
-    let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
-    running.finish(server);
-    Ok(match conclusion {
-        Conclusion::Succeeded => Outcome::Succeeded,
-        Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
-        Conclusion::Essential { ending, .. } => Outcome::Essential(ending),
-    })
+    let lead = move || {
+        let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
+        running.finish(server);
+        Ok(match conclusion {
+            Conclusion::Succeeded => Outcome::Succeeded,
+            Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
+            Conclusion::Essential { ending, .. } => Outcome::Essential(ending),
+        })
+    };
+    if !orphans_are_shared {
+        return lead();
+    }
+    // The main thread has nothing to do but to be there: what it adopts are orphans, and nothing else is its child. The
+    // loop may have children of its own then, and need not hand every launch over to another thread.
+    let lead = move || {
+        // If it cannot be made ready now, the first launch tries again.
+        let _ = process::prepare_to_spawn();
+        lead()
+    };
+    let thread = thread::Builder::new().name("loop".to_owned()).stack_size(LOOP_STACK_BYTES);
+    match thread.spawn(lead).map_err(cannot("cannot start the loop"))?.join() {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 /// Opens the sockets of all workers, before any of them is launched.

@@ -1,7 +1,7 @@
 //! Emptying the trees of launches whose leader has ended.
 //!
-//! Parenthood belongs to threads: leaders are children of the spawner's threads, so the children of the main thread are
-//! adopted orphans and nothing else. That makes "is anything left behind?" one system call. Only when there is an
+//! Parenthood belongs to threads: leaders are children of those threads that spawn, of which the main thread is none, so
+//! its children are adopted orphans and nothing else. That makes "is anything left behind?" one system call. Only when there is an
 //! orphan is `/proc` read, to see whose it is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -52,8 +52,7 @@ pub struct Mark {
     pub leads: bool,
 }
 
-/// Reaps what is dead, and kills what is left of condemned trees whose leader has ended. To be called on the main
-/// thread, whenever such a leader has ended and whenever a child has changed its state.
+/// Reaps what is dead, and kills what is left of condemned trees whose leader has ended. To be called whenever such a leader has ended and whenever a child has changed its state.
 pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     let mut swept = Swept::default();
     let mut orphans_live = reap(processes, &mut swept.reaped);

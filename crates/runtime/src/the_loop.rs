@@ -1,7 +1,8 @@
 //! The one loop: it sleeps until a descriptor, a signal, a call or a deadline wakes it, turns what happened into events
 //! for the core, and carries out the actions that the core answers with.
 //!
-//! It runs on the main thread: adopted orphans are that thread's children (see [`crate::sweeping`]).
+//! It runs beside the main thread, whose children are adopted orphans (see [`crate::sweeping`]), so that it may spawn.
+//! Where the kernel tells no other thread of those, it runs on the main thread, and spawns nothing itself.
 
 mod attending;
 mod fronting;
@@ -25,7 +26,7 @@ use std::time::Duration;
 use control::{Call, RunFolder, Server};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use process::{Pid, Received, Signals, Spawn, Spawner};
+use process::{Pid, Received, SignalQueue, Spawn, Spawner};
 use supervision::{
     Action, Conclusion, Ending, Event, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
@@ -186,6 +187,10 @@ pub struct Loop {
     pub(crate) dumped_core: BTreeSet<InstanceId>,
     pub(crate) pump: Pump,
     spawner: Spawner,
+    /// Whether a lone launch may be spawned by the loop's own thread.
+    spawns_itself: bool,
+    /// Workers whose programs take long to be executed; the loop does not wait for those.
+    slow_to_execute: BTreeSet<WorkerId>,
     pending: HashMap<u64, Pending>,
     /// Launches that were ordered and whose turn has not come.
     queued: VecDeque<Process>,
@@ -194,7 +199,7 @@ pub struct Loop {
     guards_left: u32,
     /// What came from processes whose launch the loop has not heard of yet; looked at again when it has.
     early: Vec<Early>,
-    signals: Signals,
+    signals: SignalQueue,
     mailbox: Mailbox,
     ears: Ears,
     probes: Probes,
@@ -216,6 +221,8 @@ pub struct Loop {
     begun: bool,
     /// Until everything that was ordered at the beginning is launched.
     starting_up: bool,
+    /// Whether a child of ours, a leader or an orphan, changed its state since the last sweep.
+    child_changed: bool,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -239,7 +246,7 @@ pub struct Parts {
     /// The threads that spawn.
     pub spawner: Spawner,
     /// The signals that the run listens to.
-    pub signals: Signals,
+    pub signals: SignalQueue,
     /// The run's cgroups.
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
@@ -254,6 +261,8 @@ pub struct Parts {
     pub when_up: Option<WhenUp>,
     /// Whether it goes to the background then.
     pub background: bool,
+    /// Whether the loop runs on another thread than the main one, so that its children are no orphans.
+    pub spawns_itself: bool,
     /// Where other configs come from.
     pub source: Option<Arc<dyn Source>>,
     /// Where all that is decided is written down.
@@ -279,6 +288,7 @@ impl Loop {
             mailbox,
             when_up,
             background,
+            spawns_itself,
             source,
             journal,
         } = parts;
@@ -313,6 +323,8 @@ impl Loop {
             others: HashMap::new(),
             pump,
             spawner,
+            spawns_itself,
+            slow_to_execute: BTreeSet::new(),
             pending: HashMap::new(),
             queued: VecDeque::new(),
             tickets: GUARDS_TICKET,
@@ -336,6 +348,7 @@ impl Loop {
             has_daemons,
             begun: false,
             starting_up: true,
+            child_changed: false,
             changed: false,
             conclusion: None,
             setup,
@@ -369,6 +382,11 @@ impl Loop {
         let mut events = [EpollEvent::empty(); 128];
         loop {
             self.settle();
+            if self.child_changed {
+                // A leader's own death has mostly led to a sweep already, which has taken this back.
+                self.sweep();
+                continue;
+            }
             if let Some(conclusion) = self.conclusion.take() {
                 return Ok(conclusion);
             }
@@ -386,12 +404,11 @@ impl Loop {
                 Err(Errno::EINTR) => 0,
                 Err(error) => return Err(error.into()),
             };
-            let mut orphans = false;
             for event in &events[..count] {
                 // Absent: unwatched by an earlier event of the same batch.
                 let Some(what) = self.watched.get(&event.data()).copied() else { continue };
                 match what {
-                    Watched::Signals => orphans |= self.hear_signals(),
+                    Watched::Signals => self.hear_signals(),
                     Watched::Spawner => self.hear_spawner(),
                     Watched::Mailbox => self.read_mail(),
                     Watched::Alarm => {
@@ -415,25 +432,28 @@ impl Loop {
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
                 }
             }
-            if orphans {
-                self.sweep();
-            }
         }
     }
 
     /// Feeds the core all news and carries out all it answers, until there is neither; then answers those who wait.
     fn settle(&mut self) {
-        while let Some(event) = self.news.pop_front() {
-            let now = self.clock.now();
-            if let Some(journal) = &mut self.journal {
-                journal.event(now, &event);
-            }
-            self.core.handle(now, event);
-            while let Some(action) = self.core.poll_action() {
+        loop {
+            while let Some(event) = self.news.pop_front() {
+                let now = self.clock.now();
                 if let Some(journal) = &mut self.journal {
-                    journal.action(now, &action);
+                    journal.event(now, &event);
                 }
-                self.carry_out(action);
+                self.core.handle(now, event);
+                while let Some(action) = self.core.poll_action() {
+                    if let Some(journal) = &mut self.journal {
+                        journal.action(now, &action);
+                    }
+                    self.carry_out(action);
+                }
+            }
+            self.launch_queued();
+            if self.news.is_empty() {
+                break;
             }
         }
         // All that was said before is taken in.
@@ -475,7 +495,7 @@ impl Loop {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Launch(process) => self.queue_launch(process),
+            Action::Launch(process) => self.queued.push_back(process),
             Action::Ask(process) => {
                 self.forget_probes(process);
                 self.ask(process);
@@ -545,13 +565,11 @@ impl Loop {
         }
     }
 
-    /// Says whether a child changed its state.
-    fn hear_signals(&mut self) -> bool {
-        let mut child = false;
+    fn hear_signals(&mut self) {
         let heard: Vec<Received> = self.signals.pending().collect();
         for Received { signal, sender } in heard {
             match signal {
-                libc::SIGCHLD => child = true,
+                libc::SIGCHLD => self.child_changed = true,
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
                 libc::SIGQUIT => self.stop_now(),
                 libc::SIGUSR1 => self.pump.reopen(),
@@ -559,7 +577,6 @@ impl Loop {
                 _ => {}
             }
         }
-        child
     }
 
     fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {

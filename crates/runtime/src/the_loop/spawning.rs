@@ -1,7 +1,10 @@
 //! From an order to launch to a process that runs, and what it says before the news of it has come.
 
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
 use control::{Call, api};
-use process::{Spawn, Spawned};
+use process::{Spawn, SpawnError, Spawned};
 use supervision::{Event, LaunchFailure, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
@@ -9,18 +12,20 @@ use crate::attendant;
 use crate::launching::{Given, Launch, Place, Prepared};
 use crate::processes::{Kinship, Tree};
 
-impl Loop {
-    pub(super) fn queue_launch(&mut self, process: Process) {
-        self.queued.push_back(process);
-        self.launch_queued();
-    }
+/// A program that takes longer than this to be executed is not waited for again.
+const QUICK: Duration = Duration::from_millis(50);
 
+impl Loop {
+    /// Launches what was ordered, as far as its turn has come. A lone successor is spawned at once, by this thread: to
+    /// hand it over would cost it a wake-up. All else goes to the spawner, so that a crowd keeps several processors busy
+    /// and the loop at its work.
     pub(super) fn launch_queued(&mut self) {
+        let alone = self.pending.is_empty() && self.queued.len() == 1;
         while self.pending.len() < LAUNCHES_AT_ONCE {
             let Some(process) = self.queued.pop_front() else { break };
-            self.launch(process);
+            self.launch(process, alone);
         }
-        if self.pending.is_empty() && self.starting_up {
+        if self.pending.is_empty() && self.starting_up && self.begun {
             // What reading the config and starting took is not needed any more, and this process stays for long.
             self.starting_up = false;
             self.queued.shrink_to_fit();
@@ -28,7 +33,13 @@ impl Loop {
         }
     }
 
-    pub(super) fn launch(&mut self, process: Process) {
+    /// Whether the loop may wait until this launch is executed. Only a program that was executed before, and quickly, is
+    /// trusted with that: one on a file system that does not answer would hold up all others.
+    fn may_spawn(&self, process: Process) -> bool {
+        self.spawns_itself && process.launch.0 > 1 && !self.slow_to_execute.contains(&process.instance.worker)
+    }
+
+    fn launch(&mut self, process: Process, alone: bool) {
         let instance = process.instance;
         let ear = self.open_ear(process).map_err(LaunchFailure);
         let given = ear.and_then(|()| self.given_to(process));
@@ -52,7 +63,8 @@ impl Loop {
                 self.expect_lines(process, lines);
                 self.expect_newline(process, newline);
                 self.tickets += 1;
-                let attendants = attendants.into();
+                let attendants: VecDeque<_> = attendants.into();
+                let here = alone && attendants.is_empty() && self.may_spawn(process);
                 let pending = Pending {
                     process,
                     streams,
@@ -61,7 +73,11 @@ impl Loop {
                     attended_by: Vec::new(),
                     leader: spawn,
                 };
-                self.spawn_next(self.tickets, pending);
+                if here {
+                    self.spawn_here(self.tickets, pending);
+                } else {
+                    self.spawn_next(self.tickets, pending);
+                }
             }
             Err(failure) => self.launch_failed(process, failure),
         }
@@ -101,23 +117,9 @@ impl Loop {
                 self.guard_spawned(result);
                 continue;
             }
-            let Some(mut pending) = self.pending.remove(&ticket) else {
-                self.program_spawned(ticket, result);
-                continue;
-            };
-            match (pending.being_spawned.take(), result) {
-                (Some((role, socket)), Ok(spawned)) => {
-                    pending.attended_by.push(spawned.pid.as_raw());
-                    self.attendant_spawned(pending.process, role, socket, spawned);
-                    self.spawn_next(ticket, pending);
-                }
-                (None, Ok(spawned)) => self.leader_spawned(pending, spawned),
-                (_, Err(error)) => {
-                    for stream in pending.streams {
-                        self.pump.finish(stream);
-                    }
-                    self.launch_failed(pending.process, LaunchFailure(error.to_string()));
-                }
+            match self.pending.remove(&ticket) {
+                Some(pending) => self.spawned(ticket, pending, result),
+                None => self.program_spawned(ticket, result),
             }
         }
         self.launch_queued();
@@ -130,6 +132,34 @@ impl Loop {
                 }
             }
         }
+    }
+
+    /// What came of the spawn that a launch was waiting for.
+    fn spawned(&mut self, ticket: u64, mut pending: Pending, result: Result<Spawned, SpawnError>) {
+        match (pending.being_spawned.take(), result) {
+            (Some((role, socket)), Ok(spawned)) => {
+                pending.attended_by.push(spawned.pid.as_raw());
+                self.attendant_spawned(pending.process, role, socket, spawned);
+                self.spawn_next(ticket, pending);
+            }
+            (None, Ok(spawned)) => self.leader_spawned(pending, spawned),
+            (_, Err(error)) => {
+                for stream in pending.streams {
+                    self.pump.finish(stream);
+                }
+                self.launch_failed(pending.process, LaunchFailure(error.to_string()));
+            }
+        }
+    }
+
+    /// Spawns the leader of a launch that nobody attends, and waits until it is executed.
+    fn spawn_here(&mut self, ticket: u64, pending: Pending) {
+        let begun = Instant::now();
+        let result = pending.leader.spawn();
+        if begun.elapsed() > QUICK {
+            self.slow_to_execute.insert(pending.process.instance.worker);
+        }
+        self.spawned(ticket, pending, result);
     }
 
     /// Spawns what is next of a launch: its attendants one after the other, then its leader, so that none runs unattended.

@@ -99,6 +99,11 @@ impl Loop {
             all.push(founder.pid);
             all.extend(snapshot.descendants(founder.pid));
         }
+        for (pid, owner) in self.escaped_from_taken_back(snapshot) {
+            if owner == process {
+                all.extend(snapshot.subtree(pid).into_iter().map(|(_, stat)| stat.pid));
+            }
+        }
         for (identity, owner) in self.processes.orphans().values() {
             if *owner == Some(process) && snapshot.get(identity.pid).is_some() {
                 all.push(identity.pid);
@@ -258,6 +263,7 @@ impl Loop {
 
     /// Says whether any orphan lives, whoever it belongs to.
     pub(super) fn sweep(&mut self) -> bool {
+        self.child_changed = false;
         let socket = self.folder.socket();
         let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
         let Swept { empty, reaped, watch, populated, left_behind, orphans_live } =
