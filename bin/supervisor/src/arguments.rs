@@ -44,17 +44,16 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run a config in the foreground, or in the background once all is ready
-    #[command(after_help = "Example:\n  supervisor run config.json --detach")]
-    Run {
-        /// The config
-        config: PathBuf,
-        /// Go to the background once all is ready
-        #[arg(long)]
-        detach: bool,
-        /// The descriptor on which a run in the background tells the one that started it how it went
-        #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
-        report_to: Option<i32>,
-    },
+    ///
+    /// With --empty: nothing, until scripts add workers with `spawn` and queues with `queue create`; it ends when it is
+    /// told to. With -- COMMAND: that alone, as the first process of a container: it has the terminal's input and output,
+    /// gets every signal that the supervisor gets, what it leaves behind is reaped, and the exit code is its own.
+    #[command(after_help = "\
+Example:
+  supervisor run config.json --detach
+  supervisor run --empty --detach --name scripts
+  supervisor run -- ./server --port 8080")]
+    Run(Run),
     /// Report every problem of a config
     #[command(after_help = "Example:\n  supervisor check config.json && supervisor run config.json")]
     Check {
@@ -107,6 +106,7 @@ pub enum Verb {
 Example:
   supervisor spawn -- ./convert.sh holiday.mov
   supervisor spawn --name web --policy daemon --restart always --env PORT=8080 -- python3 server.py
+  supervisor spawn --queue-in jobs --queue-out results -- grep -v '^#'
   read name pid < <(supervisor spawn -- make) && supervisor wait \"$name\"")]
     Spawn(Spawn),
     /// Show what workers print: the last lines of each, and with -f what comes
@@ -208,6 +208,32 @@ Example:
     Man,
 }
 
+/// What is to be run.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The config
+    #[arg(required_unless_present_any = ["empty", "command"], conflicts_with_all = ["empty", "command"])]
+    pub config: Option<PathBuf>,
+    /// No config: wait for what scripts add
+    #[arg(long, conflicts_with = "command")]
+    pub empty: bool,
+    /// Go to the background once all is ready
+    #[arg(long, conflicts_with = "command")]
+    pub detach: bool,
+    /// The descriptor on which a run in the background tells the one that started it how it went
+    #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
+    pub report_to: Option<i32>,
+    /// When the command is started again: never, on-failure, always
+    #[arg(long, value_name = "R", default_value = "never", requires = "command", value_parser = word::<Restart>)]
+    pub restart: Restart,
+    /// KILL follows so long after a signal that asks the command to end; not said: never
+    #[arg(long, value_name = "D", requires = "command", value_parser = duration)]
+    pub grace: Option<Duration>,
+    /// The one command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
 /// Which workers, and whether to wait for them.
 #[derive(Debug, Args)]
 pub struct Targets {
@@ -250,11 +276,11 @@ pub struct Spawn {
     /// Answer at once, not when it runs
     #[arg(long)]
     pub no_wait: bool,
-    /// Its standard input from a queue
-    #[arg(long, hide = true, value_name = "Q")]
+    /// The messages of this queue are the lines of its standard input
+    #[arg(long, value_name = "Q", value_parser = queue)]
     pub queue_in: Option<String>,
-    /// Its standard output to a queue
-    #[arg(long, hide = true, value_name = "Q")]
+    /// The lines of its standard output are messages for this queue
+    #[arg(long, value_name = "Q", value_parser = queue)]
     pub queue_out: Option<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]

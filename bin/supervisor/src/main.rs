@@ -74,9 +74,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { json, name, verb } = arguments;
     let supervisor = || connect(name.as_deref());
     match verb {
-        Verb::Run { config, detach, report_to } => {
-            run::run(&run::RunArguments { config, name, detach, report_to, json })
-        }
+        Verb::Run(given) => run::run(given, name, json),
         Verb::Check { config } => check::check(&config, json),
         Verb::Schema => check::schema(),
         Verb::Status { workers, watch: false } => status::status(supervisor()?, workers, json),

@@ -4,20 +4,25 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
+use control::api::Restart;
+use nix::libc::SIGTERM;
 use runtime::logs::{Format, LogFile};
-use runtime::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+use runtime::{Command, Input, Output, Purpose, QueueSetup, Setup, StopTo, WorkerSetup};
+use supervision::Family;
 
 /// The setup of `plan`, which was read from `config`, an absolute path.
 pub fn setup(plan: Plan, config: &Path) -> Setup {
     let mut family = plan.family;
-    family.seed = RandomState::new().build_hasher().finish();
+    family.seed = seed();
     let mut shared = Shared::default();
     // Not collected: that would keep the plan's memory, which is twice as large.
     let mut workers = Vec::with_capacity(plan.workers.len());
     workers.extend(plan.workers.into_iter().map(|plan| worker(plan, &mut shared)));
     Setup {
+        purpose: Purpose::Config,
         name: plan.name,
         config: Some(config.to_owned()),
         family,
@@ -25,6 +30,72 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
         queues: plan.queues.into_iter().map(queue).collect(),
         programs: programs(),
     }
+}
+
+/// The setup of a run that waits for what scripts add.
+pub fn empty(name: String) -> Setup {
+    Setup {
+        purpose: Purpose::Scripts,
+        name,
+        config: None,
+        family: Family { lasts: true, seed: seed(), ..Family::of(Vec::new()) },
+        workers: Vec::new(),
+        queues: Vec::new(),
+        programs: programs(),
+    }
+}
+
+/// Longer than anybody waits; a sum with a clock still means something.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The setup of a run that stands in for one command, in the folder `here`. It is called as the program.
+pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, here: PathBuf) -> Setup {
+    let name = runtime::name_of(argv.first().map_or("", String::as_str));
+    let restart = match restart {
+        Restart::Never => supervision::Restart::Never,
+        Restart::OnFailure => supervision::Restart::OnFailure,
+        Restart::Always => supervision::Restart::Always,
+    };
+    let decided =
+        supervision::Worker { restart, grace: grace.unwrap_or(NEVER), ..supervision::Worker::named(&name) };
+    let worker = WorkerSetup {
+        command: Command::Argv(argv.into_iter().map(Into::into).collect()),
+        args: "[]".into(),
+        kwargs: "{}".into(),
+        stop_signal: SIGTERM,
+        stop_to: StopTo::Main,
+        env: Vec::new(),
+        clear_env: false,
+        cwd: here.into(),
+        umask: umask(),
+        nice: 0,
+        stdin: Input::Inherit,
+        stdout: Output::Inherit,
+        stderr: Output::Inherit,
+        log: None,
+        notify: false,
+        puts: Vec::new(),
+    };
+    Setup {
+        purpose: Purpose::Command,
+        name,
+        config: None,
+        family: Family { seed: seed(), ..Family::of(vec![decided]) },
+        workers: vec![worker],
+        queues: Vec::new(),
+        programs: programs(),
+    }
+}
+
+/// The file creation mask of this process, which can be read without being changed.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o022)
+}
+
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The folder of this program.

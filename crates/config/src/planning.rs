@@ -36,6 +36,7 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
             workers: family,
             strategy: file.strategy.0,
             intensity: file.intensity.map(|intensity| intensity_of(&intensity)),
+            lasts: false,
             seed: 0,
         },
         queues: pairs(file.queues, queue_of),

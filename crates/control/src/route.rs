@@ -3,7 +3,7 @@
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use crate::api::{ApiError, ErrorCode, Join, NewWorker, Request, Size, Tell, Who};
+use crate::api::{ApiError, ErrorCode, Join, NewQueue, NewWorker, Request, Size, Tell, Who};
 use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, Shape, endpoint};
 use crate::names;
 
@@ -211,6 +211,8 @@ impl Request {
             Request::Queues => plain(Name::Queues),
             Request::QueueHandle { queue } => HttpRequest::to(endpoint(Name::QueueHandle), queue, Vec::new()),
             Request::QueueClose { queue } => HttpRequest::to(endpoint(Name::QueueClose), queue, Vec::new()),
+            Request::QueueCreate(queue) => HttpRequest::to(endpoint(Name::QueueCreate), "", json(queue)),
+            Request::QueueRemove { queue } => HttpRequest::to(endpoint(Name::QueueRemove), queue, Vec::new()),
             Request::Join(join) => HttpRequest::to(endpoint(Name::Join), "", json(join)),
             Request::Tell(tell) => HttpRequest::to(endpoint(Name::Tell), "", json(tell)),
         }
@@ -332,6 +334,13 @@ impl Asked {
             Name::Queues => Request::Queues,
             Name::QueueHandle => Request::QueueHandle { queue: queue_name(segment)? },
             Name::QueueClose => Request::QueueClose { queue: queue_name(segment)? },
+            Name::QueueCreate => {
+                let queue: NewQueue = read(body)?;
+                names::check_name("queue", &queue.name)?;
+                queue.dead_letter.iter().try_for_each(|name| names::check_name("queue", name))?;
+                Request::QueueCreate(queue)
+            }
+            Name::QueueRemove => Request::QueueRemove { queue: queue_name(segment)? },
             Name::Join => Request::Join(read::<Join>(body)?),
             Name::Tell => Request::Tell(read::<Tell>(body)?),
         };
@@ -423,6 +432,8 @@ fn flag(query: &Query, name: &str) -> Result<bool, ApiError> {
 fn check_new(worker: &NewWorker) -> Result<(), ApiError> {
     worker.name.iter().try_for_each(|name| names::check_name("worker", name))?;
     worker.after.keys().try_for_each(|name| names::check_name("worker", name))?;
+    let mut queues = worker.queue_in.iter().chain(&worker.queue_out);
+    queues.try_for_each(|name| names::check_name("queue", name))?;
     let texts = worker.command.iter().chain(worker.env.values()).chain([&worker.cwd]);
     if worker.command.first().is_none_or(String::is_empty) {
         return Err(usage("there is no command"));

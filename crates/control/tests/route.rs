@@ -1,7 +1,9 @@
 //! Requests come back from HTTP as what they were, and what is not one of them is refused with the reason.
 
 use control::Asked;
-use control::api::{ErrorCode, Join, Milestone, NewWorker, Policy, Request, Restart, Size, Tell, Who};
+use control::api::{
+    ErrorCode, Join, Milestone, NewQueue, NewWorker, Policy, Request, Restart, Size, Tell, Who,
+};
 
 fn new_worker() -> NewWorker {
     NewWorker {
@@ -13,6 +15,8 @@ fn new_worker() -> NewWorker {
         restart: Restart::OnFailure,
         instances: 3,
         after: [("b".to_owned(), Milestone::Succeeded)].into(),
+        queue_in: Some("q".into()),
+        queue_out: Some("p".into()),
     }
 }
 
@@ -27,6 +31,15 @@ fn every_request() -> Vec<Request> {
         Request::Restart { workers: workers(), wait: true },
         Request::Scale { workers: vec![Size { worker: "a".into(), instances: 0 }], wait: false },
         Request::Spawn { worker: new_worker(), wait: false },
+        Request::QueueCreate(NewQueue {
+            name: "q".into(),
+            capacity: Some(5),
+            max_bytes: None,
+            max_message: Some(1 << 20),
+            max_deliveries: Some(3),
+            dead_letter: Some("dead".into()),
+        }),
+        Request::QueueRemove { queue: "q".into() },
         Request::Logs { worker: None, lines: 0, follow: true },
         Request::Logs { worker: Some("a:1".into()), lines: 7, follow: false },
         Request::Events { after: u64::MAX, follow: true },
@@ -64,6 +77,7 @@ fn every_request_comes_back_as_what_it_was() {
             Request::Spawn { .. } | Request::Logs { .. } | Request::Events { .. } | Request::Why { .. } => {}
             Request::Scale { .. } | Request::Kill { .. } | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
+            Request::QueueCreate(_) | Request::QueueRemove { .. } => {}
             Request::Join(_) | Request::Tell(_) => {}
         }
         let http = request.to_http();
@@ -85,6 +99,8 @@ fn what_is_left_out_has_its_default() {
         restart: Restart::Never,
         instances: 1,
         after: Default::default(),
+        queue_in: None,
+        queue_out: None,
     };
     assert_eq!(
         post("/v1/spawn", r#"{"worker":{"command":["true"],"cwd":"/"}}"#),

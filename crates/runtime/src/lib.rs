@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adding;
+mod additions;
 mod asking;
 pub mod attendant;
 mod clock;
@@ -29,5 +30,6 @@ mod the_loop;
 mod waiting;
 mod words;
 
+pub use adding::name_of;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+pub use setup::{Command, Input, Output, Purpose, QueueSetup, Setup, StopTo, WorkerSetup};

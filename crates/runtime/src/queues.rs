@@ -33,6 +33,8 @@ impl Queues {
     pub fn make(setup: &Setup, mut survivor: impl FnMut(&str) -> Option<Queue>) -> Result<Queues, String> {
         let mut queues = Queues { all: BTreeMap::new(), order: Vec::new() };
         for queue in &setup.queues {
+            let segment = survivor(&segment_name(&setup.name, &queue.name));
+            queues.enter(&setup.name, queue, segment)?;
             let producers = setup
                 .workers
                 .iter()
@@ -40,23 +42,50 @@ impl Queues {
                 .filter(|(_, worker)| worker.puts.contains(&queue.name))
                 .map(|(place, _)| WorkerId(u32::try_from(place).unwrap_or(u32::MAX)))
                 .collect();
-            let segment = match survivor(&segment_name(&setup.name, &queue.name)) {
-                Some(segment) => segment,
-                None => Queue::create_anonymous(&segment_name(&setup.name, &queue.name), &options(queue))
-                    .map_err(|error| format!("queue {}: {error}", queue.name))?,
-            };
-            queues.order.push(queue.name.clone());
-            queues.all.insert(
-                queue.name.clone(),
-                Held {
-                    queue: segment,
-                    capacity: queue.capacity,
-                    dead_letter: queue.dead_letter.clone(),
-                    producers,
-                },
-            );
+            if let Some(held) = queues.all.get_mut(&queue.name) {
+                held.producers = producers;
+            }
         }
         Ok(queues)
+    }
+
+    fn enter(&mut self, run: &str, setup: &QueueSetup, segment: Option<Queue>) -> Result<(), String> {
+        let name = segment_name(run, &setup.name);
+        let queue = match segment {
+            Some(segment) => segment,
+            None => Queue::create_anonymous(&name, &options(setup))
+                .map_err(|error| format!("queue {}: {error}", setup.name))?,
+        };
+        let (capacity, dead_letter) = (setup.capacity, setup.dead_letter.clone());
+        self.order.push(setup.name.clone());
+        self.all
+            .insert(setup.name.clone(), Held { queue, capacity, dead_letter, producers: BTreeSet::new() });
+        Ok(())
+    }
+
+    /// Makes one more queue.
+    ///
+    /// # Errors
+    /// Impossible options; out of memory or descriptors.
+    pub fn add(&mut self, run: &str, setup: &QueueSetup) -> Result<(), String> {
+        self.enter(run, setup, None)
+    }
+
+    /// Forgets a queue. Who has it open keeps it.
+    pub fn remove(&mut self, name: &str) {
+        self.all.remove(name);
+        self.order.retain(|other| other != name);
+    }
+
+    /// The queue whose dead letters go to this one.
+    pub fn buries_in(&self, name: &str) -> Option<&str> {
+        let mut all = self.all.iter();
+        all.find(|(_, held)| held.dead_letter.as_deref() == Some(name)).map(|(other, _)| other.as_str())
+    }
+
+    /// Whether a queue is closed.
+    pub fn is_closed(&self, name: &str) -> bool {
+        self.all.get(name).is_some_and(|held| held.queue.is_closed())
     }
 
     /// Where each queue is, for a worker's `Hello`.

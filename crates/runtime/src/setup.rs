@@ -7,9 +7,24 @@ use supervision::Family;
 
 use crate::logs::LogFile;
 
+/// What a run is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The workers of a config.
+    #[default]
+    Config,
+    /// Workers that scripts add.
+    Scripts,
+    /// One command, the first worker, in whose place the supervisor stands: it passes on every signal that it gets, dies
+    /// with it, and lets it die with itself.
+    Command,
+}
+
 /// One run.
 #[derive(Debug)]
 pub struct Setup {
+    /// What it is for.
+    pub purpose: Purpose,
     /// The run's name.
     pub name: String,
     /// The config file it comes from, as an absolute path.
@@ -59,6 +74,17 @@ pub struct WorkerSetup {
     pub notify: bool,
     /// The queues it puts into.
     pub puts: Vec<String>,
+}
+
+impl WorkerSetup {
+    /// Whether a queue is its input or takes what it puts.
+    pub fn lists(&self, queue: &str) -> bool {
+        matches!(&self.stdin, Input::Queue(name) if name == queue)
+            || [&self.stdout, &self.stderr]
+                .iter()
+                .any(|to| matches!(to, Output::Queue(name) if name == queue))
+            || self.puts.iter().any(|name| name == queue)
+    }
 }
 
 /// What is executed.

@@ -6,8 +6,11 @@
 mod attending;
 mod fronting;
 mod guarding;
+mod passing_on;
 mod spawning;
 mod trees;
+
+pub(crate) use passing_on::PASSED_ON;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -16,6 +19,7 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use control::api::NewWorker;
 use control::{Call, RunFolder, Server};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -24,6 +28,7 @@ use supervision::{
     Action, Conclusion, Ending, Event, Family, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
 
+use crate::additions::Additions;
 use crate::attendant::{self, Role};
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
@@ -37,7 +42,7 @@ use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::run::WhenUp;
-use crate::setup::Setup;
+use crate::setup::{Purpose, Setup};
 use crate::sweeping::{self, Marks};
 use crate::talk;
 use crate::waiting::{Held, Waiter};
@@ -159,6 +164,14 @@ pub struct Loop {
     signals: Signals,
     mailbox: Mailbox,
     notify: Option<NotifySocket>,
+    /// What was added since the beginning, as it is kept.
+    pub(crate) additions: Additions,
+    /// The workers among it.
+    pub(crate) added: HashMap<WorkerId, NewWorker>,
+    /// Signals that came before the command they are for was launched.
+    unsent: Vec<i32>,
+    /// The signal that asks to stop, where it is not the worker's own.
+    passed_on: Option<i32>,
     /// Launches whose leader has ended, and whose feeder has not.
     settling: BTreeMap<Process, Settling>,
     /// Workers that have ended for good, but not those who still collect what they printed.
@@ -206,6 +219,8 @@ pub struct Parts {
     pub when_up: Option<WhenUp>,
     /// Whether it goes to the background then.
     pub background: bool,
+    /// What is added while it runs, as it is kept.
+    pub additions: Additions,
 }
 
 impl Loop {
@@ -224,10 +239,12 @@ impl Loop {
             mailbox,
             when_up,
             background,
+            additions,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
         let family = std::mem::replace(&mut setup.family, Family::of(Vec::new()));
-        let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
+        let has_daemons = setup.purpose == Purpose::Command
+            || family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
         let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
         let mut all = Loop {
             when_up,
@@ -263,6 +280,10 @@ impl Loop {
             signals,
             mailbox,
             notify,
+            additions,
+            added: HashMap::new(),
+            unsent: Vec::new(),
+            passed_on: None,
             settling: BTreeMap::new(),
             retiring: BTreeSet::new(),
             alarm: Alarm::new()?,
@@ -377,6 +398,8 @@ impl Loop {
             self.start_guard();
         }
         self.begun = true;
+        // Who has no workers is up at once.
+        self.changed = true;
         if self.when_up.is_some() {
             self.not_up_yet = self.core.instances().map(|instance| instance.id).collect();
         }
@@ -406,8 +429,12 @@ impl Loop {
                 self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
-            Action::Retired(worker) => self.retire(worker),
+            Action::Retired(worker) => {
+                self.keep_added(worker, false);
+                self.retire(worker);
+            }
             Action::Unretired(worker) => {
+                self.keep_added(worker, true);
                 self.retiring.remove(&worker);
                 if let Some(setup) = self.setup.workers.get(worker.0 as usize) {
                     self.queues.unretire(worker, &setup.puts);
@@ -454,6 +481,7 @@ impl Loop {
         for Received { signal, sender } in heard {
             match signal {
                 libc::SIGCHLD => child = true,
+                signal if self.setup.purpose == Purpose::Command => self.pass_on(signal),
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
                 libc::SIGQUIT => self.stop_now(),
                 libc::SIGUSR1 => self.pump.reopen(),
@@ -513,6 +541,7 @@ impl Loop {
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }
+        self.additions.clear();
         // Those who follow what happens are told that nothing will any more.
         drop(self.history);
         server.stop();

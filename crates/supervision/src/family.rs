@@ -14,14 +14,17 @@ pub struct Family {
     /// How many restarts the whole family may spend. `None`: under `one_for_one` only each worker's own intensity
     /// counts; under the other strategies the default of [`Intensity`] does.
     pub intensity: Option<Intensity>,
+    /// Whether the run goes on when its work is done, since more may be added: it ends only when it is told to.
+    pub lasts: bool,
     /// The seed of all jitter.
     pub seed: u64,
 }
 
 impl Family {
-    /// These workers under `one_for_one`, without an intensity of the family's own, and with the seed 0.
+    /// These workers under `one_for_one`, without an intensity of the family's own, in a run that ends with its work, and
+    /// with the seed 0.
     pub fn of(workers: Vec<Worker>) -> Family {
-        Family { workers, strategy: Strategy::OneForOne, intensity: None, seed: 0 }
+        Family { workers, strategy: Strategy::OneForOne, intensity: None, lasts: false, seed: 0 }
     }
 }
 

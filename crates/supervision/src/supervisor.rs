@@ -69,6 +69,8 @@ pub struct Supervisor {
     /// What the whole family may spend.
     pub(crate) allowed: Option<Intensity>,
     pub(crate) window: Window,
+    /// Whether more may be added when the work is done.
+    lasts: bool,
     pub(crate) seed: u64,
     pub(crate) crews: Vec<Crew>,
     pub(crate) names: BTreeMap<String, WorkerId>,
@@ -157,6 +159,7 @@ impl Supervisor {
             deadlines: BTreeSet::new(),
             failures: BTreeSet::new(),
             failed_ever: 0,
+            lasts: family.lasts,
             work: Work::default(),
             outbox: Outbox::default(),
         }
@@ -318,7 +321,7 @@ impl Supervisor {
     }
 
     pub(crate) fn work_is_done(&self) -> bool {
-        self.work.begun > 0 && self.work.begun == self.work.ended
+        !self.lasts && self.work.begun > 0 && self.work.begun == self.work.ended
     }
 
     /// Hands out what the event brought about: what people are told, then who retired, then the orders, then the end.

@@ -95,7 +95,13 @@ fn what_is_left_out_is_what_was_promised() {
         plan(r#"{"queues": {"jobs": {}}, "workers": {"reader": {"command": ["cat"]}}}"#),
         Plan {
             name: "config".to_owned(),
-            family: Family { workers: vec![core], strategy: Strategy::OneForOne, intensity: None, seed: 0 },
+            family: Family {
+                workers: vec![core],
+                strategy: Strategy::OneForOne,
+                intensity: None,
+                lasts: false,
+                seed: 0
+            },
             queues: vec![("jobs".to_owned(), UNBOUNDED)],
             locks: vec![],
             semaphores: vec![],
@@ -183,7 +189,7 @@ fn the_example_of_the_manual_means_what_it_says() {
     assert_eq!(plan.name, "wordcount");
     let intensity = Some(Intensity { restarts: 5, within: Duration::from_secs(10) });
     let strategy = Strategy::OneForOne;
-    assert_eq!(plan.family, Family { workers: vec![db, reader], strategy, intensity, seed: 0 });
+    assert_eq!(plan.family, Family { workers: vec![db, reader], strategy, intensity, lasts: false, seed: 0 });
     assert_eq!(plan.workers, [db_hands, reader_hands]);
     let results = QueuePlan { max_deliveries: Some(3), dead_letter: Some("failed".to_owned()), ..UNBOUNDED };
     let jobs = QueuePlan { capacity: Some(5), ..UNBOUNDED };

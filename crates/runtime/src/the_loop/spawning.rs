@@ -2,13 +2,14 @@
 
 use control::{Call, api};
 use process::{Spawn, Spawned};
-use supervision::{Event, LaunchFailure, Process};
+use supervision::{Event, LaunchFailure, Policy, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
 use crate::attendant;
 use crate::launching::{Launch, Place, Prepared};
 use crate::notify;
 use crate::processes::{Kinship, Tree};
+use crate::setup::Purpose;
 
 impl Loop {
     pub(super) fn queue_launch(&mut self, process: Process) {
@@ -37,8 +38,12 @@ impl Loop {
                     let show = self.roster.show(instance);
                     let place =
                         Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
-                    Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker }
-                        .prepare(&place)
+                    // Who stands in for a command takes it along when it is killed.
+                    let policy = match self.setup.purpose {
+                        Purpose::Command => Policy::Daemon,
+                        Purpose::Config | Purpose::Scripts => decided.policy,
+                    };
+                    Launch { process, name: &decided.name, show: &show, policy, worker }.prepare(&place)
                 }
                 _ => Err(LaunchFailure("no such worker".to_owned())),
             };
@@ -117,6 +122,7 @@ impl Loop {
         let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
         self.enter(process, tree);
         self.tell_feeder_whom(process, spawned.pid);
+        self.send_unsent(process);
         self.news.push_back(Event::Launched(process));
         if attended_by.iter().any(|pid| self.processes.attendant(*pid).is_none()) {
             self.lost_an_attendant(process, "an attendant");

@@ -29,7 +29,7 @@ impl Loop {
     /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
     pub(super) fn ask(&mut self, process: Process) {
         let Some(setup) = self.setup.workers.get(process.instance.worker.0 as usize) else { return };
-        let (signal, to) = (setup.stop_signal, setup.stop_to);
+        let (signal, to) = (self.passed_on.unwrap_or(setup.stop_signal), setup.stop_to);
         let Some(tree) = self.processes.get_mut(process) else { return };
         tree.command(worker::wire::Command::Stop);
         let leader = tree.pid;
