@@ -1,5 +1,7 @@
 //! What people type. One definition: help, completions and the man page are made from it.
 
+mod queue;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,6 +10,8 @@ use control::api::{Milestone, Policy, Restart, Size, Who};
 use serde::de::DeserializeOwned;
 
 use crate::demo::{LESSONS, Lang};
+
+pub use queue::{Given, New, Patience, Place, QueueVerb};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -48,11 +52,15 @@ pub enum Verb {
     /// With --empty: nothing, until scripts add workers with `spawn` and queues with `queue create`; it ends when it is
     /// told to. With -- COMMAND: that alone, as the first process of a container: it has the terminal's input and output,
     /// gets every signal that the supervisor gets, what it leaves behind is reaped, and the exit code is its own.
-    #[command(after_help = "\
+    #[command(
+        after_help = "\
 Example:
   supervisor run config.json --detach
   supervisor run --empty --detach --name scripts
-  supervisor run -- ./server --port 8080")]
+  supervisor run -- ./server --port 8080",
+        override_usage = "supervisor run CONFIG [OPTIONS]\n       supervisor run --empty [OPTIONS]\n       \
+                          supervisor run [--restart R] [--grace D] -- COMMAND..."
+    )]
     Run(Run),
     /// Report every problem of a config
     #[command(after_help = "Example:\n  supervisor check config.json && supervisor run config.json")]
@@ -277,130 +285,14 @@ pub struct Spawn {
     #[arg(long)]
     pub no_wait: bool,
     /// The messages of this queue are the lines of its standard input
-    #[arg(long, value_name = "Q", value_parser = queue)]
+    #[arg(long, value_name = "Q", value_parser = queue_name)]
     pub queue_in: Option<String>,
     /// The lines of its standard output are messages for this queue
-    #[arg(long, value_name = "Q", value_parser = queue)]
+    #[arg(long, value_name = "Q", value_parser = queue_name)]
     pub queue_out: Option<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-}
-
-/// What to do with a queue.
-#[derive(Debug, Subcommand)]
-pub enum QueueVerb {
-    /// Show a row a queue
-    #[command(after_help = "Example:\n  supervisor queue ls --json")]
-    Ls,
-    /// Put a message; without MESSAGE: standard input
-    #[command(
-        after_help = "Example:\n  supervisor queue put jobs hello\n  seq 100 | supervisor queue put jobs --lines"
-    )]
-    Put {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-        /// The message
-        #[arg(allow_hyphen_values = true)]
-        message: Option<String>,
-        /// Put a message a line of standard input
-        #[arg(long, conflicts_with = "message")]
-        lines: bool,
-        /// Until there is room.
-        #[command(flatten)]
-        patience: Patience,
-    },
-    /// Take a message, print it, and acknowledge it once its bytes are written
-    #[command(after_help = "Example:\n  supervisor queue get results --lines --follow | grep done")]
-    Get {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-        /// Take so many
-        #[arg(short, value_name = "N", conflicts_with = "follow")]
-        n: Option<u64>,
-        /// Take all, until the queue is closed and drained
-        #[arg(long)]
-        follow: bool,
-        /// A newline after each message, also when that does not go to a terminal
-        #[arg(long)]
-        lines: bool,
-        /// Until there is a message.
-        #[command(flatten)]
-        patience: Patience,
-    },
-    /// Print the next message and leave it where it is
-    #[command(after_help = "Example:\n  supervisor queue peek jobs")]
-    Peek {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-    },
-    /// Print how many messages wait in it
-    #[command(after_help = "Example:\n  supervisor queue len jobs")]
-    Len {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-    },
-    /// Exit with 0 if it is full, with 1 if it is not
-    #[command(after_help = "Example:\n  supervisor queue full jobs && echo wait")]
-    Full {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-    },
-    /// Exit with 0 if it is empty, with 1 if it is not
-    #[command(after_help = "Example:\n  supervisor queue empty jobs && echo idle")]
-    Empty {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-    },
-    /// Let nothing more be put; what is in it can still be taken
-    #[command(after_help = "Example:\n  supervisor queue close jobs")]
-    Close {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-    },
-    /// Take what is in it now, a line each
-    #[command(after_help = "Example:\n  supervisor queue drain failed > failed.txt")]
-    Drain {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-    },
-    /// Run a command for every message, until the queue is closed and drained
-    #[command(after_help = "\
-The message is on the command's standard input, and in $SUPERVISOR_MESSAGE when it is text under 64 KiB.
-Exit 0 acknowledges it, anything else gives it back for another delivery.
-
-Example:
-  supervisor queue each jobs --jobs 4 -- sh -c 'wc -w \"$SUPERVISOR_MESSAGE\"'")]
-    Each {
-        /// The queue
-        #[arg(value_parser = queue)]
-        queue: String,
-        /// So many at a time
-        #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]
-        jobs: u16,
-        /// The command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
-        command: Vec<std::ffi::OsString>,
-    },
-}
-
-/// How long to wait for a queue.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Patience {
-    /// Do not wait: exit 6
-    #[arg(long, conflicts_with = "timeout")]
-    pub nowait: bool,
-    /// Give up after so long: exit 7
-    #[arg(long, value_name = "D", value_parser = duration)]
-    pub timeout: Option<Duration>,
 }
 
 /// The definition itself, for completions and the man page.
@@ -457,7 +349,7 @@ fn size(text: &str) -> Result<Size, String> {
     }
 }
 
-fn queue(text: &str) -> Result<String, String> {
+pub(crate) fn queue_name(text: &str) -> Result<String, String> {
     if control::is_name(text) {
         return Ok(text.to_owned());
     }

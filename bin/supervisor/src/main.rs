@@ -106,7 +106,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, json),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, json),
-        Verb::Queue { verb } => queue::queue(supervisor()?, verb, json),
+        Verb::Queue { verb } => queue::queue(supervisor, verb, json),
         Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
         Verb::Completions { shell } => offer::completions(shell),
         Verb::Man => offer::man(),
