@@ -232,10 +232,10 @@ pub struct Run {
     #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
     pub report_to: Option<i32>,
     /// When the command is started again: never, on-failure, always
-    #[arg(long, value_name = "R", default_value = "never", requires = "command", value_parser = word::<Restart>)]
+    #[arg(long, value_name = "R", default_value = "never", conflicts_with_all = ["config", "empty"], value_parser = word::<Restart>)]
     pub restart: Restart,
     /// KILL follows so long after a signal that asks the command to end; not said: never
-    #[arg(long, value_name = "D", requires = "command", value_parser = duration)]
+    #[arg(long, value_name = "D", conflicts_with_all = ["config", "empty"], value_parser = duration)]
     pub grace: Option<Duration>,
     /// The one command and its arguments
     #[arg(last = true, value_name = "COMMAND")]

@@ -66,6 +66,7 @@ pub fn run(given: Run, name: Option<String>, json: bool) -> Result<ExitCode, Fai
     let folder = take_folder(&setup.name)?;
     let console = if background { None } else { Console::stdout().ok() };
     carry_out(setup, folder, Front { console, background, when_up })
+        .map(|outcome| ExitCode::from(exit_code(outcome)))
 }
 
 /// Stands in for one command.
@@ -83,7 +84,15 @@ fn command(given: Run, name: Option<String>) -> Result<ExitCode, Failure> {
         };
         match RunFolder::create(&Rooms::from_environment(), &run) {
             Err(RoomError::Taken { .. }) if name.is_none() && number < RUNS_AT_MOST => number += 1,
-            made => return carry_out(Setup { name: run, ..setup }, made?, Front::default()),
+            made => {
+                let outcome = carry_out(Setup { name: run, ..setup }, made?, Front::default())?;
+                // As shells say it of a command that cannot be executed.
+                return Ok(ExitCode::from(if outcome == Outcome::Failed(None) {
+                    127
+                } else {
+                    exit_code(outcome)
+                }));
+            }
         }
     }
 }
@@ -91,11 +100,8 @@ fn command(given: Run, name: Option<String>) -> Result<ExitCode, Failure> {
 /// Runs of one name beside each other, before somebody has to choose another.
 const RUNS_AT_MOST: u32 = 10_000;
 
-fn carry_out(setup: Setup, folder: RunFolder, front: Front) -> Result<ExitCode, Failure> {
-    match runtime::run(setup, folder, front) {
-        Ok(outcome) => Ok(ExitCode::from(exit_code(outcome))),
-        Err(error) => Err(Failure::new(ErrorCode::Failed, error.to_string())),
-    }
+fn carry_out(setup: Setup, folder: RunFolder, front: Front) -> Result<Outcome, Failure> {
+    runtime::run(setup, folder, front).map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))
 }
 
 /// Makes the run's folder, or takes it over. A supervisor that has been killed holds it until its last thread has

@@ -80,8 +80,6 @@ struct Pending {
     attendants: VecDeque<attendant::Order>,
     /// The attendant that is being spawned; `None`: it is the leader.
     being_spawned: Option<(Role, UnixStream)>,
-    /// The attendants that were spawned.
-    attended_by: Vec<i32>,
     leader: Spawn,
 }
 
@@ -174,6 +172,8 @@ pub struct Loop {
     passed_on: Option<i32>,
     /// Launches whose leader has ended, and whose feeder has not.
     settling: BTreeMap<Process, Settling>,
+    /// Launches that lost an attendant before the news came that their leader runs.
+    lost_early: BTreeMap<Process, Role>,
     /// Workers that have ended for good, but not those who still collect what they printed.
     retiring: BTreeSet<WorkerId>,
     alarm: Alarm,
@@ -285,6 +285,7 @@ impl Loop {
             unsent: Vec::new(),
             passed_on: None,
             settling: BTreeMap::new(),
+            lost_early: BTreeMap::new(),
             retiring: BTreeSet::new(),
             alarm: Alarm::new()?,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,

@@ -137,8 +137,8 @@ fn what_cannot_be_is_refused_and_says_what_to_do() {
         (&["--name", "12", "--", "true"], 2, "not digits alone"),
         (&["--policy", "maybe", "--", "true"], 2, "terminate"),
         (&["--cwd", "nowhere", "--", "true"], 2, "is no folder"),
-        (&["--queue-in", "q", "--", "true"], 2, "--queue-in is not offered yet"),
-        (&["--queue-out", "q", "--", "true"], 2, "--queue-out is not offered yet"),
+        (&["--queue-in", "q", "--", "true"], 4, "no queue is called"),
+        (&["--queue-out", "7", "--", "true"], 2, "a queue's name"),
         (&["--instances", "200000", "--", "true"], 2, "at most 100000"),
         (&["true"], 2, "--"),
     ];

@@ -45,8 +45,14 @@ pub fn form(lines: bool, json: bool) -> Form {
     }
 }
 
+/// Bytes that are gathered before they are written together.
+const PIECE_BYTES: usize = 64 * 1024;
+
 /// Messages that are written and acknowledged together; so many may be delivered again when we are killed.
-const BATCH: usize = 512;
+const BATCH: usize = 4096;
+
+/// Messages that a slow reader is given at most.
+const SLOW_BATCH: usize = 256;
 
 /// How long a reader that has not shown to be quick may take to read what it was given.
 const READ_WITHIN: Duration = Duration::from_secs(1);
@@ -64,6 +70,12 @@ pub(super) struct Outlet {
     out: File,
     form: Form,
     pace: Pace,
+    /// What has been taken and is to be written, and the place of each message in it.
+    leases: Vec<Lease>,
+    places: Vec<Range<usize>>,
+    bytes: Vec<u8>,
+    /// How many bytes a message has, about.
+    usual: usize,
     /// Messages that were written as lines and are several.
     hidden: u64,
 }
@@ -76,44 +88,58 @@ impl Outlet {
             Some(room) => Pace::Slow { most: 1, room },
             None => Pace::Stream,
         };
-        Ok(Outlet { out, form, pace, hidden: 0 })
+        let (leases, places, bytes) = (Vec::new(), Vec::new(), Vec::new());
+        Ok(Outlet { out, form, pace, leases, places, bytes, usual: PIECE_BYTES / 16, hidden: 0 })
     }
 
-    /// How many messages may be let out together.
+    /// How many messages may be taken together.
     pub fn room(&self) -> usize {
         match self.pace {
             Pace::Slow { most, .. } => most,
-            Pace::Stream => BATCH,
+            // About a piece: how large they are is known only when they have been taken.
+            Pace::Stream => (PIECE_BYTES / self.usual).clamp(1, BATCH),
         }
     }
 
-    /// Writes messages, and acknowledges those that have been written, or read where that is waited for.
-    pub fn let_out(&mut self, leases: Vec<Lease>) -> Result<(), Failure> {
-        let mut bytes = Vec::new();
-        let mut places = Vec::with_capacity(leases.len());
+    /// Adds messages, and lets them out when they are enough.
+    pub fn add(&mut self, leases: Vec<Lease>) -> Result<(), Failure> {
+        let before = self.bytes.len();
         for lease in &leases {
-            let begin = bytes.len();
-            lay_out(lease.bytes(), self.form, &mut bytes);
-            places.push(begin..bytes.len());
+            let begin = self.bytes.len();
+            lay_out(lease.bytes(), self.form, &mut self.bytes);
+            self.places.push(begin..self.bytes.len());
             self.note_hidden(lease.bytes());
         }
-        let (written, result) = self.write(&bytes);
+        self.usual = ((self.bytes.len() - before) / leases.len().max(1)).max(1);
+        self.leases.extend(leases);
+        let enough = self.bytes.len() >= PIECE_BYTES || self.leases.len() >= BATCH;
+        if enough || matches!(self.pace, Pace::Slow { .. }) { self.let_out() } else { Ok(()) }
+    }
+
+    /// Writes what has gathered, and acknowledges what has been written, or read where that is waited for.
+    pub fn let_out(&mut self) -> Result<(), Failure> {
+        let (written, result) = self.write();
         let result = result.and_then(|()| self.wait_until_read());
+        self.bytes.clear();
+        self.bytes.shrink_to(2 * PIECE_BYTES);
+        let leases = self.leases.drain(..);
         match result {
-            Ok(()) => leases.into_iter().for_each(Lease::ack),
+            Ok(()) => leases.for_each(Lease::ack),
             Err(error) => {
+                let leases: Vec<Lease> = leases.collect();
                 let unread = if error.kind() == io::ErrorKind::BrokenPipe { self.unread() } else { 0 };
-                settle(leases, &places, written.saturating_sub(unread));
+                settle(leases, &self.places, written.saturating_sub(unread));
                 return Err(error.into());
             }
         }
+        self.places.clear();
         Ok(())
     }
 
-    fn write(&mut self, bytes: &[u8]) -> (usize, io::Result<()>) {
+    fn write(&mut self) -> (usize, io::Result<()>) {
         let mut written = 0;
-        while written < bytes.len() {
-            match self.out.write(&bytes[written..]) {
+        while written < self.bytes.len() {
+            match self.out.write(&self.bytes[written..]) {
                 Ok(0) => return (written, Err(io::ErrorKind::WriteZero.into())),
                 Ok(count) => written += count,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -126,6 +152,9 @@ impl Outlet {
     /// Where the reader is not known to be quick: until it has read everything.
     fn wait_until_read(&mut self) -> io::Result<()> {
         let Pace::Slow { most, room } = self.pace else { return Ok(()) };
+        if self.leases.is_empty() {
+            return Ok(());
+        }
         let mut empty = [PollFd::new(self.out.as_fd(), PollFlags::POLLOUT)];
         let timeout = PollTimeout::try_from(READ_WITHIN.as_millis()).unwrap_or(PollTimeout::MAX);
         let heard = loop {
@@ -138,7 +167,7 @@ impl Outlet {
         if flags.contains(PollFlags::POLLERR) && self.unread() > 0 {
             return Err(io::ErrorKind::BrokenPipe.into());
         }
-        if heard == 0 || most * 2 > BATCH {
+        if heard == 0 || most * 2 > SLOW_BATCH {
             self.pace = Pace::Stream;
             restore(&self.out, room);
         } else {

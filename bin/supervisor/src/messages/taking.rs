@@ -28,7 +28,7 @@ impl Line {
     /// Exit 6, 7 or 8 when it is empty, stays empty, or is closed before there were enough.
     pub fn get(mut self, amount: Amount, form: Form) -> Result<ExitCode, Failure> {
         let mut outlet = Outlet::standard(form, amount == Amount::UntilClosed)?;
-        let done = self.pass(amount, &mut outlet);
+        let done = self.pass(amount, &mut outlet).and_then(|()| outlet.let_out());
         forward_dead(&self.queue, self.dead_letters.as_ref());
         outlet.tell_what_lines_hid();
         done.map(|()| ExitCode::SUCCESS)
@@ -43,7 +43,7 @@ impl Line {
                 _ => usize::MAX,
             };
             let most = most.min(outlet.room());
-            let leases = match self.take(amount, most) {
+            let leases = match self.take(amount, most, outlet)? {
                 Ok(leases) => leases,
                 Err(Trouble::Closed) if matches!(amount, Amount::UntilClosed | Amount::WhatIsThere) => {
                     return Ok(());
@@ -51,21 +51,33 @@ impl Line {
                 Err(Trouble::WouldBlock) if matches!(amount, Amount::WhatIsThere | Amount::TheDead) => {
                     return Ok(());
                 }
-                Err(trouble) => return Err(trouble.in_taking(&self.name)),
+                Err(trouble) => {
+                    outlet.let_out()?;
+                    return Err(trouble.in_taking(&self.name));
+                }
             };
             taken += leases.len() as u64;
-            outlet.let_out(leases)?;
+            outlet.add(leases)?;
         }
     }
 
-    fn take(&mut self, amount: Amount, most: usize) -> Result<Vec<ipc::Lease>, Trouble> {
+    /// Takes what is there; waits, if there is nothing, when what was taken before is out.
+    fn take(
+        &mut self,
+        amount: Amount,
+        most: usize,
+        outlet: &mut Outlet,
+    ) -> Result<Result<Vec<ipc::Lease>, Trouble>, Failure> {
         if amount == Amount::TheDead {
-            let letter = self.queue.take_dead().map_err(|fault| Trouble::Other(fault.to_string()))?;
-            return letter.map(|letter| vec![letter]).ok_or(Trouble::WouldBlock);
+            let letter = self.queue.take_dead().map_err(|fault| Trouble::Other(fault.to_string()));
+            return Ok(letter.and_then(|letter| Ok(vec![letter.ok_or(Trouble::WouldBlock)?])));
         }
         match self.queue.try_lease_many(most) {
-            Err(ipc::TryGetError::Empty) if amount != Amount::WhatIsThere => self.wait_for_one(),
-            taken => Ok(taken?),
+            Err(ipc::TryGetError::Empty) if amount != Amount::WhatIsThere => {
+                outlet.let_out()?;
+                Ok(self.wait_for_one())
+            }
+            taken => Ok(taken.map_err(Trouble::from)),
         }
     }
 

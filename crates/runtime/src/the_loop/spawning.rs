@@ -51,14 +51,7 @@ impl Loop {
             Ok(Prepared { spawn, streams, attendants }) => {
                 self.tickets += 1;
                 let attendants = attendants.into();
-                let pending = Pending {
-                    process,
-                    streams,
-                    attendants,
-                    being_spawned: None,
-                    attended_by: Vec::new(),
-                    leader: spawn,
-                };
+                let pending = Pending { process, streams, attendants, being_spawned: None, leader: spawn };
                 self.spawn_next(self.tickets, pending);
             }
             Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
@@ -74,7 +67,6 @@ impl Loop {
             let Some(mut pending) = self.pending.remove(&ticket) else { continue };
             match (pending.being_spawned.take(), result) {
                 (Some((role, socket)), Ok(spawned)) => {
-                    pending.attended_by.push(spawned.pid.as_raw());
                     self.attendant_spawned(pending.process, role, socket, spawned);
                     self.spawn_next(ticket, pending);
                 }
@@ -84,6 +76,7 @@ impl Loop {
                         self.pump.finish(stream);
                     }
                     self.dismiss_attendants_of(pending.process);
+                    self.lost_early.remove(&pending.process);
                     self.news
                         .push_back(Event::LaunchFailed(pending.process, LaunchFailure(error.to_string())));
                 }
@@ -118,14 +111,14 @@ impl Loop {
     }
 
     fn leader_spawned(&mut self, pending: Pending, spawned: Spawned) {
-        let Pending { process, streams, attended_by, .. } = pending;
+        let Pending { process, streams, .. } = pending;
         let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
         self.enter(process, tree);
         self.tell_feeder_whom(process, spawned.pid);
         self.send_unsent(process);
         self.news.push_back(Event::Launched(process));
-        if attended_by.iter().any(|pid| self.processes.attendant(*pid).is_none()) {
-            self.lost_an_attendant(process, "an attendant");
+        if let Some(role) = self.lost_early.remove(&process) {
+            self.lost_an_attendant(process, role);
         }
     }
 
