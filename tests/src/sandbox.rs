@@ -87,6 +87,7 @@ impl Sandbox {
         command.current_dir(self.path());
         command.env("PATH", std::env::join_paths(all).expect("folders of PATH are free of colons"));
         command.env("SUPERVISOR_RUNTIME_DIR", self.runtime());
+        command.env("SUPERVISOR_STATE_DIR", self.path().join("state"));
         for ours in ["SUPERVISOR_NAME", "SUPERVISOR_SOCKET", "SUPERVISOR_WORKER", "NO_COLOR"] {
             command.env_remove(ours);
         }

@@ -40,6 +40,12 @@ pub fn machine() -> String {
     format!("{cores} processors, {memory} GiB, Linux {}, load {load} at the start", kernel.trim())
 }
 
+/// Whether more ran in the last minute than a bench that begins can be blamed for.
+pub fn is_busy() -> bool {
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    load.split(' ').next().and_then(|load| load.parse::<f64>().ok()).is_some_and(|load| load > 1.0)
+}
+
 /// How many workers this user may have: descriptors (three a worker where output is logged) and processes are limited.
 pub fn workers_at_most() -> u32 {
     let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(_, hard)| hard);

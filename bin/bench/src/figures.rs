@@ -1,4 +1,4 @@
-//! Figures, and how people and machines read them.
+//! Figures, and how people and machines read them: one table and one JSON for everything that is measured.
 
 use std::fmt::Write as _;
 
@@ -7,8 +7,10 @@ use serde::Serialize;
 /// What is asked of a figure.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
-    /// Ours divided by the peer's is at most this.
+    /// Ours divided by the peer's is at most this: times, sizes.
     Ratio(f64),
+    /// Ours divided by the peer's is at least this: rates.
+    AtLeast(f64),
     /// Ours is at most this, in the figure's unit.
     Value(f64),
     /// Nothing; the figure is for information.
@@ -29,7 +31,7 @@ pub struct Figure {
 }
 
 impl Figure {
-    /// Ours alone: smaller is better.
+    /// Ours alone.
     pub fn alone(figure: impl Into<String>, ours: f64, unit: &'static str, target: Target) -> Figure {
         Figure::row(figure.into(), ours, None, unit, None, target)
     }
@@ -46,6 +48,13 @@ impl Figure {
         Figure::row(figure.into(), ours, Some((peer.to_owned(), value)), unit, Some(ratio), target)
     }
 
+    /// Ours beside a peer that could not be measured here.
+    pub fn without(figure: impl Into<String>, ours: f64, peer: &str, unit: &'static str) -> Figure {
+        let mut row = Figure::row(figure.into(), ours, None, unit, None, Target::Report);
+        row.peer = Some(peer.to_owned());
+        row
+    }
+
     fn row(
         figure: String,
         ours: f64,
@@ -57,6 +66,7 @@ impl Figure {
         let (peer, peer_value) = peer.unzip();
         let (told, met) = match target {
             Target::Ratio(most) => (Some(format!("<= {most} x")), ratio.map(|ratio| ratio <= most)),
+            Target::AtLeast(least) => (Some(format!(">= {least} x")), ratio.map(|ratio| ratio >= least)),
             Target::Value(most) => (Some(format!("<= {most} {unit}")), Some(ours <= most)),
             Target::Report => (None, None),
         };
@@ -131,6 +141,7 @@ fn number(value: f64) -> String {
     match value.abs() {
         size if size >= 100.0 => format!("{value:.0}"),
         size if size >= 10.0 => format!("{value:.1}"),
+        size if size < 1.0 && size > 0.0 => format!("{value:.3}"),
         _ => format!("{value:.2}"),
     }
 }
@@ -157,6 +168,8 @@ mod tests {
     fn a_target_says_whether_it_is_met() {
         let missed = Figure::beside("f", 2.0, ("p", 1.0), "ms", 2.0, Target::Ratio(1.15));
         assert_eq!((missed.target.as_deref(), missed.met), (Some("<= 1.15 x"), Some(false)));
+        let slow = Figure::beside("f", 4.0, ("p", 8.0), "M/s", 0.5, Target::AtLeast(0.6));
+        assert_eq!((slow.target.as_deref(), slow.met), (Some(">= 0.6 x"), Some(false)));
         let met = Figure::alone("f", 0.0, "switches", Target::Value(0.0));
         assert_eq!((met.target.as_deref(), met.met), (Some("<= 0 switches"), Some(true)));
     }

@@ -1,8 +1,11 @@
-//! What a supervised program tells the bench: a record a birth, through a named pipe.
+//! What the programs of the bench share: [`figures`] and how they are shown, and what a supervised program tells the
+//! bench: a record a birth, through a named pipe.
 //!
 //! The pipe serves three purposes at once: it carries the time of each birth, it hangs up at the moment when the last
 //! of the programs is gone, and it tells them all when the bench itself is gone, so that they end by themselves.
 #![forbid(unsafe_code)]
+
+pub mod figures;
 
 use std::time::Duration;
 

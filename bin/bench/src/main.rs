@@ -1,25 +1,29 @@
-//! Measures the supervisor beside the least that could do its work, in one run, in turns.
-#![forbid(unsafe_code)]
+//! Measures the supervisor and its queue beside others that could do their work, in one run, in turns.
+//!
+//! `raw` alone has `unsafe`, for what the yardsticks are made of.
 
 mod bare;
 mod births;
 mod core_cost;
 mod facts;
-mod figures;
 mod messages;
+mod queue;
+mod raw;
 mod stage;
 mod supervise;
 
 use std::fmt;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use bench::figures;
 use clap::{Parser, Subcommand};
 
 /// Supervisors that others have written and that people compare with.
 const OTHERS: [&str; 6] = ["dinit", "s6-svscan", "runsvdir", "supervisord", "circusd", "pm2"];
 
-/// Measures the supervisor beside the least that could do its work.
+/// Measures the supervisor and its queue beside others that could do their work.
 #[derive(Parser)]
 #[command(name = "bench")]
 struct Arguments {
@@ -38,6 +42,23 @@ enum Verb {
         #[arg(long)]
         json: bool,
     },
+    /// The queue: rates and round trips beside other ways between processes, and beside the machine's limits
+    Queue {
+        /// Seven rounds instead of eleven, and shorter ones
+        #[arg(long)]
+        quick: bool,
+        /// For machines
+        #[arg(long)]
+        json: bool,
+        /// Rounds of each row, instead
+        #[arg(long, value_name = "N")]
+        rounds: Option<NonZero<u16>>,
+        /// Only rows whose name or peer has one of these words
+        words: Vec<String>,
+    },
+    /// Be a process of a measurement of the queue
+    #[command(hide = true)]
+    Party,
     /// Start programs with posix_spawn
     #[command(hide = true)]
     BareCrowd { pipe: PathBuf, count: u32 },
@@ -95,6 +116,8 @@ fn programs() -> Result<PathBuf, Trouble> {
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
         Verb::Supervise { quick, json } => supervise(quick, json),
+        Verb::Queue { quick, json, rounds, words } => queue(quick, json, rounds, words),
+        Verb::Party => queue::party::party(),
         Verb::BareCrowd { pipe, count } => bare::crowd(&pipe, count),
         Verb::BareRestarter { pipe } => bare::restarter(&pipe),
         Verb::QueuePut { count } => messages::put(count),
@@ -121,6 +144,24 @@ fn supervise(quick: bool, json: bool) -> Result<(), Trouble> {
         println!("{machine}; medians\n\n{}\n{}", figures::table(&figures), others());
     }
     Ok(())
+}
+
+fn queue(quick: bool, json: bool, rounds: Option<NonZero<u16>>, words: Vec<String>) -> Result<(), Trouble> {
+    let machine = facts::machine();
+    let extent = if quick { queue::Extent::QUICK } else { queue::Extent::FULL };
+    let extent = rounds.map_or(extent, |rounds| extent.with_rounds(rounds.get().into()));
+    if facts::is_busy() {
+        eprintln!(
+            "bench: this machine is busy with other things: sides that spin are measured beside those, and ratios mean little"
+        );
+    }
+    let table = queue::measure(extent, words);
+    if json {
+        println!("{}", serde_json::to_string_pretty(&table.figures)?);
+    } else {
+        println!("{machine}; medians, ratios by pairs\n\n{}", figures::table(&table.figures));
+    }
+    if table.has_gaps { Err(Trouble::new("the table has gaps, which were told of above")) } else { Ok(()) }
 }
 
 /// What is said of other supervisors: they are measured with programs that set each of them up, not here.

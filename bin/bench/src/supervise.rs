@@ -4,10 +4,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bench::Stamp;
+use bench::figures::{Figure, Target, median, p99, paired};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::figures::{Figure, Target, median, p99, paired};
 use crate::stage::{Output, Scene, Stage, Stopped};
 use crate::{Trouble, core_cost, facts, messages};
 

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use control::Client;
-use control::api::{Acted, ErrorCode, Exit, Killed, Request, Status, Waited, Who};
+use control::api::{Acted, ErrorCode, Exit, Request, Status, Waited, Who};
 use serde::Serialize;
 
 use crate::output::{print, print_json, wants_colour};
 use crate::reach::call;
 use crate::status::{instance_name, table, why};
-use crate::talk::{Failure, say};
+use crate::talk::Failure;
 
 /// `start`, `stop` and `restart`: asks, and shows what became of each instance. Exit 1 when `up` was wanted and one of
 /// them has failed for good.
@@ -30,74 +30,6 @@ pub fn act(mut client: Client, request: &Request, up: bool, json: bool) -> Resul
             let message = format!("{} failed: {}", instance_name(row), why(row));
             Err(Failure::new(ErrorCode::Failed, message.trim_end_matches(": ")))
         }
-    }
-}
-
-/// How to kill.
-#[derive(Clone, Copy, Debug)]
-pub struct Blow {
-    /// The signal's number.
-    pub signal: i32,
-    /// Also everything below.
-    pub tree: bool,
-    /// KILL follows after so long.
-    pub grace: Option<Duration>,
-    /// Also a pid outside the run.
-    pub foreign: bool,
-}
-
-#[derive(Serialize)]
-struct KilledRow<'a> {
-    whom: &'a Who,
-    #[serde(flatten)]
-    killed: Killed,
-}
-
-/// `kill`: every one of them, also when one of them cannot be; the exit code is that of the first that could not.
-///
-/// # Errors
-/// When the output cannot be written.
-pub fn kill(mut client: Client, whom: &[Who], blow: Blow, json: bool) -> Result<ExitCode, Failure> {
-    let mut rows = Vec::new();
-    let mut refused = None;
-    for who in whom {
-        let request = Request::Kill {
-            whom: who.clone(),
-            signal: blow.signal,
-            tree: blow.tree,
-            grace_ms: blow.grace.map(millis),
-            foreign: blow.foreign,
-        };
-        match call::<Killed>(&mut client, &request) {
-            Ok(killed) => rows.push(KilledRow { whom: who, killed }),
-            Err(Failure::Error(error)) => {
-                say(&error, json);
-                refused = refused.or(Some(error.code));
-            }
-            Err(Failure::Unheard) => return Err(Failure::Unheard),
-        }
-    }
-    if json {
-        print_json(&rows)?;
-    } else {
-        let mut text = String::new();
-        for row in &rows {
-            let signal = match control::signal_name(row.killed.signal) {
-                Some(name) => name.to_owned(),
-                None => row.killed.signal.to_string(),
-            };
-            let pids: Vec<String> = row.killed.pids.iter().map(i32::to_string).collect();
-            text.push_str(&format!("{}  {signal}  {}\n", shown(row.whom), pids.join(" ")));
-        }
-        print(&text)?;
-    }
-    Ok(refused.map_or(ExitCode::SUCCESS, |code| ExitCode::from(code.exit_code())))
-}
-
-fn shown(whom: &Who) -> String {
-    match whom {
-        Who::Pid(pid) => pid.to_string(),
-        Who::Worker(worker) => worker.clone(),
     }
 }
 

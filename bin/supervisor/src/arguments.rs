@@ -10,6 +10,8 @@ use control::api::{Milestone, Policy, Restart, Size, Who};
 use serde::de::DeserializeOwned;
 
 use crate::demo::{LESSONS, Lang};
+use crate::processes::nearest_signal;
+use crate::sync::arguments::{BarrierVerb, EventVerb, LockVerb, SemaphoreVerb, ValueVerb};
 
 pub use queue::{Given, New, Patience, Place, QueueVerb};
 
@@ -20,12 +22,13 @@ Exit codes:
   2  wrong usage                           7  it timed out
   3  the config has problems               8  it is closed
   4  no such worker, pid, queue or lock    9  refused: not ours, not permitted
-  run and wait end with the exit code of what they ran or waited for; 128+n for signal n.
+  run, wait, lock run and semaphore run end with the exit code of what they ran or waited for; 128+n for signal n.
 
 Environment:
   SUPERVISOR_NAME         the run that is meant, where --name does not say it
   SUPERVISOR_SOCKET       the supervisor that is meant, inside a worker
   SUPERVISOR_RUNTIME_DIR  the folder that holds a folder for every run
+  SUPERVISOR_STATE_DIR    the folder that holds the durable queues of every run
   NO_COLOR                no colour, also on a terminal";
 
 /// Runs a family of processes from one config.json: starts them, knows every process below them, restarts what fails,
@@ -81,9 +84,26 @@ Example:
         #[arg(long)]
         watch: bool,
     },
-    /// Show the process tree of the run
-    #[command(after_help = "Example:\n  supervisor ps --json | jq '.[].pid'")]
-    Ps,
+    /// Show the process tree of the run, or parts of it
+    #[command(after_help = "\
+S is the state as in ps(1), CPU the share of one processor since the start, MEMORY what is resident.
+
+Example:
+  supervisor ps
+  supervisor ps counter 4711
+  supervisor ps --json | jq '.[].pid'")]
+    Ps {
+        /// Only what belongs to these workers, or is below these pids
+        #[arg(value_name = "PID|WORKER[:I]", value_parser = who)]
+        whom: Vec<Who>,
+    },
+    /// Print the pids that lead workers, a line each; without WORKER the supervisor's own
+    #[command(after_help = "Example:\n  strace -f -p \"$(supervisor pid counter:0)\"")]
+    Pid {
+        /// Which
+        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        workers: Vec<String>,
+    },
     /// Start workers, and wait until they are up
     #[command(after_help = "Example:\n  supervisor start reader counter:0")]
     Start(Targets),
@@ -151,25 +171,43 @@ Example:
     #[command(after_help = "Example:\n  supervisor doctor --json | jq '.facts[] | select(.available | not)'")]
     Doctor,
     /// Send a signal to processes of the run
-    #[command(
-        after_help = "Example:\n  supervisor kill counter:0 --signal HUP\n  supervisor kill 4711 --tree --grace 5s"
-    )]
+    ///
+    /// A process is held before it is looked at, so that a pid that is used again never gets what was meant for another.
+    /// Process 1, the supervisor itself and threads of the kernel get nothing; a process outside the run only with
+    /// --foreign. With --tree everybody is stopped first, gets the signal, and then goes on, so that nobody slips away.
+    #[command(after_help = "\
+Example:
+  supervisor kill counter:0 --signal HUP
+  supervisor kill 4711 --tree --grace 5s
+  supervisor kill reader counter --tree --dry-run")]
     Kill {
-        /// Whom
+        /// Whom; each gets it, also where another cannot
         #[arg(value_name = "PID|WORKER[:I]", required = true, value_parser = who)]
         whom: Vec<Who>,
         /// The signal, by name or number
-        #[arg(long, value_name = "S", default_value = "TERM", value_parser = signal)]
+        #[arg(short, long, value_name = "S", default_value = "TERM", value_parser = signal)]
         signal: i32,
-        /// Also everything below it
+        /// Also everything below it, everybody before its parent
         #[arg(long)]
         tree: bool,
-        /// KILL follows after so long; answers when it is gone
+        /// With --tree: everybody after its parent
+        #[arg(long, requires = "tree")]
+        root_first: bool,
+        /// KILL follows after so long, again and again until nothing lives; answers when it is gone
         #[arg(long, value_name = "D", value_parser = duration)]
         grace: Option<Duration>,
+        /// Answer when it is gone
+        #[arg(long)]
+        wait: bool,
+        /// Give up waiting after so long: exit 7
+        #[arg(long, value_name = "D", value_parser = duration)]
+        timeout: Option<Duration>,
         /// Also a pid outside the run
         #[arg(long)]
         foreign: bool,
+        /// Send nothing, and show who would get what
+        #[arg(long)]
+        dry_run: bool,
     },
     /// Wait until workers or processes have ended, and end with their exit code
     #[command(after_help = "Example:\n  supervisor wait reader --timeout 1m; echo $?")]
@@ -194,6 +232,41 @@ Example:
         /// What to do with it.
         #[command(subcommand)]
         verb: QueueVerb,
+    },
+    /// Run a command while a lock is held
+    #[command(after_help = "Example:\n  supervisor lock run ledger -- ./pay.sh 42")]
+    Lock {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: LockVerb,
+    },
+    /// Run a command while a permit of a semaphore is held
+    #[command(after_help = "Example:\n  supervisor semaphore run gpu -- ./render.sh scene-1")]
+    Semaphore {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: SemaphoreVerb,
+    },
+    /// Set an event, clear it, wait for it
+    #[command(after_help = "Example:\n  supervisor event wait go && ./begin.sh")]
+    Event {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: EventVerb,
+    },
+    /// Read a shared number, or change it
+    #[command(after_help = "Example:\n  supervisor value add total 5")]
+    Value {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: ValueVerb,
+    },
+    /// Wait until as many have come as a barrier waits for
+    #[command(after_help = "Example:\n  supervisor barrier wait line && ./all-together.sh")]
+    Barrier {
+        /// What to do with it.
+        #[command(subcommand)]
+        verb: BarrierVerb,
     },
     /// Show the lessons of multi-process programming, live; without LESSON: what there is
     #[command(after_help = "Example:\n  supervisor demo\n  supervisor demo daemon --lang zh")]
@@ -365,12 +438,14 @@ fn who(text: &str) -> Result<Who, String> {
 }
 
 fn signal(text: &str) -> Result<i32, String> {
-    control::signal_number(text)
-        .ok_or_else(|| "a signal is a name like TERM or a number from 1 to 64".to_owned())
+    process::signal::number(text).ok_or_else(|| match nearest_signal(text) {
+        Some(name) => format!("no signal is called so; did you mean {name:?}?"),
+        None => "a signal is a name like TERM or RTMIN+3, or a number from 1 to 64".to_owned(),
+    })
 }
 
 /// `250ms`, `10s`, `5m`, `2h`, `1d`; a plain number means seconds.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let scale = match unit {

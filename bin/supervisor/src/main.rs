@@ -1,5 +1,5 @@
 //! The command `supervisor`: words for people. Everything it does to a run goes through the control API, but for the
-//! messages of queues, which it moves itself.
+//! messages of queues, which it moves itself, and the locks, which it holds itself.
 #![forbid(unsafe_code)]
 
 mod act;
@@ -7,16 +7,19 @@ mod arguments;
 mod check;
 mod demo;
 mod doctor;
+mod kill;
 mod logs;
 mod messages;
 mod offer;
 mod output;
+mod processes;
 mod queue;
 mod reach;
 mod run;
 mod setup;
 mod spawn;
 mod status;
+mod sync;
 mod talk;
 mod why;
 
@@ -25,7 +28,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
-use control::api::Request;
+use control::api::{KillOrder, Request};
 
 use arguments::{Arguments, Targets, Verb};
 use reach::connect;
@@ -79,7 +82,8 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Schema => check::schema(),
         Verb::Status { workers, watch: false } => status::status(supervisor()?, workers, json),
         Verb::Status { workers, watch: true } => status::watch(supervisor()?, workers, json),
-        Verb::Ps => status::ps(supervisor()?, json),
+        Verb::Ps { whom } => processes::ps(supervisor()?, &whom, json),
+        Verb::Pid { workers } => processes::pid(supervisor()?, &workers, json),
         Verb::Start(Targets { workers, no_wait }) => {
             act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, !no_wait, json)
         }
@@ -100,13 +104,20 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Events { follow, after } => logs::events(supervisor()?, after, follow),
         Verb::Why { worker } => why::why(supervisor()?, worker, json),
         Verb::Doctor => doctor::doctor(json),
-        Verb::Kill { whom, signal, tree, grace, foreign } => {
-            let blow = act::Blow { signal, tree, grace, foreign };
-            act::kill(supervisor()?, &whom, blow, json)
+        Verb::Kill { whom, signal, tree, root_first, grace, wait, timeout, foreign, dry_run } => {
+            let order = if root_first { KillOrder::RootFirst } else { KillOrder::LeavesFirst };
+            let tree = tree.then_some(order);
+            let blow = kill::Blow { signal, tree, grace, wait, timeout, foreign, dry_run };
+            kill::kill(supervisor, &whom, blow, json)
         }
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, json),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, json),
         Verb::Queue { verb } => queue::queue(supervisor, verb, json),
+        Verb::Lock { verb } => sync::lock(supervisor()?, verb, json),
+        Verb::Semaphore { verb } => sync::semaphore(supervisor()?, verb, json),
+        Verb::Event { verb } => sync::event(supervisor()?, verb, json),
+        Verb::Value { verb } => sync::value(supervisor()?, verb, json),
+        Verb::Barrier { verb } => sync::barrier(supervisor()?, verb, json),
         Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
         Verb::Completions { shell } => offer::completions(shell),
         Verb::Man => offer::man(),

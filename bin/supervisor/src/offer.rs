@@ -10,7 +10,7 @@ use crate::output::print;
 use crate::talk::Failure;
 
 /// Verbs that are promised under these names and are not there yet.
-const LATER: &[&str] = &["plan", "apply", "lock", "semaphore", "event", "value"];
+const LATER: &[&str] = &["plan", "apply"];
 
 /// The refusal of a verb that is not there yet, if that is what was typed.
 pub fn not_yet(given: &[OsString]) -> Option<ApiError> {

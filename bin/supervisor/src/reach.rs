@@ -1,6 +1,6 @@
 //! The way to the running supervisor.
 
-use control::api::{ApiError, ErrorCode, QueueStatus, Request, Status};
+use control::api::{ApiError, ErrorCode, Kill, QueueStatus, Request, Status};
 use control::{Client, ClientError, Rooms, Wanted};
 use serde::de::DeserializeOwned;
 
@@ -41,7 +41,7 @@ fn with_suggestion(client: &mut Client, request: &Request, error: ApiError) -> A
             (workers.iter().map(|size| size.worker.as_str()).collect(), worker_names(client))
         }
         Request::Why { worker } => (vec![worker.as_str()], worker_names(client)),
-        Request::Kill { whom: control::api::Who::Worker(worker), .. }
+        Request::Kill(Kill { whom: control::api::Who::Worker(worker), .. })
         | Request::Wait { whom: control::api::Who::Worker(worker), .. } => {
             (vec![worker.as_str()], worker_names(client))
         }

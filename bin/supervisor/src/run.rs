@@ -126,9 +126,13 @@ fn is_dying(pid: i32) -> bool {
 fn exit_code(outcome: Outcome) -> u8 {
     let code = match outcome {
         Outcome::Succeeded => return 0,
+        // Its own code, whatever `success_codes` says of it.
+        Outcome::Essential(Some(Ending::Code(code))) => return u8::try_from(code & 0xff).unwrap_or(1),
         Outcome::Failed(Some(Ending::Code(code))) => code,
-        Outcome::Failed(Some(Ending::Signal(signal))) => 128 + signal,
-        Outcome::Failed(Some(Ending::Unknown) | None) => 1,
+        Outcome::Failed(Some(Ending::Signal(signal))) | Outcome::Essential(Some(Ending::Signal(signal))) => {
+            128 + signal
+        }
+        Outcome::Failed(Some(Ending::Unknown) | None) | Outcome::Essential(Some(Ending::Unknown) | None) => 1,
     };
     // A code of 0 can be a failure when `success_codes` says so; the run has failed all the same.
     u8::try_from(code).ok().filter(|code| *code != 0).unwrap_or(1)

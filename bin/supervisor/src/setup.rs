@@ -10,7 +10,7 @@ use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use control::api::Restart;
 use nix::libc::SIGTERM;
 use runtime::logs::{Format, LogFile};
-use runtime::{Command, Input, Output, Purpose, QueueSetup, Setup, StopTo, WorkerSetup};
+use runtime::{Command, Fsync, Input, Output, Purpose, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
 use supervision::Family;
 
 /// The setup of `plan`, which was read from `config`, an absolute path.
@@ -28,6 +28,14 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
         family,
         workers,
         queues: plan.queues.into_iter().map(queue).collect(),
+        sync: SyncSetup {
+            locks: plan.locks,
+            semaphores: plan.semaphores,
+            events: plan.events,
+            conditions: plan.conditions,
+            barriers: plan.barriers,
+            values: plan.values,
+        },
         programs: programs(),
     }
 }
@@ -41,6 +49,7 @@ pub fn empty(name: String) -> Setup {
         family: Family { lasts: true, seed: seed(), ..Family::of(Vec::new()) },
         workers: Vec::new(),
         queues: Vec::new(),
+        sync: SyncSetup::default(),
         programs: programs(),
     }
 }
@@ -83,6 +92,7 @@ pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, her
         family: Family { seed: seed(), ..Family::of(vec![decided]) },
         workers: vec![worker],
         queues: Vec::new(),
+        sync: SyncSetup::default(),
         programs: programs(),
     }
 }
@@ -196,5 +206,10 @@ fn queue((name, plan): (String, QueuePlan)) -> QueueSetup {
         max_message: plan.max_message,
         max_deliveries: plan.max_deliveries,
         dead_letter: plan.dead_letter,
+        durable: plan.durable.map(|fsync| match fsync {
+            config::Fsync::Always => Fsync::Always,
+            config::Fsync::Interval(every) => Fsync::Interval(every),
+            config::Fsync::Never => Fsync::Never,
+        }),
     }
 }

@@ -1,13 +1,13 @@
-//! `status` and `ps`: what runs.
+//! `status`: what runs.
 
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
 
 use control::Client;
-use control::api::{Exit, InstanceStatus, ProcessRow, Request, Status};
+use control::api::{Exit, InstanceStatus, Request, Status};
 
-use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, printable, wants_colour};
+use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, wants_colour};
 use crate::reach::call;
 use crate::talk::Failure;
 
@@ -124,40 +124,4 @@ fn colour(state: &str) -> Colour {
         "done" | "stopped" => Colour::Dim,
         _ => Colour::Yellow,
     }
-}
-
-/// `ps`: the process tree.
-///
-/// # Errors
-/// See [`call`].
-pub fn ps(mut client: Client, json: bool) -> Result<ExitCode, Failure> {
-    let rows: Vec<ProcessRow> = call(&mut client, &Request::Ps)?;
-    if json {
-        print_json(&rows)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut table = Table::new(&[
-        ("PID", Side::Right),
-        ("PPID", Side::Right),
-        ("WORKER", Side::Left),
-        ("LAUNCH", Side::Right),
-        ("COMMAND", Side::Left),
-    ]);
-    for row in &rows {
-        let worker = row.worker.as_ref().map(|worker| match row.instance {
-            Some(instance) => format!("{worker}:{instance}"),
-            None => worker.clone(),
-        });
-        // What others made up may be deep; beyond this nobody reads the indentation.
-        let indent = "  ".repeat(row.depth.min(40) as usize);
-        table.row(vec![
-            Cell::from(row.pid),
-            Cell::from(row.ppid),
-            or_dash(worker),
-            or_dash(row.launch),
-            Cell::from(format!("{indent}{}", printable(&row.command))),
-        ]);
-    }
-    print(&table.render(false))?;
-    Ok(ExitCode::SUCCESS)
 }

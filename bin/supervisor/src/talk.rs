@@ -96,6 +96,13 @@ pub fn say(error: &ApiError, json: bool) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
 }
 
+/// Says something on standard error that is no error.
+pub fn note(text: &str) {
+    // Where standard error is closed there is nobody left to tell.
+    let _ =
+        io::stderr().lock().write_all(format!("supervisor: {}\n", crate::output::printable(text)).as_bytes());
+}
+
 /// What clap has to say about wrong usage, in our form.
 pub fn usage_error(error: &clap::Error) -> ApiError {
     let text = error.render().to_string();

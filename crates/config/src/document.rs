@@ -16,8 +16,20 @@ use crate::text::{Filled, Name, Umask, Word, Words};
 
 /// A whole number that counts something.
 type Count = Whole<0, 1_000_000_000>;
+/// How many may hold a semaphore at once.
+type Permits = Whole<1, 1024>;
+/// How many a barrier waits for.
+type Parties = Whole<1, 65_535>;
 /// A size in memory or on disk; not nothing.
 type Bytes = Size<1, PIB>;
+
+/// When a message reaches the disk, as a word.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum FsyncWord {
+    Always,
+    Interval,
+    Never,
+}
 
 const fn seconds<const SOME: bool, const MAX: u64>(seconds: u64) -> Length<SOME, MAX> {
     Length(Duration::from_secs(seconds))
@@ -30,12 +42,16 @@ document! {
         name: Option<Name> = None;
         /// The queues that carry messages between workers, by name.
         queues: Named<Queue> = Named::default();
-        /// The names of the locks.
+        /// The names of the locks: each is held by one at a time.
         locks: Names = Names::default();
         /// The semaphores by name, each with how many may hold it at once.
-        semaphores: Named<Count> = Named::default();
-        /// The names of the events.
+        semaphores: Named<Permits> = Named::default();
+        /// The names of the events: each is set or not, and can be waited for.
         events: Names = Names::default();
+        /// The names of the conditions: each is used with any of the locks.
+        conditions: Names = Names::default();
+        /// The barriers by name, each with how many must come before all pass.
+        barriers: Named<Parties> = Named::default();
         /// The shared numbers by name, each with what it is at first.
         values: Named<Whole<{ i64::MIN }, { i64::MAX }>> = Named::default();
         /// Who else is restarted when one worker is: nobody, all, or those after it in the file.
@@ -43,6 +59,8 @@ document! {
         /// How many restarts the whole run may spend. Left out: with one_for_one each worker's own
         /// intensity counts alone; with the other strategies 5 within 10s.
         intensity: Option<Intensity> = None;
+        /// The groups of workers that share a fate, by name.
+        groups: Named<Group> = Named::default();
         /// The workers by name, in the order in which they start.
         workers: Named<Worker, 1> = Named::default();
     }
@@ -61,6 +79,12 @@ document! {
         dead_letter: Option<Placed<Name>> = None;
         /// Whether messages survive the end of the run, on disk.
         durable: bool = false;
+        /// When a message put into a durable queue is made to reach the disk: always (before the put returns: it
+        /// survives a loss of power), interval (within fsync_interval), never (when the system comes to it). Each
+        /// survives the death of any process and an orderly restart of the machine.
+        fsync: Word<FsyncWord> = Word::default();
+        /// How long a message may be only in memory, with fsync: interval.
+        fsync_interval: Wait = seconds(1);
     }
 
     /// A limit on restarts: when it is reached, the next failure is for good.
@@ -69,6 +93,20 @@ document! {
         restarts: Count = Whole(5);
         /// Within this time.
         within: Wait = seconds(10);
+    }
+
+    /// A group of workers that share a fate; groups nest. A group that has spent its restarts is one
+    /// failure to what it lies in, which starts it again as a whole.
+    Group {
+        /// Who else of the group is restarted when one is: nobody, all, or those after it in the file. A
+        /// group within it stands where its first worker stands.
+        strategy: Word<supervision::Strategy> = Word::default();
+        /// How many restarts the group may spend.
+        intensity: Intensity = Intensity::default();
+        /// The workers that belong to it; each belongs to one group at most.
+        workers: Names = Names::default();
+        /// The groups that lie in it; each lies in one at most.
+        groups: Names = Names::default();
     }
 
     /// A worker: a command, and how its processes are kept.
@@ -95,6 +133,8 @@ document! {
         intensity: Intensity = Intensity::default();
         /// What its failing for good means: nothing to the others, or the end of the whole run.
         on_failed: Word<supervision::OnFailed> = Word::default();
+        /// Whether the run ends, with its exit code, when an instance of it has ended for good.
+        essential: bool = false;
         /// What must have happened before it starts: other workers by name, and what each must have reached.
         after: Named<Word<supervision::Milestone>> = Named::default();
         /// When it counts as ready: start (as soon as it is started), notify (when it says so).
@@ -105,6 +145,8 @@ document! {
         health: Option<Health> = None;
         /// It must give a sign of life at least this often.
         watchdog: Option<Wait> = None;
+        /// How it takes up what has changed without being started again, when the config is applied.
+        reload: Option<Reload> = None;
         /// How it is stopped.
         stop: Stop = Stop::default();
         /// Environment variables, over those of env_file and the supervisor's own.
@@ -177,6 +219,15 @@ document! {
         to: Word<StopTo> = Word::default();
     }
 
+    /// What a worker takes up by itself when it gets a signal.
+    Reload requires "files" {
+        /// The signal that tells it: a name or a number.
+        signal: Signal = Signal::HUP;
+        /// The files it reads then. When one of them has changed, it is told; when more than that has, it is
+        /// started again.
+        files: Vec<Filled> = Vec::new();
+    }
+
     /// Limits on what a worker may use.
     Limits {
         /// Open files of a process.
@@ -234,5 +285,6 @@ words! {
         "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended
     }
     StopTo, Main { "main" => Main, "tree" => Tree }
+    FsyncWord, Always { "always" => Always, "interval" => Interval, "never" => Never }
     LogFormat, Text { "text" => Text, "json" => Json, "raw" => Raw }
 }

@@ -23,6 +23,7 @@ mod choice;
 mod collection;
 mod command;
 mod cron;
+mod diff;
 mod document;
 mod env_file;
 mod expansion;
@@ -40,9 +41,10 @@ mod signal;
 mod source;
 mod text;
 
+pub use diff::{Difference, Effect, Thing, ThingDifference, WorkerDifference, diff};
 pub use plan::{
-    Command, Cron, HealthPlan, LimitsPlan, LogFormat, LogPlan, Output, Plan, QueuePlan, Ready, Schedule,
-    Stdin, StopTo, WorkerPlan,
+    Command, Cron, Fsync, HealthPlan, LimitsPlan, LogFormat, LogPlan, Output, Plan, QueuePlan, Ready,
+    ReloadPlan, Schedule, Stdin, StopTo, WorkerPlan,
 };
 pub use problem::{Problem, Problems};
 

@@ -17,10 +17,14 @@ pub struct Plan {
     pub queues: Vec<(String, QueuePlan)>,
     /// The names of the locks.
     pub locks: Vec<String>,
-    /// The semaphores by name, each with how many may hold it at once.
+    /// The semaphores by name, each with how many may hold it at once: 1 to 1024.
     pub semaphores: Vec<(String, u32)>,
     /// The names of the events.
     pub events: Vec<String>,
+    /// The names of the conditions.
+    pub conditions: Vec<String>,
+    /// The barriers by name, each with how many must come before all pass: 1 to 65 535.
+    pub barriers: Vec<(String, u32)>,
     /// The shared numbers by name, each with what it is at first.
     pub values: Vec<(String, i64)>,
     /// The workers; each is at the same place as in `family.workers`.
@@ -41,8 +45,19 @@ pub struct QueuePlan {
     /// The queue, another one of the plan, that takes the messages given up on; following it from queue to queue
     /// never leads in a circle.
     pub dead_letter: Option<String>,
-    /// Whether messages survive the end of the run.
-    pub durable: bool,
+    /// Whether messages survive the end of the run, and when they reach the disk; `None`: they do not.
+    pub durable: Option<Fsync>,
+}
+
+/// When a message put into a durable queue is made to reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before the put returns.
+    Always,
+    /// Within this time.
+    Interval(Duration),
+    /// When the system comes to it.
+    Never,
 }
 
 /// How a worker's processes are made and treated; what the core decides by is in the family.
@@ -60,6 +75,8 @@ pub struct WorkerPlan {
     pub stop_signal: i32,
     /// Whom that signal reaches.
     pub stop_to: StopTo,
+    /// How it takes up changes without being started again.
+    pub reload: Option<ReloadPlan>,
     /// Its environment variables: those of its file first, then those of `env`; each name once.
     pub env: Vec<(String, String)>,
     /// Whether the supervisor's own environment is kept from it.
@@ -96,6 +113,16 @@ pub struct WorkerPlan {
     pub watchdog: Option<Duration>,
     /// When it starts by the clock.
     pub schedule: Option<Schedule>,
+}
+
+/// What a worker takes up by itself when it gets a signal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReloadPlan {
+    /// The signal, as a number.
+    pub signal: i32,
+    /// The files it reads then, by their absolute paths, each with a mark of its content when the config was read; the
+    /// mark of a file that could not be read is `None`.
+    pub files: Vec<(PathBuf, Option<u64>)>,
 }
 
 /// What a worker runs.

@@ -1,19 +1,23 @@
 //! From what the file says to what shall be done: names become places, paths absolute, variables one list.
 
 use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
-use supervision::{After, Family, Readiness, WorkerId};
+use supervision::{After, Family, GroupId, Readiness, WorkerId};
 
 use crate::choice::{Readying, Sink, Source, Timing};
 use crate::collection::{Entry, Env, Named, Placed};
 use crate::command::{Args, Argv, Invocation, Kwargs};
-use crate::document::{Backoff, File, Health, Intensity, Limits, Log, Queue, Worker};
+use crate::document::{
+    Backoff, File, FsyncWord, Group, Health, Intensity, Limits, Log, Queue, Reload, Worker,
+};
 use crate::env_file::{self, Variables};
 use crate::measure::{Fraction, Length, Size, Whole};
 use crate::node::Path as Way;
 use crate::plan::{
-    Command, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, Schedule, Stdin, WorkerPlan,
+    Command, Fsync, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, ReloadPlan, Schedule,
+    Stdin, WorkerPlan,
 };
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
@@ -37,15 +41,36 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
             strategy: file.strategy.0,
             intensity: file.intensity.map(|intensity| intensity_of(&intensity)),
             lasts: false,
+            groups: groups_of(&file.groups, &places),
             seed: 0,
         },
         queues: pairs(file.queues, queue_of),
         locks: file.locks.into_strings(),
         semaphores: pairs(file.semaphores, |count| small(&count)),
         events: file.events.into_strings(),
+        conditions: file.conditions.into_strings(),
+        barriers: pairs(file.barriers, |parties| small(&parties)),
         values: pairs(file.values, |Whole(value)| value),
         workers,
     }
+}
+
+fn groups_of(groups: &Named<Group>, workers: &HashMap<String, WorkerId>) -> Vec<supervision::Group> {
+    let places: HashMap<&str, GroupId> =
+        groups.0.iter().zip(0..).map(|(entry, place)| (entry.name.as_str(), GroupId(place))).collect();
+    let group = |Entry { name, value: group, .. }: &Entry<Group>| supervision::Group {
+        name: name.clone(),
+        strategy: group.strategy.0,
+        intensity: intensity_of(&group.intensity),
+        workers: group.workers.0.iter().filter_map(|listed| workers.get(&listed.name).copied()).collect(),
+        groups: group
+            .groups
+            .0
+            .iter()
+            .filter_map(|listed| places.get(listed.name.as_str()).copied())
+            .collect(),
+    };
+    groups.0.iter().map(group).collect()
 }
 
 /// What the core decides by.
@@ -70,6 +95,7 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
         },
         intensity: intensity_of(&worker.intensity),
         on_failed: worker.on_failed.0,
+        essential: worker.essential,
         grace: worker.stop.grace.0,
         after: after.collect(),
         readiness: match worker.ready {
@@ -106,6 +132,7 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         kwargs,
         stop_signal: worker.stop.signal.0,
         stop_to: worker.stop.to.0,
+        reload: worker.reload.map(|reload| reload_of(reload, folder, reading)),
         env,
         clear_env: worker.clear_env,
         cwd: folder.join(&worker.cwd.0),
@@ -240,8 +267,28 @@ fn queue_of(queue: Queue) -> QueuePlan {
         max_message: queue.max_message.0,
         max_deliveries: queue.max_deliveries.as_ref().map(small),
         dead_letter: queue.dead_letter.map(|Placed { value: Name(name), .. }| name),
-        durable: queue.durable,
+        durable: queue.durable.then_some(match queue.fsync.0 {
+            FsyncWord::Always => Fsync::Always,
+            FsyncWord::Interval => Fsync::Interval(queue.fsync_interval.0),
+            FsyncWord::Never => Fsync::Never,
+        }),
     }
+}
+
+fn reload_of(reload: Reload, folder: Folder<'_>, reading: &Reading<'_>) -> ReloadPlan {
+    let file = |Filled(path)| {
+        let path = folder.join(&path);
+        let content = reading.surroundings.read(&path).ok();
+        (path, content.map(|bytes| mark_of(&bytes)))
+    };
+    ReloadPlan { signal: reload.signal.0, files: reload.files.into_iter().map(file).collect() }
+}
+
+/// A mark by which one content is told from another, within one program.
+fn mark_of(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn output_of(sink: Sink, folder: Folder<'_>) -> Output {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::collection::{Entry, Names, Placed};
-use crate::document::{File, Queue, Worker};
+use crate::document::{File, Group, Queue, Worker};
 use crate::node::Path;
 use crate::problem::{Complaint, did_you_mean, quoted};
 use crate::reading::Reading;
@@ -15,6 +15,7 @@ pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
     let workers = Known::of("worker", &file.workers.0);
     check_dead_letters(&file.queues.0, &queues, reading);
     check_order(&file.workers.0, &workers, reading);
+    check_groups(&file.groups.0, &workers, reading);
     let root = Path::Root;
     let all = root.key("workers");
     for Entry { name, value: worker, .. } in &file.workers.0 {
@@ -126,6 +127,41 @@ fn check_order(entries: &[Entry<Worker>], workers: &Known<'_>, reading: &mut Rea
         let message =
             format!("workers would wait for one another for ever: {}", circle.drawn(&workers.names));
         reading.note_at(&path.key(workers.names[circle.second()]), circle.at, Complaint::new(message));
+    }
+}
+
+/// Who is in a group is in no other one, and no group lies in itself.
+fn check_groups(entries: &[Entry<Group>], workers: &Known<'_>, reading: &mut Reading<'_>) {
+    let root = Path::Root;
+    let all = root.key("groups");
+    let groups = Known::of("group", entries);
+    let mut homes: [HashMap<usize, &str>; 2] = [HashMap::new(), HashMap::new()];
+    let mut edges = Vec::with_capacity(entries.len());
+    for (place, Entry { name, value: group, .. }) in entries.iter().enumerate() {
+        let path = all.key(name);
+        let mut own = Vec::new();
+        let lists = [("workers", &group.workers, workers), ("groups", &group.groups, &groups)];
+        for ((key, Names(names), known), homes) in lists.into_iter().zip(&mut homes) {
+            let list = path.key(key);
+            for listed in names {
+                let path = Path::Index(&list, listed.index);
+                let Some(target) = known.find(&listed.name, &path, listed.at, reading) else { continue };
+                if let Some(home) = homes.insert(target, name).filter(|home| home != name) {
+                    let message = format!("is in the group {} already", quoted(home));
+                    reading.note_at(&path, listed.at, Complaint::new(message));
+                } else if key == "groups" && target == place {
+                    reading.note_at(&path, listed.at, Complaint::new("a group cannot lie in itself"));
+                } else if key == "groups" {
+                    own.push((target, listed.at));
+                }
+            }
+        }
+        edges.push(own);
+    }
+    for circle in circles(&edges) {
+        let path = all.key(groups.names[circle.nodes[0]]);
+        let message = format!("groups would lie in one another: {}", circle.drawn(&groups.names));
+        reading.note_at(&path.key("groups"), circle.at, Complaint::new(message));
     }
 }
 

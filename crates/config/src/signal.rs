@@ -57,6 +57,7 @@ const EXPECTED: &str = "a signal like \"TERM\"";
 
 impl Signal {
     pub const TERM: Signal = Signal(15);
+    pub const HUP: Signal = Signal(1);
 
     fn from_number(number: i32) -> Option<Signal> {
         (SIGNALS.iter().any(|(_, known)| *known == number) || (RTMIN..=RTMAX).contains(&number))

@@ -1,11 +1,18 @@
 //! What goes over the wire: one [`Request`] type, the reports that answer it, and the error that refuses it.
 
 mod added;
+mod kill;
+mod sync;
 mod told;
 
 use serde::{Deserialize, Serialize};
 
 pub use added::{Milestone, NewQueue, NewWorker, Policy, Restart};
+pub use kill::{Kill, KillOrder, Killed, ProcessRow};
+pub use sync::{
+    BarrierStatus, Created, EventStatus, Kind, LockStatus, NewPrimitive, Participant, Primitive,
+    SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange, ValueStatus,
+};
 pub use told::{EventLine, LogLine, Missed, Partial, Transition, WaitsFor, Why};
 
 /// How a process ended: `{"code": 1}` or `{"signal": 9}`.
@@ -68,25 +75,6 @@ pub struct InstanceStatus {
     pub why: Option<String>,
 }
 
-/// One row of the answer to [`Request::Ps`]: a process of the run. The supervisor comes first, its worker null.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProcessRow {
-    /// Its pid.
-    pub pid: i32,
-    /// Its parent.
-    pub ppid: i32,
-    /// The worker it belongs to; null for the supervisor itself.
-    pub worker: Option<String>,
-    /// The instance it belongs to.
-    pub instance: Option<u32>,
-    /// The launch it belongs to.
-    pub launch: Option<u64>,
-    /// How many steps below the supervisor: 0 for itself.
-    pub depth: u32,
-    /// Its command line.
-    pub command: String,
-}
-
 /// One row of the answer to [`Request::Queues`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct QueueStatus {
@@ -136,15 +124,6 @@ pub struct Size {
     pub worker: String,
     /// So many; 0: none.
     pub instances: u32,
-}
-
-/// The answer to [`Request::Kill`]: which pids got the signal.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Killed {
-    /// The pids, in the order in which they got it.
-    pub pids: Vec<i32>,
-    /// The signal's number.
-    pub signal: i32,
 }
 
 /// The answer to [`Request::Wait`].
@@ -267,18 +246,7 @@ pub enum Request {
         worker: String,
     },
     /// `POST /v1/kill`: send a signal to a process, or to a whole tree.
-    Kill {
-        /// Whom.
-        whom: Who,
-        /// The signal's number.
-        signal: i32,
-        /// Also everything below it.
-        tree: bool,
-        /// When set: KILL follows after so many milliseconds, if it still lives then. The answer comes when it is gone.
-        grace_ms: Option<u64>,
-        /// Also a pid outside the run.
-        foreign: bool,
-    },
+    Kill(Kill),
     /// `POST /v1/wait`: answer when it has ended (a worker: for good).
     Wait {
         /// Whom.
@@ -311,6 +279,8 @@ pub enum Request {
         /// The queue's name.
         queue: String,
     },
+    /// Locks, semaphores, events, values, barriers and conditions.
+    Sync(SyncRequest),
     /// `POST /v1/join`: a worker asks for its `Hello`.
     Join(Join),
     /// `POST /v1/tell`: a worker reports.

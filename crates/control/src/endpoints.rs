@@ -21,6 +21,12 @@ pub(crate) enum Name {
     QueueClose,
     QueueCreate,
     QueueRemove,
+    Sync,
+    SyncHandle,
+    SyncCreate,
+    SyncEvent,
+    SyncValue,
+    SyncBarrier,
     Join,
     Tell,
     Presence,
@@ -116,6 +122,8 @@ const FOLLOW: Field =
 
 const POLICIES: Shape = Shape::Word(&["wait", "terminate", "daemon"]);
 
+const KINDS: Shape = Shape::Word(&["lock", "semaphore", "event", "value", "barrier", "condition"]);
+
 const MILESTONES: &[&str] = &["started", "ready", "succeeded", "ended"];
 
 const TARGETS: Body = Body::Object(&[
@@ -188,14 +196,33 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Body::Object(&[
             WHOM,
             field("signal", Shape::Signal, Default("15"), "a signal's number or name"),
-            field("tree", Shape::Boolean, Default("false"), "also everything below it"),
+            field(
+                "tree",
+                Shape::Boolean,
+                Default("false"),
+                "also everything below it: all are stopped first, get the signal, and go on",
+            ),
+            field(
+                "order",
+                Shape::Word(&["leaves_first", "root_first"]),
+                Default("\"leaves_first\""),
+                "who of a tree gets it first",
+            ),
             field(
                 "grace_ms",
                 Shape::Integer,
                 Default("null"),
-                "KILL follows after so many milliseconds; the answer comes when it is gone",
+                "KILL follows after so many milliseconds, until nothing lives; the answer comes when it is gone",
+            ),
+            field("wait", Shape::Boolean, Default("false"), "answer when it is gone, and not before"),
+            field(
+                "timeout_ms",
+                Shape::Integer,
+                Default("null"),
+                "give up waiting after so many milliseconds",
             ),
             field("foreign", Shape::Boolean, Default("false"), "also a pid outside the run"),
+            field("dry_run", Shape::Boolean, Default("false"), "send nothing, and tell who would get it"),
         ]),
         Shape::Named("Killed"),
         "send a signal to a process or a tree of the run",
@@ -239,6 +266,63 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Body::None,
         Shape::Nothing,
         "forget a queue that no worker lists, and what is in it",
+    ),
+    get(
+        Name::Sync,
+        "/v1/sync",
+        Shape::Named("SyncStatus"),
+        "locks, semaphores, events, values, barriers and conditions",
+    ),
+    post(
+        Name::SyncHandle,
+        "/v1/sync/handle",
+        Body::Object(&[
+            field("kind", KINDS, Default("null"), "what must be there; with its name"),
+            field("name", Shape::Text, Default("null"), "its name"),
+        ]),
+        Shape::Named("SyncHandle"),
+        "where their memory is; the caller is watched from then on, and what it holds is handed on when it dies",
+    ),
+    post(
+        Name::SyncCreate,
+        "/v1/sync/create",
+        Body::Object(&[
+            field("kind", KINDS, Required, "what it is"),
+            field("name", Shape::Text, Required, "its name"),
+            field(
+                "number",
+                Shape::Integer,
+                Default("null"),
+                "a semaphore's permits, a barrier's parties, what a value is at first",
+            ),
+        ]),
+        Shape::Named("Created"),
+        "define one more, as long as the run lasts",
+    ),
+    post(
+        Name::SyncEvent,
+        "/v1/sync/event",
+        Body::Named("EventStatus"),
+        Shape::Named("EventStatus"),
+        "set an event, or clear it",
+    ),
+    post(
+        Name::SyncValue,
+        "/v1/sync/value",
+        Body::Object(&[
+            field("value", Shape::Text, Required, "its name"),
+            field("add", Shape::Integer, Default("null"), "add so much"),
+            field("set", Shape::Integer, Default("null"), "make it this"),
+        ]),
+        Shape::Named("ValueStatus"),
+        "read a number, or change it",
+    ),
+    post(
+        Name::SyncBarrier,
+        "/v1/sync/barrier",
+        Body::Object(&[field("barrier", Shape::Text, Required, "its name")]),
+        Shape::Named("BarrierStatus"),
+        "let a broken barrier be used again; who waits at it is told that it broke",
     ),
     post(Name::Join, "/v1/join", Body::Named("Join"), Shape::Nothing, "a worker asks to meet its supervisor"),
     post(Name::Tell, "/v1/tell", Body::Named("Tell"), Shape::Nothing, "a worker reports"),
@@ -302,6 +386,11 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("launch", Shape::Integer, Nullable, "its launch"),
             field("depth", Shape::Integer, Required, "steps below the supervisor"),
             field("command", Shape::Text, Required, "its command line"),
+            field("state", Shape::Text, Required, "what it is at, as one letter: R, S, D, T, t, Z or I"),
+            field("age_s", Shape::Number, Required, "how long ago it was started"),
+            field("cpu_s", Shape::Number, Required, "what it has had of the processors"),
+            field("memory_bytes", Shape::Integer, Required, "how much of it is in memory"),
+            field("threads", Shape::Integer, Required, "how many threads it has"),
         ],
     ),
     (
@@ -326,6 +415,90 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("queue", Shape::Text, Required, "its name"),
             field("path", Shape::Text, Required, "its segment"),
             field("dead_letter", Shape::Named("QueueHandle"), Nullable, "where its dead letters go"),
+        ],
+    ),
+    (
+        "SyncStatus",
+        "what processes meet at",
+        &[
+            field("locks", Shape::ListOf("LockStatus"), Required, "a row a lock"),
+            field("semaphores", Shape::ListOf("SemaphoreStatus"), Required, "a row a semaphore"),
+            field("events", Shape::ListOf("EventStatus"), Required, "a row an event"),
+            field("values", Shape::ListOf("ValueStatus"), Required, "a row a value"),
+            field("barriers", Shape::ListOf("BarrierStatus"), Required, "a row a barrier"),
+            field("conditions", Shape::Texts, Required, "the names of the conditions"),
+        ],
+    ),
+    (
+        "LockStatus",
+        "a lock",
+        &[
+            field("lock", Shape::Text, Required, "its name"),
+            field("holder", Shape::Named("Participant"), Nullable, "who holds it; null: nobody"),
+            field("waiters", Shape::ListOf("Participant"), Required, "who waits for it"),
+        ],
+    ),
+    (
+        "SemaphoreStatus",
+        "a semaphore",
+        &[
+            field("semaphore", Shape::Text, Required, "its name"),
+            field("permits", Shape::Integer, Required, "how many may hold it at once"),
+            field("free", Shape::Integer, Required, "how many more could now"),
+            field("holders", Shape::ListOf("Participant"), Required, "who holds it, an entry a permit"),
+        ],
+    ),
+    (
+        "EventStatus",
+        "an event",
+        &[
+            field("event", Shape::Text, Required, "its name"),
+            field("set", Shape::Boolean, Required, "whether it is set"),
+        ],
+    ),
+    (
+        "ValueStatus",
+        "a shared number",
+        &[
+            field("value", Shape::Text, Required, "its name"),
+            field("number", Shape::Integer, Required, "the number"),
+        ],
+    ),
+    (
+        "BarrierStatus",
+        "a barrier",
+        &[
+            field("barrier", Shape::Text, Required, "its name"),
+            field("parties", Shape::Integer, Required, "how many must come before all pass"),
+            field("waiting", Shape::Integer, Required, "how many wait"),
+            field("broken", Shape::Boolean, Required, "whether nobody passes until it is reset"),
+        ],
+    ),
+    (
+        "Participant",
+        "a process that holds something or waits for it",
+        &[
+            field("pid", Shape::Integer, Required, "its pid"),
+            field("name", Shape::Text, Required, "what it calls itself, else its program's name"),
+            field("worker", Shape::Text, Nullable, "its worker"),
+            field("instance", Shape::Integer, Nullable, "its instance"),
+        ],
+    ),
+    (
+        "SyncHandle",
+        "how to open what processes meet at",
+        &[
+            field("path", Shape::Text, Required, "its segment"),
+            field("uuid", Shape::Text, Required, "what the segment must be"),
+        ],
+    ),
+    (
+        "Created",
+        "what was to be defined",
+        &[
+            field("kind", KINDS, Required, "what it is"),
+            field("name", Shape::Text, Required, "its name"),
+            field("created", Shape::Boolean, Required, "whether it was not there before"),
         ],
     ),
     (
@@ -468,6 +641,13 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         &[
             field("pids", Shape::Integers, Required, "in the order in which they got it"),
             field("signal", Shape::Integer, Required, "the signal's number"),
+            field("refused", Shape::Integers, Required, "those of the tree that may not be signalled"),
+            field(
+                "processes",
+                Shape::ListOf("ProcessRow"),
+                Required,
+                "with dry_run: who they are; else empty",
+            ),
         ],
     ),
     (

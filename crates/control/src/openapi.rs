@@ -227,6 +227,11 @@ mod tests {
             launch: None,
             depth: 0,
             command: String::new(),
+            state: "S".into(),
+            age_s: 0.0,
+            cpu_s: 0.0,
+            memory_bytes: 0,
+            threads: 1,
         };
         let queue = QueueStatus {
             queue: "q".into(),
@@ -272,6 +277,20 @@ mod tests {
             says: None,
             output: vec![],
         };
+        let participant = Participant { pid: 1, name: "a".into(), worker: None, instance: None };
+        let lock = LockStatus { lock: "a".into(), holder: None, waiters: vec![] };
+        let semaphore = SemaphoreStatus { semaphore: "a".into(), permits: 1, free: 1, holders: vec![] };
+        let barrier = BarrierStatus { barrier: "a".into(), parties: 1, waiting: 0, broken: false };
+        let created = Created { kind: Kind::Lock, name: "a".into(), created: true };
+        assert_eq!(keys(participant), members("Participant"));
+        assert_eq!(keys(lock), members("LockStatus"));
+        assert_eq!(keys(semaphore), members("SemaphoreStatus"));
+        assert_eq!(keys(barrier), members("BarrierStatus"));
+        assert_eq!(keys(created), members("Created"));
+        assert_eq!(keys(SyncStatus::default()), members("SyncStatus"));
+        assert_eq!(keys(EventStatus { event: "a".into(), set: true }), members("EventStatus"));
+        assert_eq!(keys(ValueStatus { value: "a".into(), number: 0 }), members("ValueStatus"));
+        assert_eq!(keys(SyncHandle { path: "/".into(), uuid: "0".into() }), members("SyncHandle"));
         assert_eq!(keys(line), members("LogLine"));
         assert_eq!(keys(EventLine::Transition(transition)), members("Transition"));
         assert_eq!(keys(EventLine::Missed(Missed { missed: 1, until_seq: 1 })), members("Missed"));
@@ -295,7 +314,7 @@ mod tests {
         assert_eq!(keys(handle), members("QueueHandle"));
         assert_eq!(keys(Acted { instances: vec![] }), members("Acted"));
         assert_eq!(keys(Size { worker: "a".into(), instances: 1 }), members("Size"));
-        assert_eq!(keys(Killed { pids: vec![], signal: 9 }), members("Killed"));
+        assert_eq!(keys(Killed::default()), members("Killed"));
         assert_eq!(keys(Waited { exit: None, state: None }), members("Waited"));
         assert_eq!(keys(join), members("Join"));
         assert_eq!(keys(&error), members("ApiError"));
@@ -310,12 +329,26 @@ mod tests {
             (Name::Start, Request::Start { workers, wait: true }),
             (Name::Spawn, Request::Spawn { worker: new_worker(), wait: true }),
             (Name::Scale, Request::Scale { workers: vec![], wait: true }),
-            (
-                Name::Kill,
-                Request::Kill { whom: whom.clone(), signal: 9, tree: true, grace_ms: None, foreign: true },
-            ),
+            (Name::Kill, Request::Kill(Kill::of(whom.clone()))),
             (Name::Wait, Request::Wait { whom, timeout_ms: None }),
             (Name::Shutdown, Request::Shutdown { now: true }),
+            (
+                Name::SyncHandle,
+                Request::Sync(SyncRequest::Handle(Some(Primitive { kind: Kind::Lock, name: "a".into() }))),
+            ),
+            (
+                Name::SyncCreate,
+                Request::Sync(SyncRequest::Create(NewPrimitive {
+                    kind: Kind::Value,
+                    name: "a".into(),
+                    number: None,
+                })),
+            ),
+            (
+                Name::SyncValue,
+                Request::Sync(SyncRequest::Value(ValueChange { value: "a".into(), add: None, set: None })),
+            ),
+            (Name::SyncBarrier, Request::Sync(SyncRequest::BarrierReset { barrier: "a".into() })),
         ];
         for (name, request) in sent {
             let body: Value = serde_json::from_slice(&request.to_http().body).expect("a body is JSON");

@@ -1,9 +1,11 @@
 //! How a [`Request`] looks in HTTP: one mapping, read in one direction by the client and in the other by the server.
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer, Serialize};
+mod sync;
 
-use crate::api::{ApiError, ErrorCode, Join, NewQueue, NewWorker, Request, Size, Tell, Who};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::api::{ApiError, ErrorCode, Join, Kill, NewQueue, NewWorker, Request, Size, Tell, Who};
 use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, Shape, endpoint};
 use crate::names;
 
@@ -106,38 +108,6 @@ struct Spawn {
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Kill {
-    whom: Who,
-    #[serde(default = "term", deserialize_with = "signal")]
-    signal: i32,
-    #[serde(default)]
-    tree: bool,
-    #[serde(default)]
-    grace_ms: Option<u64>,
-    #[serde(default)]
-    foreign: bool,
-}
-
-fn term() -> i32 {
-    nix::sys::signal::SIGTERM as i32
-}
-
-fn signal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i32, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum Either {
-        Number(i32),
-        Name(String),
-    }
-    let (number, shown) = match Either::deserialize(deserializer)? {
-        Either::Number(number) => (names::is_signal(number).then_some(number), number.to_string()),
-        Either::Name(name) => (names::signal_number(&name), name),
-    };
-    number.ok_or_else(|| serde::de::Error::custom(format!("no signal is called {shown:?}")))
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Wait {
     whom: Who,
     #[serde(default)]
@@ -191,16 +161,7 @@ impl Request {
                 HttpRequest::with_query(Name::Events, query)
             }
             Request::Why { worker } => HttpRequest::with_query(Name::Why, [("worker", worker.clone())]),
-            Request::Kill { whom, signal, tree, grace_ms, foreign } => {
-                let kill = Kill {
-                    whom: whom.clone(),
-                    signal: *signal,
-                    tree: *tree,
-                    grace_ms: *grace_ms,
-                    foreign: *foreign,
-                };
-                HttpRequest::to(endpoint(Name::Kill), "", json(&kill))
-            }
+            Request::Kill(kill) => HttpRequest::to(endpoint(Name::Kill), "", json(kill)),
             Request::Wait { whom, timeout_ms } => {
                 let wait = Wait { whom: whom.clone(), timeout_ms: *timeout_ms };
                 HttpRequest::to(endpoint(Name::Wait), "", json(&wait))
@@ -213,6 +174,7 @@ impl Request {
             Request::QueueClose { queue } => HttpRequest::to(endpoint(Name::QueueClose), queue, Vec::new()),
             Request::QueueCreate(queue) => HttpRequest::to(endpoint(Name::QueueCreate), "", json(queue)),
             Request::QueueRemove { queue } => HttpRequest::to(endpoint(Name::QueueRemove), queue, Vec::new()),
+            Request::Sync(request) => sync::to_http(request),
             Request::Join(join) => HttpRequest::to(endpoint(Name::Join), "", json(join)),
             Request::Tell(tell) => HttpRequest::to(endpoint(Name::Tell), "", json(tell)),
         }
@@ -318,9 +280,9 @@ impl Asked {
                 Request::Why { worker: worker.to_owned() }
             }
             Name::Kill => {
-                let Kill { whom, signal, tree, grace_ms, foreign } = read(body)?;
-                check_whom(&whom)?;
-                Request::Kill { whom, signal, tree, grace_ms, foreign }
+                let kill: Kill = read(body)?;
+                check_whom(&kill.whom)?;
+                Request::Kill(kill)
             }
             Name::Wait => {
                 let Wait { whom, timeout_ms } = read(body)?;
@@ -341,6 +303,12 @@ impl Asked {
                 Request::QueueCreate(queue)
             }
             Name::QueueRemove => Request::QueueRemove { queue: queue_name(segment)? },
+            name @ (Name::Sync
+            | Name::SyncHandle
+            | Name::SyncCreate
+            | Name::SyncEvent
+            | Name::SyncValue
+            | Name::SyncBarrier) => sync::from_http(name, body)?,
             Name::Join => Request::Join(read::<Join>(body)?),
             Name::Tell => Request::Tell(read::<Tell>(body)?),
         };

@@ -2,7 +2,8 @@
 
 use control::Asked;
 use control::api::{
-    ErrorCode, Join, Milestone, NewQueue, NewWorker, Policy, Request, Restart, Size, Tell, Who,
+    ErrorCode, EventStatus, Join, Kill, KillOrder, Kind, Milestone, NewPrimitive, NewQueue, NewWorker,
+    Policy, Primitive, Request, Restart, Size, SyncRequest, Tell, ValueChange, Who,
 };
 
 fn new_worker() -> NewWorker {
@@ -44,14 +45,18 @@ fn every_request() -> Vec<Request> {
         Request::Logs { worker: Some("a:1".into()), lines: 7, follow: false },
         Request::Events { after: u64::MAX, follow: true },
         Request::Why { worker: "a:0".into() },
-        Request::Kill { whom: Who::Pid(12), signal: 9, tree: true, grace_ms: Some(2500), foreign: true },
-        Request::Kill {
-            whom: Who::Worker("a:0".into()),
-            signal: 15,
-            tree: false,
-            grace_ms: None,
-            foreign: false,
-        },
+        Request::Kill(Kill {
+            signal: 9,
+            tree: true,
+            order: KillOrder::RootFirst,
+            grace_ms: Some(2500),
+            wait: true,
+            timeout_ms: Some(1),
+            foreign: true,
+            dry_run: true,
+            ..Kill::of(Who::Pid(12))
+        }),
+        Request::Kill(Kill::of(Who::Worker("a:0".into()))),
         Request::Wait { whom: Who::Worker("a".into()), timeout_ms: Some(0) },
         Request::Wait { whom: Who::Pid(1), timeout_ms: None },
         Request::Shutdown { now: true },
@@ -61,6 +66,25 @@ fn every_request() -> Vec<Request> {
         Request::QueueClose { queue: "jobs.v2".into() },
         Request::Join(Join { server: "/tmp/x y".into(), nonce: "00ff".into(), abi: 3 }),
     ];
+    let wanted = Primitive { kind: Kind::Lock, name: "a.b".into() };
+    let new = |kind, number| NewPrimitive { kind, name: "a".into(), number };
+    let change = |add, set| ValueChange { value: "v".into(), add, set };
+    for sync in [
+        SyncRequest::List,
+        SyncRequest::Handle(None),
+        SyncRequest::Handle(Some(wanted)),
+        SyncRequest::Create(new(Kind::Event, None)),
+        SyncRequest::Create(new(Kind::Semaphore, Some(1024))),
+        SyncRequest::Create(new(Kind::Value, Some(i64::MIN))),
+        SyncRequest::Create(new(Kind::Value, None)),
+        SyncRequest::Event(EventStatus { event: "go".into(), set: true }),
+        SyncRequest::Value(change(None, None)),
+        SyncRequest::Value(change(Some(-1), None)),
+        SyncRequest::Value(change(None, Some(i64::MAX))),
+        SyncRequest::BarrierReset { barrier: "line".into() },
+    ] {
+        all.push(Request::Sync(sync));
+    }
     for tell in [Tell::Ready, Tell::Status("half \"way\" ü".into()), Tell::Heartbeat] {
         all.push(Request::Tell(tell));
     }
@@ -75,10 +99,10 @@ fn every_request_comes_back_as_what_it_was() {
             Request::Status { .. } | Request::Ps | Request::Queues | Request::Shutdown { .. } => {}
             Request::Start { .. } | Request::Stop { .. } | Request::Restart { .. } => {}
             Request::Spawn { .. } | Request::Logs { .. } | Request::Events { .. } | Request::Why { .. } => {}
-            Request::Scale { .. } | Request::Kill { .. } | Request::Wait { .. } => {}
+            Request::Scale { .. } | Request::Kill(_) | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
             Request::QueueCreate(_) | Request::QueueRemove { .. } => {}
-            Request::Join(_) | Request::Tell(_) => {}
+            Request::Join(_) | Request::Tell(_) | Request::Sync(_) => {}
         }
         let http = request.to_http();
         assert_eq!(Request::from_http(http.method, &http.target, &http.body), Ok(request), "{http:?}");
@@ -112,17 +136,11 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(post("/v1/shutdown", ""), Request::Shutdown { now: false });
     assert_eq!(
         post("/v1/kill", r#"{"whom":{"pid":7},"signal":"hup"}"#),
-        Request::Kill { whom: Who::Pid(7), signal: 1, tree: false, grace_ms: None, foreign: false }
+        Request::Kill(Kill { signal: 1, ..Kill::of(Who::Pid(7)) })
     );
     assert_eq!(
         post("/v1/kill", r#"{"whom":{"worker":"a"}}"#),
-        Request::Kill {
-            whom: Who::Worker("a".into()),
-            signal: 15,
-            tree: false,
-            grace_ms: None,
-            foreign: false
-        }
+        Request::Kill(Kill::of(Who::Worker("a".into())))
     );
 }
 
@@ -181,6 +199,15 @@ fn nonsense_is_refused_as_wrong_usage() {
         ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","name":"12"}}"#),
         ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","env":{"A=":""}}}"#),
         ("POST", "/v1/spawn", r#"{"worker":{"command":["a"],"cwd":"/","policy":"maybe"}}"#),
+        ("POST", "/v1/sync/handle", r#"{"kind":"lock"}"#),
+        ("POST", "/v1/sync/handle", r#"{"kind":"lock","name":"7"}"#),
+        ("POST", "/v1/sync/create", r#"{"kind":"lock","name":"a","number":1}"#),
+        ("POST", "/v1/sync/create", r#"{"kind":"semaphore","name":"a"}"#),
+        ("POST", "/v1/sync/create", r#"{"kind":"semaphore","name":"a","number":1025}"#),
+        ("POST", "/v1/sync/create", r#"{"kind":"barrier","name":"a","number":0}"#),
+        ("POST", "/v1/sync/event", r#"{"event":"go"}"#),
+        ("POST", "/v1/sync/value", r#"{"value":"v","add":1,"set":1}"#),
+        ("POST", "/v1/sync/barrier", r#"{}"#),
         ("POST", "/v1/scale", "{\"workers\":[]}"),
         ("POST", "/v1/scale", "{\"workers\":[{\"worker\":\"a:0\",\"instances\":1}]}"),
         ("POST", "/v1/scale", "{\"workers\":[{\"worker\":\"a\",\"instances\":-1}]}"),

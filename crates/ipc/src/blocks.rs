@@ -13,9 +13,14 @@ const PROBES: u32 = 16;
 /// Blocks in use at first.
 pub(crate) const FIRST_WINDOW: u32 = 64;
 
-/// There is no memory for the message now.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Short;
+/// Why a message cannot be written now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Short {
+    /// All memory that the queue may have is in use.
+    OfMemory,
+    /// The queue may have more, but the disk has no room for it.
+    OfDisk,
+}
 
 impl Core {
     #[inline(always)]
@@ -31,12 +36,12 @@ impl Core {
     /// Takes a free block for `me` to write to. Looks first where it last found one, in a window that is kept
     /// as small as the queue's use of it, so that a short queue stays in the caches.
     #[inline]
-    pub(crate) fn take_block(&self, me: u32, local: &Local) -> Option<u32> {
+    pub(crate) fn take_block(&self, me: u32, local: &Local) -> Result<u32, Short> {
         let window = self.segment.memory().u32(layout::WINDOW).load(Ordering::Relaxed);
         let window = window.clamp(FIRST_WINDOW, u32::MAX).min(self.layout.counts.blocks as u32);
         match self.take_block_in(me, local, window, PROBES.min(window)) {
             None => self.take_block_beyond(me, local, window),
-            found => found,
+            Some(block) => Ok(block),
         }
     }
 
@@ -69,35 +74,42 @@ impl Core {
     }
 
     #[cold]
-    fn take_block_beyond(&self, me: u32, local: &Local, mut window: u32) -> Option<u32> {
+    fn take_block_beyond(&self, me: u32, local: &Local, mut window: u32) -> Result<u32, Short> {
         let all = self.layout.counts.blocks as u32;
         while window < all {
             local.block.set(u64::from(window));
-            window = window.saturating_mul(2).min(all);
+            let wider = window.saturating_mul(2).min(all);
+            if !self.back_blocks(window, wider) {
+                // Further on there is nothing; but a block may have been freed.
+                return self.take_block_in(me, local, window, window).ok_or(Short::OfDisk);
+            }
+            window = wider;
             self.segment.memory().u32(layout::WINDOW).fetch_max(window, Ordering::Relaxed);
             if let Some(block) = self.take_block_in(me, local, window, PROBES) {
-                return Some(block);
+                return Ok(block);
             }
         }
-        self.take_block_in(me, local, all, all)
+        self.take_block_in(me, local, all, all).ok_or(Short::OfMemory)
     }
 
     /// Takes a block and fills it with a message. It stays private to `me`.
     #[inline]
     pub(crate) fn write_message(&self, me: u32, local: &Local, bytes: &[u8]) -> Result<u32, Short> {
-        let block = self.take_block(me, local).ok_or(Short)?;
+        let block = self.take_block(me, local)?;
         let memory = self.segment.memory();
         let at = self.layout.block(block);
         if bytes.len() <= INLINE {
             self.field(block, CHAIN).store(0, Ordering::Relaxed);
             memory.write(at + BYTES, bytes);
-        } else if self.write_pages(block, local, bytes).is_err() {
+        } else if let Err(short) = self.write_pages(block, local, bytes) {
             self.tag(block).store(Tag::FREE.0, Ordering::Release);
-            return Err(Short);
+            return Err(short);
         }
         memory.u32(at + LENGTH).store(bytes.len() as u32, Ordering::Relaxed);
         if self.settings.has_checksums {
-            memory.u32(at + CHECKSUM).store(crc32c::crc32c(bytes), Ordering::Relaxed);
+            self.id(block).store(0, Ordering::Relaxed);
+            let sum = crc32c::crc32c(bytes) ^ self.fold(0, bytes.len());
+            memory.u32(at + CHECKSUM).store(sum, Ordering::Relaxed);
         }
         self.field(block, RAISED).store(0, Ordering::Relaxed);
         Ok(block)
@@ -118,12 +130,46 @@ impl Core {
         } else {
             self.read_pages(block, length, &mut message)?;
         }
-        if self.settings.has_checksums
-            && crc32c::crc32c(&message) != memory.u32(at + CHECKSUM).load(Ordering::Relaxed)
-        {
-            return Err(Damage::Checksum);
+        if self.settings.has_checksums {
+            let sum = crc32c::crc32c(&message) ^ self.fold(self.id(block).load(Ordering::Relaxed), length);
+            if sum != memory.u32(at + CHECKSUM).load(Ordering::Relaxed) {
+                return Err(Damage::Checksum);
+            }
         }
         Ok(message)
+    }
+
+    /// What a message's id and length, and the queue it belongs to, add to its checksum.
+    fn fold(&self, id: u64, length: usize) -> u32 {
+        let mut bytes = [0; 12];
+        bytes[..8].copy_from_slice(&id.to_le_bytes());
+        bytes[8..].copy_from_slice(&(length as u32).to_le_bytes());
+        crc32c::crc32c_append(self.settings.salt, &bytes)
+    }
+
+    /// Gives the message in a block, which is private, its id.
+    #[inline(always)]
+    pub(crate) fn set_id(&self, block: u32, id: u64) {
+        let before = self.id(block);
+        if self.settings.has_checksums {
+            self.fold_anew(block, before.load(Ordering::Relaxed), id);
+        }
+        before.store(id, Ordering::Relaxed);
+    }
+
+    #[inline(never)]
+    fn fold_anew(&self, block: u32, before: u64, id: u64) {
+        let at = self.layout.block(block);
+        let length = self.segment.memory().u32(at + LENGTH).load(Ordering::Relaxed) as usize;
+        let word = self.segment.memory().u32(at + CHECKSUM);
+        let sum = word.load(Ordering::Relaxed) ^ self.fold(before, length) ^ self.fold(id, length);
+        word.store(sum, Ordering::Relaxed);
+    }
+
+    /// The id that goes with a ticket of the first ring.
+    #[inline(always)]
+    pub(crate) fn id_of(&self, ticket: u64) -> u64 {
+        self.segment.memory().u64(layout::ID_BASE).load(Ordering::Relaxed).wrapping_add(ticket)
     }
 
     /// Gives a block back that is this process's own, with its pages.
@@ -166,6 +212,12 @@ impl Core {
         let times = (times + 1).min(0xffff);
         word.store(times << 48 | ticket & TICKET, Ordering::Relaxed);
         times as u32
+    }
+
+    /// Counts so many deliveries, the last of which was that of `ticket`. Only for who is alone.
+    pub(crate) fn set_raised(&self, block: u32, times: u32, ticket: u64) {
+        let word = u64::from(times.min(0xffff)) << 48 | ticket & TICKET;
+        self.field(block, RAISED).store(word, Ordering::Relaxed);
     }
 
     /// The ticket of the last delivery counted.

@@ -9,6 +9,7 @@ use crate::blocks::Short;
 use crate::errors::{Damage, Fault};
 use crate::formation::Settings;
 use crate::get::{Claim, Next};
+use crate::keeping::Keeper;
 use crate::layout::{CAME, DRAINED, INLINE, Layout, MEMORY, PAGE, PLACE};
 use crate::lease::Lease;
 use crate::liveness::Identity;
@@ -18,7 +19,7 @@ use crate::put::{Published, TURNS};
 use crate::ring::Slot;
 use crate::segment::{Reclaimed, Segment};
 use crate::sentinel::{Sentinel, Watched};
-use crate::tag::Which;
+use crate::tag::{State, Tag, Which};
 use crate::trim;
 use crate::waiting::{self, Ended, Pace, Patience, Try};
 
@@ -33,7 +34,9 @@ pub(crate) struct Core {
     pub(crate) interrupt: RwLock<Option<Arc<AtomicBool>>>,
     /// Looks after the dead while this process sleeps, where nobody else does.
     sentinel: Mutex<Option<Sentinel>>,
-    this: Weak<Self>,
+    /// Sees to it that changes reach the disk in time, where that is promised.
+    pub(crate) keeper: Option<Keeper>,
+    pub(crate) this: Weak<Self>,
 }
 
 /// Why an operation stopped, before it is said in the operation's own words.
@@ -41,6 +44,8 @@ pub(crate) struct Core {
 pub(crate) enum Stop {
     Closed,
     Ended(Ended),
+    /// The disk has no room.
+    NoRoom,
     Fault(Fault),
 }
 
@@ -73,6 +78,7 @@ impl Core {
             acknowledges_at_once: AtomicBool::new(false),
             interrupt: RwLock::new(None),
             sentinel: Mutex::new(None),
+            keeper: Keeper::of(settings.fsync),
             this: this.clone(),
         });
         #[cfg(not(loom))]
@@ -200,12 +206,14 @@ impl Core {
                 Ok(block) => {
                     self.segment.check().map_err(Fault::Corrupt)?;
                     match self.publish_first(me, block, local).map_err(|damage| self.fault(damage))? {
-                        Published::Done => return Ok(()),
+                        Published::Done => return Ok(self.keep_put(block, message.len())?),
                         Published::Full => Some(block),
                         Published::Closed => return Err(self.forget(block, Stop::Closed).into()),
+                        Published::NoRoom => return Err(self.forget(block, Stop::NoRoom).into()),
                     }
                 }
-                Err(Short) => None,
+                Err(Short::OfMemory) => None,
+                Err(Short::OfDisk) => return Err(Stop::NoRoom.into()),
             };
             self.put_later(me, local, message, block, until_ns).map_err(Refusal::Stop)
         })
@@ -233,22 +241,24 @@ impl Core {
             if block.get().is_none() {
                 match self.write_message(me, local, message) {
                     Ok(written) => block.set(Some(written)),
-                    Err(Short) if self.is_ended().map_err(|damage| self.fault(damage))? => {
+                    Err(_) if self.is_ended().map_err(|damage| self.fault(damage))? => {
                         return Err(Stop::Closed);
                     }
-                    Err(Short) => return Ok(Try::NotBefore(u64::MAX)),
+                    Err(Short::OfDisk) => return Err(Stop::NoRoom),
+                    Err(Short::OfMemory) => return Ok(Try::NotBefore(u64::MAX)),
                 }
             }
             let ready = block.get().expect("written above");
             match self.publish_first(me, ready, local).map_err(|damage| self.fault(damage))? {
-                Published::Done => Ok(Try::Done(())),
+                Published::Done => Ok(Try::Done(ready)),
                 Published::Full => Ok(Try::NotBefore(u64::MAX)),
                 Published::Closed => Err(Stop::Closed),
+                Published::NoRoom => Err(Stop::NoRoom),
             }
         };
         let ended = if until_ns == 0 {
             match attempt() {
-                Ok(Try::Done(())) => Ok(()),
+                Ok(Try::Done(block)) => Ok(block),
                 Ok(Try::NotBefore(_)) => Err(Stop::Ended(Ended::TimedOut)),
                 Err(stop) => Err(stop),
             }
@@ -259,16 +269,21 @@ impl Core {
             let is_worth_a_try = || block.get().is_none() || self.places() >= enough;
             self.wait(me, local, until_ns, (Pace::Patient, &is_worth_a_try), side, attempt)
         };
-        ended.map_err(|stop| match block.get() {
-            Some(block) => self.forget(block, stop),
-            None => stop,
-        })
+        match (ended, block.get()) {
+            (Ok(block), _) => Ok(self.keep_put(block, message.len())?),
+            (Err(stop), Some(block)) => Err(self.forget(block, stop)),
+            (Err(stop), None) => Err(stop),
+        }
     }
 
     /// Frees a block that could not be published.
     #[cold]
     fn forget(&self, block: u32, why: Stop) -> Stop {
+        let was_ready = matches!(Tag(self.tag(block).load(Ordering::Relaxed)).state(), State::Ready(_));
         self.free_block(block);
+        if was_ready {
+            self.keep_refusal(block);
+        }
         fence(Ordering::SeqCst);
         self.tell_if_drained();
         why
@@ -337,20 +352,25 @@ impl Core {
         })
     }
 
-    pub(crate) fn get_more(&self, most: usize, messages: &mut Vec<Vec<u8>>) -> Result<(), Stop> {
+    pub(crate) fn get_more(&self, most: usize, accept: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), Stop> {
         let me = self.join()?;
         let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
         self.locals.with(|local| {
+            let mut taken = 0;
             let mut take = |claim: Claim| {
-                messages.push(self.read_message(claim.block)?);
+                if !accept(self.read_message(claim.block)?) {
+                    self.give_back(me, claim)?;
+                    return Ok(false);
+                }
                 if at_once {
                     self.acknowledge(me, claim);
                 } else {
                     self.remember_got(local, claim);
                 }
-                Ok(messages.len() < most)
+                taken += 1;
+                Ok(taken < most)
             };
-            if most > 1 {
+            if most > 0 {
                 self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
             }
             if at_once {
@@ -383,6 +403,9 @@ impl Core {
             }
             self.end_run(run);
             self.segment.check()?;
+            if put > 0 {
+                self.keep_run()?;
+            }
             Ok(put)
         })
     }
@@ -478,6 +501,7 @@ impl Core {
         });
         fence(Ordering::SeqCst);
         self.tell_if_drained();
+        self.keep_rest();
     }
 }
 
@@ -495,7 +519,15 @@ impl Drop for Core {
     fn drop(&mut self) {
         self.finish();
         self.segment.leave();
+        self.segment.settle();
     }
+}
+
+/// Acknowledges what this process has got by plain gets from any queue, on any of its threads, as the end of the
+/// process does by itself: for one that has done its work and only waits for others.
+#[cfg(not(loom))]
+pub fn acknowledge_got() {
+    at_exit::finish_all();
 }
 
 /// A process that exits by itself has finished what it got, also where its handles are never dropped.
@@ -515,7 +547,7 @@ mod at_exit {
         }
     }
 
-    extern "C" fn finish_all() {
+    pub(super) extern "C" fn finish_all() {
         // Another thread may have been stopped with the lock held; then what it got is delivered again.
         if let Ok(handles) = HANDLES.try_lock() {
             handles.iter().filter_map(Weak::upgrade).for_each(|core| core.finish());

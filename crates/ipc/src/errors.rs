@@ -22,6 +22,8 @@ pub enum Damage {
     Cut,
     /// A lock, semaphore, condition or barrier holds what no operation can have written there.
     Sync,
+    /// The disk did not take what a durable queue gave it.
+    Disk,
     /// Found by another process, which left a reason this version does not know.
     Unknown,
 }
@@ -37,6 +39,7 @@ impl Damage {
             Self::Participant => 6,
             Self::Cut => 7,
             Self::Sync => 8,
+            Self::Disk => 9,
             Self::Unknown => u32::MAX,
         }
     }
@@ -51,6 +54,7 @@ impl Damage {
             6 => Self::Participant,
             7 => Self::Cut,
             8 => Self::Sync,
+            9 => Self::Disk,
             _ => Self::Unknown,
         }
     }
@@ -67,6 +71,7 @@ impl fmt::Display for Damage {
             Self::Participant => "a participant's entry is impossible",
             Self::Cut => "the file was cut short while in use, or its disk is full",
             Self::Sync => "the word of a lock, semaphore, condition or barrier is impossible",
+            Self::Disk => "the disk failed to keep what was written",
             Self::Unknown => "another process found it damaged",
         })
     }
@@ -139,6 +144,21 @@ pub enum OpenError {
     PidNamespace,
     /// The options ask for what cannot be; the words say what.
     Options(&'static str),
+    /// It is there, and is not a durable queue.
+    NotDurable,
+    /// A durable queue that is being set right by another process all the time, or is in use on another machine.
+    InUse,
+    /// Its file system cannot reserve room for a durable queue.
+    CannotReserve,
+    /// Something in it is damaged, and it cannot be set right.
+    Damaged(Damage),
+    /// Messages wait in a durable queue that the new options have no place for.
+    DoesNotFit {
+        /// How many wait.
+        messages: u64,
+        /// The option that is too small.
+        what: &'static str,
+    },
 }
 
 impl fmt::Display for OpenError {
@@ -161,6 +181,13 @@ impl fmt::Display for OpenError {
             Self::CorruptHeader => f.write_str("its header is corrupt"),
             Self::PidNamespace => f.write_str("made in another pid namespace"),
             Self::Options(what) => f.write_str(what),
+            Self::NotDurable => f.write_str("not a durable queue"),
+            Self::InUse => f.write_str("in use by others who do not make room, or on another machine"),
+            Self::CannotReserve => f.write_str("its file system cannot reserve room (fallocate)"),
+            Self::Damaged(damage) => write!(f, "damaged: {damage}"),
+            Self::DoesNotFit { messages, what } => {
+                write!(f, "{messages} messages wait in it that the new {what} has no place for")
+            }
         }
     }
 }
@@ -199,6 +226,8 @@ pub enum PutError {
     },
     /// A signal came and the flag of [`Queue::set_interrupt`](crate::Queue::set_interrupt) was up.
     Interrupted,
+    /// The disk of a durable queue has no room for the message.
+    NoRoom,
     /// The queue cannot be used at all.
     Fault(Fault),
 }
@@ -211,6 +240,7 @@ impl fmt::Display for PutError {
                 write!(f, "too large: {length} bytes where {limit} are allowed")
             }
             Self::Interrupted => f.write_str("interrupted"),
+            Self::NoRoom => f.write_str("the disk is full"),
             Self::Fault(fault) => write!(f, "{fault}"),
         }
     }
@@ -238,6 +268,8 @@ pub enum TryPutError {
         /// Bytes it may have at most.
         limit: u64,
     },
+    /// The disk of a durable queue has no room for the message.
+    NoRoom,
     /// The queue cannot be used at all.
     Fault(Fault),
 }
@@ -250,6 +282,7 @@ impl fmt::Display for TryPutError {
             Self::TooLarge { length, limit } => {
                 write!(f, "too large: {length} bytes where {limit} are allowed")
             }
+            Self::NoRoom => f.write_str("the disk is full"),
             Self::Fault(fault) => write!(f, "{fault}"),
         }
     }
@@ -279,6 +312,8 @@ pub enum PutTimeoutError {
     },
     /// A signal came and the flag of [`Queue::set_interrupt`](crate::Queue::set_interrupt) was up.
     Interrupted,
+    /// The disk of a durable queue has no room for the message.
+    NoRoom,
     /// The queue cannot be used at all.
     Fault(Fault),
 }
@@ -292,6 +327,7 @@ impl fmt::Display for PutTimeoutError {
                 write!(f, "too large: {length} bytes where {limit} are allowed")
             }
             Self::Interrupted => f.write_str("interrupted"),
+            Self::NoRoom => f.write_str("the disk is full"),
             Self::Fault(fault) => write!(f, "{fault}"),
         }
     }

@@ -4,11 +4,11 @@ use crate::atomic::Ordering;
 use crate::errors::OpenError;
 use crate::header::{Header, Kind};
 use crate::layout::{Counts, Layout};
-use crate::liveness::Identity;
+use crate::liveness::{self, Identity};
 use crate::memory::Memory;
-use crate::options::{MOST_MESSAGE_BYTES, QueueOptions};
+use crate::opening;
+use crate::options::{Fsync, MOST_MESSAGE_BYTES, QueueOptions};
 use crate::ring::Ring;
-use crate::segment;
 use crate::tag::Which;
 
 /// What the header says beside the counts.
@@ -18,6 +18,17 @@ pub(crate) struct Settings {
     pub(crate) max_message: u64,
     pub(crate) max_deliveries: Option<u32>,
     pub(crate) has_checksums: bool,
+    /// Goes into every checksum, so that no other queue's message fits.
+    pub(crate) salt: u32,
+    /// What it promises of the disk.
+    pub(crate) fsync: Option<Fsync>,
+}
+
+impl Settings {
+    #[inline(always)]
+    pub(crate) fn is_durable(&self) -> bool {
+        self.fsync.is_some()
+    }
 }
 
 /// The header and the layout of a new queue.
@@ -40,7 +51,11 @@ pub(crate) fn plan(name: &str, options: &QueueOptions) -> Result<(Header, Layout
         participants: options.participants,
         supervised: options.supervised,
         creator: Identity::mine(),
-        uuid: segment::new_uuid()?,
+        namespace: liveness::pid_namespace(),
+        boot: liveness::boot(),
+        fsync: options.durable,
+        is_settled: false,
+        uuid: opening::new_uuid()?,
         name: name.to_owned(),
         own,
     };
@@ -61,7 +76,9 @@ pub(crate) fn understand(header: &Header) -> Option<(Settings, Layout)> {
         capacity: (capacity != 0).then_some(capacity),
         max_message,
         max_deliveries: (max_deliveries != 0).then_some(max_deliveries),
-        has_checksums: checksums == 1,
+        has_checksums: checksums == 1 || header.fsync.is_some(),
+        salt: crc32c::crc32c(&header.uuid),
+        fsync: header.fsync,
     };
     Some((settings, layout))
 }

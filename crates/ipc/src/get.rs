@@ -154,6 +154,7 @@ impl Core {
     pub(crate) fn acknowledge(&self, me: u32, claim: Claim) {
         if self.is_ours(me, claim) {
             self.free_block(claim.block);
+            self.note_change();
         }
     }
 
@@ -172,6 +173,7 @@ impl Core {
         let leased = Tag::leased(me, claim.ticket).0;
         if tag.compare_exchange(leased, requeue, Ordering::AcqRel, Ordering::Relaxed).is_ok() {
             self.requeue(me, claim)?;
+            self.note_change();
         }
         Ok(())
     }
@@ -226,6 +228,7 @@ impl Core {
             Ordering::Relaxed,
         );
         if put_off.is_ok() {
+            self.note_change();
             // A death before this line is met by recovery, which always has the delayed looked through.
             self.note_due(due_ms);
             // Those asleep must learn of the new moment.

@@ -1,14 +1,18 @@
-//! The first bytes of a segment: what it is, for whom, and how large. Written once, before anybody else can
-//! see the segment, and copied to private memory by everyone who opens it, never read again.
+//! The first bytes of a segment: what it is, for whom, and how large. Written before anybody else can see the
+//! segment, and copied to private memory by everyone who opens it, never read again. Only a durable segment's is
+//! ever written anew, by who holds its file alone.
+
+use std::time::Duration;
 
 use crate::errors::OpenError;
 use crate::liveness;
+use crate::options::Fsync;
 
 /// Bytes of the header; the last four are the checksum of all before.
 pub(crate) const LENGTH: usize = 512;
 
 /// The version of every layout in this crate; it changes with any of them.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 const MAGIC: u64 = u64::from_le_bytes(*b"\x89shmobj\n");
 const ORDER: u32 = 0x0102_0304;
 const LONGEST_NAME: usize = 128;
@@ -32,6 +36,14 @@ pub(crate) struct Header {
     pub(crate) supervised: bool,
     /// The process that made it.
     pub(crate) creator: liveness::Identity,
+    /// The pid namespace in which the creator and the participants have their numbers; zero where not known.
+    pub(crate) namespace: u64,
+    /// The boot of the machine in which the creator ran; zero where not known.
+    pub(crate) boot: u64,
+    /// What it promises of the disk; nothing where it is only memory.
+    pub(crate) fsync: Option<Fsync>,
+    /// Whether all of it was on the disk when the last who used it went away.
+    pub(crate) is_settled: bool,
     pub(crate) uuid: [u8; 16],
     pub(crate) name: String,
     /// Numbers of the kind of object, which it checks itself.
@@ -53,7 +65,12 @@ impl Header {
         out.extend(self.creator.mark.to_ne_bytes());
         let name = shortened(&self.name);
         out.extend((name.len() as u32).to_ne_bytes());
-        out.extend(liveness::pid_namespace().to_ne_bytes());
+        out.extend(self.namespace.to_ne_bytes());
+        out.extend(self.boot.to_ne_bytes());
+        let (policy, every_ms) = fsync_to_numbers(self.fsync);
+        out.extend(policy.to_ne_bytes());
+        out.extend(u32::from(self.is_settled).to_ne_bytes());
+        out.extend(every_ms.to_ne_bytes());
         out.extend(self.uuid);
         for number in self.own {
             out.extend(number.to_ne_bytes());
@@ -105,6 +122,10 @@ impl Header {
         let creator = liveness::Identity { pid: reader.u32(), mark: reader.u32() };
         let name_length = reader.u32() as usize;
         let namespace = reader.u64();
+        let boot = reader.u64();
+        let policy = reader.u32();
+        let is_settled = reader.u32() == 1;
+        let fsync = fsync_of_numbers(policy, reader.u64()).ok_or(OpenError::CorruptHeader)?;
         let uuid = reader.take::<16>();
         let own = std::array::from_fn(|_| reader.u64());
         if name_length > LONGEST_NAME || participants == 0 || participants > crate::participants::MOST {
@@ -112,11 +133,52 @@ impl Header {
         }
         let name = &bytes[reader.at..reader.at + name_length];
         let name = String::from_utf8(name.to_vec()).map_err(|_| OpenError::CorruptHeader)?;
+        Ok(Self {
+            kind,
+            total,
+            participants,
+            supervised,
+            creator,
+            namespace,
+            boot,
+            fsync,
+            is_settled,
+            uuid,
+            name,
+            own,
+        })
+    }
+
+    /// Whether pids mean the same processes to us as to those who use the segment.
+    ///
+    /// # Errors
+    /// [`OpenError::PidNamespace`] where they do not.
+    pub(crate) fn check_namespace(&self) -> Result<(), OpenError> {
         let here = liveness::pid_namespace();
-        if namespace != 0 && here != 0 && namespace != here {
+        if self.namespace != 0 && here != 0 && self.namespace != here {
             return Err(OpenError::PidNamespace);
         }
-        Ok(Self { kind, total, participants, supervised, creator, uuid, name, own })
+        Ok(())
+    }
+}
+
+/// A number for the policy, and milliseconds.
+fn fsync_to_numbers(fsync: Option<Fsync>) -> (u32, u64) {
+    match fsync {
+        None => (0, 0),
+        Some(Fsync::Never) => (1, 0),
+        Some(Fsync::Interval(every)) => (2, u64::try_from(every.as_millis()).unwrap_or(u64::MAX)),
+        Some(Fsync::Always) => (3, 0),
+    }
+}
+
+fn fsync_of_numbers(policy: u32, every_ms: u64) -> Option<Option<Fsync>> {
+    match policy {
+        0 => Some(None),
+        1 => Some(Some(Fsync::Never)),
+        2 => Some(Some(Fsync::Interval(Duration::from_millis(every_ms)))),
+        3 => Some(Some(Fsync::Always)),
+        _ => None,
     }
 }
 

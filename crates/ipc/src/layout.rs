@@ -8,6 +8,7 @@
 //!     0x300 side: a message came              (producers look here)
 //!     0x380 sides: a place, memory, drained; due u64   (consumers look here)
 //!     0x400 window u32, reach u32, page window u32; 0x410 incarnation u64
+//!     0x418 id base u64; 0x420 closed u32; 0x424 groups of slots that are there on disk, u32 a ring
 //!   data
 //!     ring slots          3 x 8 bytes a slot        lap:40 | block:24
 //!     page words          8 bytes a page            see `pages`
@@ -57,6 +58,13 @@ pub(crate) const WINDOW: usize = segment::OBJECT + 0x400;
 pub(crate) const REACH: usize = segment::OBJECT + 0x404;
 pub(crate) const PAGE_WINDOW: usize = segment::OBJECT + 0x408;
 pub(crate) const INCARNATION: usize = segment::OBJECT + 0x410;
+/// What is added to a ticket to make an id.
+pub(crate) const ID_BASE: usize = segment::OBJECT + 0x418;
+/// Whether the queue was closed, for who finds it after a loss of power; the living go by the mark in the ring.
+pub(crate) const CLOSED: usize = segment::OBJECT + 0x420;
+/// What stands there then; anything else is noise.
+pub(crate) const IS_CLOSED: u32 = 0xc105_edc1;
+pub(crate) const BACKED: usize = segment::OBJECT + 0x424;
 
 /// The numbers that all offsets follow from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -8,7 +8,9 @@
 //! `participants` and their `liveness`, `waiting`; then the queue's own `layout`, `tag`, `ring`, `blocks` and
 //! `pages`; and what is done with them: `put`, `get`, `lease`, `recovery`.
 
+mod answers;
 mod atomic;
+mod backing;
 mod blocks;
 mod core;
 mod errors;
@@ -16,18 +18,24 @@ mod formation;
 mod futex;
 mod get;
 mod header;
+mod keeping;
 mod layout;
 mod lease;
+mod life;
 mod liveness;
 mod locals;
 mod memory;
 #[cfg(all(test, loom))]
 mod model;
+mod opening;
 mod options;
 mod pages;
 mod participants;
+#[cfg(all(test, not(loom)))]
+mod power;
 mod put;
 mod queue;
+mod rebuilding;
 mod recovery;
 mod ring;
 mod segment;
@@ -39,12 +47,14 @@ mod trim;
 mod truncation;
 mod waiting;
 
+#[cfg(not(loom))]
+pub use self::core::acknowledge_got;
 pub use errors::{
     Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError,
     TryGetError, TryPutError,
 };
 pub use lease::Lease;
-pub use options::{Acknowledge, MOST_MESSAGE_BYTES, QueueOptions};
-pub use queue::Queue;
+pub use options::{Acknowledge, Fsync, MOST_MESSAGE_BYTES, QueueOptions};
+pub use queue::{Queue, Restored};
 pub use segment::Reclaimed;
 pub use stats::Stats;

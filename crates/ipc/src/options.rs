@@ -1,6 +1,7 @@
 //! What can be chosen when a queue is made.
 
 use std::fs;
+use std::time::Duration;
 
 use crate::errors::OpenError;
 use crate::layout::{Counts, INLINE, MOST_BLOCKS, MOST_PAGES, PAGE};
@@ -18,6 +19,28 @@ pub enum Acknowledge {
     OnNext,
     /// At once. A process that dies while it works on a message takes the message with it.
     AtOnce,
+}
+
+/// When what is put into a durable queue is made to reach the disk.
+///
+/// Whatever is chosen, the queue survives the death of every process that uses it, and an orderly restart of the
+/// machine: the system writes to the disk what it keeps in memory. The choice is about a loss of power, or a crash
+/// of the system. What never comes back from one is a message that is torn: every message carries a checksum, and
+/// one that reached the disk in part is left out and counted ([`Restored::damaged`](crate::Restored::damaged)).
+/// A message that was acknowledged may come again after it, counted as delivered before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before a put returns: a message whose put has returned survives a loss of power. Each put takes as long as
+    /// the disk does, from some ten microseconds to some milliseconds; a batch ([`put_many`](crate::Queue::put_many))
+    /// takes as long as one.
+    Always,
+    /// So long after the first change that is not on the disk, and when a handle is dropped: a loss of power takes
+    /// at most the puts of that time with it. Each process that changes the queue does it, by a thread that sleeps
+    /// while nothing changes; what a process that was killed had not made to reach the disk does so when somebody
+    /// recovers it, else when the system comes to it (half a minute on Linux).
+    Interval(Duration),
+    /// When the system comes to it. A loss of power takes the puts of about the last half minute with it.
+    Never,
 }
 
 /// What a queue should be like.
@@ -48,6 +71,12 @@ pub struct QueueOptions {
     pub supervised: bool,
     /// Whether every message carries a checksum of its bytes, looked at when it is got.
     pub checksums: bool,
+    /// Whether it keeps its messages on disk, and how soon they are there; only for a queue in a file. None: its
+    /// file is a place to meet, and what a loss of power leaves of it is not worth opening.
+    ///
+    /// A durable queue has checksums always, takes disk space as it needs it, keeps it as long as somebody uses
+    /// it, and refuses a message for which there is none.
+    pub durable: Option<Fsync>,
 }
 
 impl Default for QueueOptions {
@@ -60,6 +89,7 @@ impl Default for QueueOptions {
             participants: 1024,
             supervised: false,
             checksums: false,
+            durable: None,
         }
     }
 }

@@ -25,6 +25,11 @@ fn hanging(block: u32, incarnation: u64) -> u64 {
     HANGING << 60 | u64::from(block) << 36 | incarnation & INCARNATIONS
 }
 
+/// The block that a page with this word hangs on, and which life of it.
+pub(crate) fn hangs_on(word: u64) -> (u32, u64) {
+    ((word >> 36) as u32 & 0xff_ffff, word & INCARNATIONS)
+}
+
 impl Core {
     pub(crate) fn page_word(&self, page: u32) -> &AtomicU64 {
         self.segment.memory().u64(self.layout.page_words + page as usize * 8)
@@ -86,7 +91,7 @@ impl Core {
                     self.chain(block).store(0, Ordering::Release);
                     self.free_pages(first, word, taken);
                 }
-                return Err(Short);
+                return Err(finder.short);
             };
             match last {
                 None => first = Some(page),
@@ -187,6 +192,8 @@ struct Finder<'a> {
     page: u32,
     window: u32,
     looked_at: u32,
+    /// Why there are no more.
+    short: Short,
 }
 
 impl<'a> Finder<'a> {
@@ -198,7 +205,7 @@ impl<'a> Finder<'a> {
         // that consumers write to, which is little beside many pages and much beside one.
         let is_low_free = needed >= 64 && core.ring(Which::First).length() == 0;
         let page = if is_low_free { 0 } else { local.page.get() as u32 };
-        Self { core, local, word, page, window, looked_at: 0 }
+        Self { core, local, word, page, window, looked_at: 0, short: Short::OfMemory }
     }
 
     fn next(&mut self) -> Option<u32> {
@@ -206,6 +213,10 @@ impl<'a> Finder<'a> {
         loop {
             if self.looked_at >= self.window {
                 if self.window >= all {
+                    return None;
+                }
+                if !self.core.back_pages(self.window, self.window.saturating_mul(2).min(all)) {
+                    self.short = Short::OfDisk;
                     return None;
                 }
                 // All of the window was seen, so the pages beyond it come next, and then it once more.

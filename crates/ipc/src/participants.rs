@@ -153,6 +153,12 @@ impl<'a> Table<'a> {
                 .is_ok()
     }
 
+    /// Makes every entry free, whatever stands there. Only for who is alone.
+    pub(crate) fn clear(&self) {
+        (0..self.count).for_each(|index| self.word(index).store(FREE, Ordering::Release));
+        self.memory.u32(self.reach).store(0, Ordering::Release);
+    }
+
     /// Ends the recovery that `by` had taken upon itself; the index may then be used again.
     pub(crate) fn end_recovery(&self, index: Index, by: Index) {
         let word = self.word(index);

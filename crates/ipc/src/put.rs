@@ -3,7 +3,7 @@
 use crate::atomic::{Ordering, barrier_after_rmw};
 use crate::core::Core;
 use crate::errors::Damage;
-use crate::layout::{CAME, PLACE};
+use crate::layout::{self, CAME, PLACE};
 use crate::locals::Local;
 use crate::ring::{END, Ring, Slot};
 use crate::tag::{Tag, Which};
@@ -15,6 +15,8 @@ pub(crate) enum Published {
     Done,
     Full,
     Closed,
+    /// The disk has no room for the ring.
+    NoRoom,
 }
 
 /// More turns than any operation can lose to others; only memory that changes by itself brings one here.
@@ -44,8 +46,11 @@ impl Core {
             }
             match ring.read(ticket)? {
                 Slot::Open(open) => {
+                    if !self.has_backed_slot(Which::First, ticket) {
+                        return Ok(Published::NoRoom);
+                    }
                     // Still private: the slot of this ticket does not name this block.
-                    self.id(block).store(ticket, Ordering::Relaxed);
+                    self.set_id(block, self.id_of(ticket));
                     tag.store(Tag::ready(Which::First, me, ring.tagged(ticket)).0, Ordering::Release);
                     if ring.fill(ticket, open, block) {
                         ring.help_tail(ticket);
@@ -108,7 +113,10 @@ impl Core {
     pub(crate) fn publish_in_run(&self, me: u32, block: u32, run: &mut Run) -> Result<bool, Damage> {
         let ring = self.ring(Which::First);
         let Slot::Open(open) = ring.read(run.next)? else { return Ok(false) };
-        self.id(block).store(run.next, Ordering::Relaxed);
+        if !self.has_backed_slot(Which::First, run.next) {
+            return Ok(false);
+        }
+        self.set_id(block, self.id_of(run.next));
         self.tag(block).store(Tag::ready(Which::First, me, ring.tagged(run.next)).0, Ordering::Release);
         let is_done = ring.fill(run.next, open, block);
         run.next = run.next.wrapping_add(u64::from(is_done));
@@ -144,6 +152,10 @@ impl Core {
             let ticket = ring.tail().load(Ordering::Acquire);
             match ring.read(ticket)? {
                 Slot::Open(open) => {
+                    // Room is asked for long before it is needed; now it is, and there has been none for all the time.
+                    if !self.has_backed_slot(which, ticket) {
+                        return Err(Damage::Cut);
+                    }
                     tag.store(Tag::ready(which, me, ring.tagged(ticket)).0, Ordering::Release);
                     if ring.fill(ticket, open, block) {
                         ring.help_tail(ticket);
@@ -171,8 +183,20 @@ impl Core {
     /// telling, so this tells in any case.
     pub(crate) fn end_first(&self) -> Result<(), Damage> {
         self.mark_end()?;
+        self.segment.memory().u32(layout::CLOSED).store(layout::IS_CLOSED, Ordering::Release);
         self.wake_everybody();
-        Ok(())
+        self.keep_page_of(layout::CLOSED)
+    }
+
+    /// Takes the mark of the end away, and wakes everybody to learn of it.
+    pub(crate) fn open_again(&self) -> Result<(), Damage> {
+        let ring = self.ring(Which::First);
+        self.segment.memory().u32(layout::CLOSED).store(0, Ordering::Release);
+        while self.is_ended()? {
+            ring.take_end(ring.tail().load(Ordering::Acquire));
+        }
+        self.wake_everybody();
+        self.keep_page_of(layout::CLOSED)
     }
 
     /// Puts the mark of the end behind all that was put.
@@ -181,6 +205,7 @@ impl Core {
         for _ in 0..TURNS {
             let ticket = ring.tail().load(Ordering::Acquire);
             match ring.read(ticket)? {
+                Slot::Open(_) if !self.has_backed_slot(Which::First, ticket) => return Err(Damage::Cut),
                 Slot::Open(open) if ring.fill(ticket, open, END) => return Ok(()),
                 Slot::Open(_) => {}
                 Slot::Filled(_) => ring.help_tail(ticket),

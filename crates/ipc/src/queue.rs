@@ -1,13 +1,15 @@
 //! The queue as a program sees it.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::atomic::{Ordering, fence};
-use crate::core::{Core, End, Refusal, Stop};
+use crate::core::{Core, End};
 use crate::errors::{
     Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError, TryGetError,
     TryPutError,
@@ -16,11 +18,12 @@ use crate::formation::{format, plan, understand};
 use crate::futex;
 use crate::header::Kind;
 use crate::lease::Lease;
-use crate::options::{Acknowledge, QueueOptions};
+use crate::life;
+use crate::opening;
+use crate::options::{Acknowledge, Fsync, QueueOptions};
 use crate::segment::{Reclaimed, Segment};
 use crate::stats::Stats;
 use crate::tag::Which;
-use crate::waiting::Ended;
 
 /// A queue in memory shared by processes that may die.
 ///
@@ -61,29 +64,109 @@ impl Queue {
     /// # Errors
     /// [`OpenError::Options`] for impossible options, [`OpenError::System`] without memory or descriptors.
     pub fn create_anonymous(name: &str, options: &QueueOptions) -> Result<Self, OpenError> {
+        if options.durable.is_some() {
+            return Err(OpenError::Options("a durable queue needs a file"));
+        }
         let (header, layout) = plan(name, options)?;
-        let segment = Segment::create_anonymous(header, |memory| format(memory, &layout))?;
+        let segment = Segment::create_anonymous(header, |memory| {
+            format(memory, &layout);
+            Ok(())
+        })?;
         Self::over(segment)
     }
 
-    /// Makes a queue in a new file. The file is there complete or not at all, and stays until it is removed.
+    /// Makes a queue in a new file. The file is there complete or not at all, and stays until it is removed. With
+    /// [`QueueOptions::durable`] it is on the disk when this returns.
     ///
     /// # Errors
-    /// [`OpenError::Exists`] where something is at `path`; [`OpenError::Options`]; [`OpenError::System`].
+    /// [`OpenError::Exists`] where something is at `path`; [`OpenError::Options`]; [`OpenError::CannotReserve`];
+    /// [`OpenError::System`].
     pub fn create(path: impl AsRef<Path>, options: &QueueOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let (header, layout) = plan(&name, options)?;
-        let segment = Segment::create(path, header, |memory| format(memory, &layout))?;
+        if options.durable.is_some() {
+            return Ok(Self { core: life::create(path, header, &layout)? });
+        }
+        let segment = Segment::create(path, header, |memory| {
+            format(memory, &layout);
+            Ok(())
+        })?;
         Self::over(segment)
     }
 
     /// Opens a queue that somebody made: a file, or `/proc/PID/fd/N` of a process that holds it.
     ///
+    /// A durable queue that nobody else has open is set right first: what the dead had in hand is delivered again.
+    ///
     /// # Errors
     /// Says what is wrong with what is there; nothing is changed then.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
-        Self::over(Segment::open(path.as_ref(), Kind::Queue)?)
+        let path = path.as_ref();
+        loop {
+            let file = opening::open(path)?;
+            if !opening::is_durable(&file) {
+                return Self::over(Segment::from_file(file, Kind::Queue)?);
+            }
+            let place = (!opening::is_descriptor_path(path)).then_some(path);
+            if let Some(entered) = life::enter(file, place, None)? {
+                return Ok(Self { core: entered.core });
+            }
+        }
+    }
+
+    /// Opens the durable queue at `path` with these options, or makes it if nothing is there.
+    ///
+    /// Messages that wait stay, with their order, ids and counts of deliveries; what the dead had in hand is delivered
+    /// again. Where the machine was started again meanwhile, messages that had been put off are due at once, and if
+    /// the queue was not closed in order, all that wait count as delivered before: they may have been, and their
+    /// acknowledgements not have reached the disk.
+    ///
+    /// Other options than before take effect as soon as nobody else has the queue open; until then it goes on as it
+    /// was, and [`Restored::is_as_it_was`] says so. A queue that was closed stays so until [`Queue::reopen`].
+    ///
+    /// # Errors
+    /// What is wrong with what is there, which is then left alone; [`OpenError::DoesNotFit`] where the options have no
+    /// place for what waits; as [`Queue::create`].
+    ///
+    /// ```
+    /// # let folder = std::env::temp_dir().join(format!("ipc-doc-{}", std::process::id()));
+    /// # std::fs::create_dir_all(&folder)?;
+    /// let path = folder.join("jobs.queue");
+    /// let options = ipc::QueueOptions { durable: Some(ipc::Fsync::Always), ..Default::default() };
+    /// let jobs = ipc::Queue::restore(&path, &options)?.queue;
+    /// jobs.put(b"kept")?; // on the disk by now
+    /// drop(jobs);
+    ///
+    /// let found = ipc::Queue::restore(&path, &options)?;
+    /// assert_eq!(found.queue.get()?, b"kept");
+    /// # std::fs::remove_dir_all(&folder)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn restore(path: impl AsRef<Path>, options: &QueueOptions) -> Result<Restored, OpenError> {
+        let path = path.as_ref();
+        if options.durable.is_none() {
+            return Err(OpenError::Options("a queue that is to be restored must be durable"));
+        }
+        loop {
+            let file = match opening::open(path) {
+                Err(OpenError::System(error)) if error.kind() == io::ErrorKind::NotFound => {
+                    match Self::create(path, options) {
+                        // Somebody was quicker.
+                        Err(OpenError::Exists) => continue,
+                        made => {
+                            let queue = made?;
+                            return Ok(Restored { queue, is_new: true, damaged: 0, is_as_it_was: false });
+                        }
+                    }
+                }
+                file => file?,
+            };
+            if let Some(entered) = life::enter(file, Some(path), Some(options))? {
+                let life::Entered { core, damaged, is_as_it_was } = entered;
+                return Ok(Restored { queue: Self { core }, is_new: false, damaged, is_as_it_was });
+            }
+        }
     }
 
     /// Opens a queue by a descriptor, most often an inherited one.
@@ -91,7 +174,12 @@ impl Queue {
     /// # Errors
     /// As [`Queue::open`].
     pub fn from_fd(fd: OwnedFd) -> Result<Self, OpenError> {
-        Self::over(Segment::from_file(fd.into(), Kind::Queue)?)
+        let file = File::from(fd);
+        if opening::is_durable(&file) {
+            // Opened anew: the hold on a durable queue's file is that of one handle, not of all who inherit it.
+            return Self::open(format!("/proc/self/fd/{}", file.as_raw_fd()));
+        }
+        Self::over(Segment::from_file(file, Kind::Queue)?)
     }
 
     /// What all clones share, for the model.
@@ -146,12 +234,7 @@ impl Queue {
     /// # Errors
     /// [`PutError::Closed`], [`PutError::TooLarge`], [`PutError::Interrupted`], [`PutError::Fault`].
     pub fn put(&self, message: &[u8]) -> Result<(), PutError> {
-        self.core.put(message, u64::MAX).map_err(|refusal| match refusal {
-            Refusal::Stop(Stop::Closed) => PutError::Closed,
-            Refusal::Stop(Stop::Ended(_)) => PutError::Interrupted,
-            Refusal::Stop(Stop::Fault(fault)) => PutError::Fault(fault),
-            Refusal::TooLarge { length, limit } => PutError::TooLarge { length, limit },
-        })
+        self.core.put(message, u64::MAX).map_err(PutError::from)
     }
 
     /// Puts a message if there is a place for it now.
@@ -159,12 +242,7 @@ impl Queue {
     /// # Errors
     /// [`TryPutError::Full`] where [`Queue::put`] would wait, else as that.
     pub fn try_put(&self, message: &[u8]) -> Result<(), TryPutError> {
-        self.core.put(message, 0).map_err(|refusal| match refusal {
-            Refusal::Stop(Stop::Closed) => TryPutError::Closed,
-            Refusal::Stop(Stop::Ended(_)) => TryPutError::Full,
-            Refusal::Stop(Stop::Fault(fault)) => TryPutError::Fault(fault),
-            Refusal::TooLarge { length, limit } => TryPutError::TooLarge { length, limit },
-        })
+        self.core.put(message, 0).map_err(TryPutError::from)
     }
 
     /// Puts a message, waiting for a place at most so long.
@@ -172,13 +250,7 @@ impl Queue {
     /// # Errors
     /// [`PutTimeoutError::Timeout`], else as [`Queue::put`].
     pub fn put_timeout(&self, message: &[u8], timeout: Duration) -> Result<(), PutTimeoutError> {
-        self.core.put(message, deadline(timeout)).map_err(|refusal| match refusal {
-            Refusal::Stop(Stop::Closed) => PutTimeoutError::Closed,
-            Refusal::Stop(Stop::Ended(Ended::TimedOut)) => PutTimeoutError::Timeout,
-            Refusal::Stop(Stop::Ended(Ended::Interrupted)) => PutTimeoutError::Interrupted,
-            Refusal::Stop(Stop::Fault(fault)) => PutTimeoutError::Fault(fault),
-            Refusal::TooLarge { length, limit } => PutTimeoutError::TooLarge { length, limit },
-        })
+        self.core.put(message, deadline(timeout)).map_err(PutTimeoutError::from)
     }
 
     /// Gets the next message, waiting for one as long as it takes. See [`Acknowledge`] for when it is done
@@ -190,7 +262,7 @@ impl Queue {
     /// # Errors
     /// [`GetError::Closed`], [`GetError::Interrupted`], [`GetError::Fault`].
     pub fn get(&self) -> Result<Vec<u8>, GetError> {
-        self.core.get(u64::MAX).map_err(get_error)
+        self.core.get(u64::MAX).map_err(GetError::from)
     }
 
     /// Gets the next message if there is one now.
@@ -198,7 +270,7 @@ impl Queue {
     /// # Errors
     /// [`TryGetError::Empty`] where [`Queue::get`] would wait, else as that.
     pub fn try_get(&self) -> Result<Vec<u8>, TryGetError> {
-        self.core.get(0).map_err(try_get_error)
+        self.core.get(0).map_err(TryGetError::from)
     }
 
     /// Gets the next message, waiting for one at most so long.
@@ -206,7 +278,7 @@ impl Queue {
     /// # Errors
     /// [`GetTimeoutError::Timeout`], else as [`Queue::get`].
     pub fn get_timeout(&self, timeout: Duration) -> Result<Vec<u8>, GetTimeoutError> {
-        self.core.get(deadline(timeout)).map_err(get_timeout_error)
+        self.core.get(deadline(timeout)).map_err(GetTimeoutError::from)
     }
 
     /// Gets up to `most` messages: waits for the first, then takes what else is there. They are done with
@@ -218,9 +290,32 @@ impl Queue {
         let mut messages = Vec::new();
         if most > 0 {
             messages.push(self.get()?);
-            self.core.get_more(most, &mut messages).map_err(get_error)?;
+            self.get_more(most - 1, |message| {
+                messages.push(message);
+                true
+            })?;
         }
         Ok(messages)
+    }
+
+    /// Gets up to `most` messages that are there now, shows each to `accept`, and is done with them together with what
+    /// this thread got before. One that `accept` refuses, by `false`, is given back for another delivery, and none is
+    /// got after it.
+    ///
+    /// ```
+    /// let queue = ipc::Queue::create_anonymous("words", &ipc::QueueOptions::default())?;
+    /// queue.put_many(&["a", "b", "", "c"])?;
+    /// let mut words = vec![queue.get()?];
+    /// queue.get_more(10, |word| !word.is_empty() && { words.push(word); true })?;
+    /// assert_eq!(words, [b"a", b"b"]);
+    /// assert_eq!(queue.get()?, b"", "given back, and next");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// # Errors
+    /// [`GetError::Fault`] where the queue cannot be used.
+    pub fn get_more(&self, most: usize, mut accept: impl FnMut(Vec<u8>) -> bool) -> Result<(), GetError> {
+        self.core.get_more(most, &mut accept).map_err(GetError::from)
     }
 
     /// Puts messages in their order, waiting for places as [`Queue::put`] does. Messages of others may come
@@ -312,7 +407,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::get`].
     pub fn lease(&self) -> Result<Lease, GetError> {
-        Core::lease(&self.core, u64::MAX, End::Drained).map_err(get_error)
+        Core::lease(&self.core, u64::MAX, End::Drained).map_err(GetError::from)
     }
 
     /// Takes the next message into hand if there is one now.
@@ -320,7 +415,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::try_get`].
     pub fn try_lease(&self) -> Result<Lease, TryGetError> {
-        Core::lease(&self.core, 0, End::Drained).map_err(try_get_error)
+        Core::lease(&self.core, 0, End::Drained).map_err(TryGetError::from)
     }
 
     /// Takes the next message into hand, waiting for one at most so long.
@@ -328,7 +423,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::get_timeout`].
     pub fn lease_timeout(&self, timeout: Duration) -> Result<Lease, GetTimeoutError> {
-        Core::lease(&self.core, deadline(timeout), End::Drained).map_err(get_timeout_error)
+        Core::lease(&self.core, deadline(timeout), End::Drained).map_err(GetTimeoutError::from)
     }
 
     /// Takes up to `most` messages into hand that are there now: what was given back one at a time, what was never
@@ -337,7 +432,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::try_get`]; none is in hand then.
     pub fn try_lease_many(&self, most: usize) -> Result<Vec<Lease>, TryGetError> {
-        Core::lease_many(&self.core, most).map_err(try_get_error)
+        Core::lease_many(&self.core, most).map_err(TryGetError::from)
     }
 
     /// As [`Queue::lease`], but once the queue is closed it does not wait for what is in hand, here or elsewhere: for
@@ -346,7 +441,7 @@ impl Queue {
     /// # Errors
     /// As [`Queue::get`]; [`GetError::Closed`] as soon as the queue is closed and none waits.
     pub fn lease_or_end(&self) -> Result<Lease, GetError> {
-        Core::lease(&self.core, u64::MAX, End::Closed).map_err(get_error)
+        Core::lease(&self.core, u64::MAX, End::Closed).map_err(GetError::from)
     }
 
     /// How many messages wait. Those in hand are not counted, nor those put off.
@@ -386,6 +481,20 @@ impl Queue {
         }
     }
 
+    /// Opens a queue that was closed for putting again, for everybody: a new run has new producers.
+    ///
+    /// # Errors
+    /// [`Fault`] where the queue cannot be used.
+    pub fn reopen(&self) -> Result<(), Fault> {
+        self.core.segment.check()?;
+        self.core.open_again().map_err(|damage| self.core.fault(damage))
+    }
+
+    /// When what is put reaches the disk; none for a queue that is not durable.
+    pub fn fsync(&self) -> Option<Fsync> {
+        self.core.settings.fsync
+    }
+
     /// Counts at one moment, or nearly.
     pub fn stats(&self) -> Stats {
         Stats::of(&self.core)
@@ -410,6 +519,20 @@ impl Queue {
     }
 }
 
+/// A durable queue, and what became of it.
+#[derive(Debug)]
+pub struct Restored {
+    /// It.
+    pub queue: Queue,
+    /// Whether nothing was there before.
+    pub is_new: bool,
+    /// Messages of which not all had reached the disk when the power was lost; they are gone. With
+    /// [`Fsync::Always`] none of their puts had returned.
+    pub damaged: u64,
+    /// Whether it has not the options asked for, because others use it.
+    pub is_as_it_was: bool,
+}
+
 impl AsFd for Queue {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.segment.memory().as_fd()
@@ -419,29 +542,4 @@ impl AsFd for Queue {
 fn deadline(timeout: Duration) -> u64 {
     let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
     futex::now_ns().saturating_add(timeout).max(1)
-}
-
-fn get_error(stop: Stop) -> GetError {
-    match stop {
-        Stop::Closed => GetError::Closed,
-        Stop::Ended(_) => GetError::Interrupted,
-        Stop::Fault(fault) => GetError::Fault(fault),
-    }
-}
-
-fn try_get_error(stop: Stop) -> TryGetError {
-    match stop {
-        Stop::Closed => TryGetError::Closed,
-        Stop::Ended(_) => TryGetError::Empty,
-        Stop::Fault(fault) => TryGetError::Fault(fault),
-    }
-}
-
-fn get_timeout_error(stop: Stop) -> GetTimeoutError {
-    match stop {
-        Stop::Closed => GetTimeoutError::Closed,
-        Stop::Ended(Ended::TimedOut) => GetTimeoutError::Timeout,
-        Stop::Ended(Ended::Interrupted) => GetTimeoutError::Interrupted,
-        Stop::Fault(fault) => GetTimeoutError::Fault(fault),
-    }
 }

@@ -60,6 +60,8 @@ impl Recover for Core {
             self.requeue(by, claim)?;
             done.redelivered += 1;
         }
+        // Neither had it made what it changed reach the disk.
+        self.note_change();
         self.note_due(1);
         for side in [CAME, PLACE, MEMORY, DRAINED] {
             Side::at(self.segment.memory(), side).reset();

@@ -52,6 +52,10 @@ impl<'a> Ring<'a> {
         }
     }
 
+    pub(crate) fn which(&self) -> Which {
+        self.which
+    }
+
     /// The first ticket there is.
     #[inline(always)]
     pub(crate) fn origin(&self) -> u64 {
@@ -122,6 +126,18 @@ impl<'a> Ring<'a> {
     pub(crate) fn fill(&self, ticket: u64, open: u64, block: u32) -> bool {
         let word = self.lap(ticket) << 24 | u64::from(block);
         self.slot(ticket).compare_exchange(open, word, Ordering::SeqCst, Ordering::Relaxed).is_ok()
+    }
+
+    /// Makes the slot of a ticket that holds [`END`] open again, unless it does not.
+    pub(crate) fn take_end(&self, ticket: u64) {
+        let (end, open) =
+            (self.lap(ticket) << 24 | u64::from(END), self.lap(ticket.wrapping_sub(self.origin())) << 24);
+        let _ = self.slot(ticket).compare_exchange(end, open, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Fills the slot of a ticket, whatever it holds. Only for who is alone.
+    pub(crate) fn place(&self, ticket: u64, block: u32) {
+        self.slot(ticket).store(self.lap(ticket) << 24 | u64::from(block), Ordering::Release);
     }
 
     /// Moves the tail past a ticket that is filled, unless somebody has.

@@ -15,16 +15,19 @@
 //! electing who recovers whom, is here, once.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
-use std::path::{Component, Path, PathBuf};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use crate::atomic::{AtomicU64, Ordering};
 use crate::errors::{Damage, Fault, OpenError};
-use crate::header::{self, Header, Kind};
+use crate::header::{Header, Kind};
 use crate::liveness::Identity;
-use crate::memory::{self, Memory, OS_PAGE};
+use crate::memory::{self, Hold, Memory, OS_PAGE};
+use crate::opening::{self, Draft};
+use crate::options::Fsync;
 use crate::participants::{self, Entry, Index, Table};
 
 const POISONED: usize = 0x200;
@@ -78,11 +81,18 @@ pub(crate) struct Segment {
     header: Header,
     /// `pid:32 | index + 1:32` of the process that joined by this handle; zero before.
     seat: AtomicU64,
+    /// The process that opened it; in the child of a fork it is another.
+    process: u32,
+    /// Whether the handle has come as far as that others may trust what it leaves behind.
+    is_entered: AtomicBool,
 }
 
 impl Segment {
     /// Makes a segment without a name in the file system. It cannot be shrunk by anybody.
-    pub(crate) fn create_anonymous(header: Header, format: impl FnOnce(&Memory)) -> Result<Self, OpenError> {
+    pub(crate) fn create_anonymous(
+        header: Header,
+        format: impl FnOnce(&Memory) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
         let length = length_of(&header)?;
         let file = memory::sealed_file(&header.name, length)?;
         Self::format(file, header, format)
@@ -92,57 +102,90 @@ impl Segment {
     pub(crate) fn create(
         path: &Path,
         header: Header,
-        format: impl FnOnce(&Memory),
+        format: impl FnOnce(&Memory) -> Result<(), OpenError>,
     ) -> Result<Self, OpenError> {
-        let length = length_of(&header)?;
         if fs::symlink_metadata(path).is_ok() {
             return Err(OpenError::Exists);
         }
         let draft = Draft::beside(path, &header.uuid);
-        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&draft.0)?;
-        file.set_len(length as u64)?;
-        let segment = Self::format(file, header, format)?;
+        let is_durable = header.fsync.is_some();
+        let segment = Self::draft(&draft, header, format)?;
         fs::hard_link(&draft.0, path)?;
+        if is_durable {
+            opening::sync_folder(path)?;
+        }
         Ok(segment)
     }
 
-    fn format(file: File, header: Header, format: impl FnOnce(&Memory)) -> Result<Self, OpenError> {
+    /// Makes a segment in a file that is not in its place yet.
+    pub(crate) fn draft(
+        draft: &Draft,
+        header: Header,
+        format: impl FnOnce(&Memory) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
+        let length = length_of(&header)?;
+        let file = OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(&draft.0)?;
+        file.set_len(length as u64)?;
+        let is_durable = header.fsync.is_some();
+        if is_durable {
+            memory::hold(&file, Hold::Shared)?;
+        }
+        let segment = Self::format(file, header, format)?;
+        if is_durable {
+            segment.memory.file().sync_all()?;
+        }
+        Ok(segment)
+    }
+
+    fn format(
+        file: File,
+        header: Header,
+        format: impl FnOnce(&Memory) -> Result<(), OpenError>,
+    ) -> Result<Self, OpenError> {
         let memory = Memory::map(file, length_of(&header)?)?;
-        format(&memory);
+        format(&memory)?;
         memory.write(0, &header.to_bytes());
-        Ok(Self { memory, header, seat: AtomicU64::new(0) })
+        Ok(Self::over(memory, header))
     }
 
     /// Opens the segment in the file at `path`, which may be `/proc/PID/fd/N`.
     pub(crate) fn open(path: &Path, kind: Kind) -> Result<Self, OpenError> {
-        let mut flags = libc::O_CLOEXEC | libc::O_NONBLOCK;
-        if !is_descriptor_path(path) {
-            flags |= libc::O_NOFOLLOW;
-        }
-        let file = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
-        Self::from_file(file, kind)
+        Self::from_file(opening::open(path)?, kind)
     }
 
     /// Opens the segment in an open file.
     pub(crate) fn from_file(file: File, kind: Kind) -> Result<Self, OpenError> {
-        let metadata = file.metadata()?;
-        if !metadata.is_file() {
-            return Err(OpenError::NotAFile);
-        }
-        let me = fs::metadata("/proc/self").map_or(0, |own| own.uid());
-        if metadata.uid() != me && metadata.uid() != 0 {
-            return Err(OpenError::Foreign(metadata.uid()));
-        }
-        let found = metadata.len();
-        if found < header::LENGTH as u64 {
-            return Err(OpenError::Truncated { expected: 0, found });
-        }
-        let mut bytes = [0; header::LENGTH];
-        // An inherited descriptor may stand anywhere in the file, and shares its position with others.
-        file.read_exact_at(&mut bytes, 0)?;
-        let header = Header::read(&bytes, found, kind)?;
+        opening::check(&file)?;
+        let header = opening::read_header(&file, kind)?;
+        Self::attach(file, header)
+    }
+
+    /// The segment in a file that says this of itself, for those to whom pids mean the same.
+    pub(crate) fn attach(file: File, header: Header) -> Result<Self, OpenError> {
+        header.check_namespace()?;
         let memory = Memory::map(file, length_of(&header)?)?;
-        Ok(Self { memory, header, seat: AtomicU64::new(0) })
+        Ok(Self::over(memory, header))
+    }
+
+    fn over(memory: Memory, header: Header) -> Self {
+        let is_entered = AtomicBool::new(false);
+        Self { memory, header, seat: AtomicU64::new(0), process: memory::this_process(), is_entered }
+    }
+
+    /// The handle is complete: its end may say that all is on the disk.
+    pub(crate) fn enter(&self) {
+        self.is_entered.store(true, Ordering::Relaxed);
+    }
+
+    /// Writes a durable segment's header anew, for those who open it from now on. Only for who holds the file alone,
+    /// or beside others who write the same.
+    pub(crate) fn write_header(&self, header: &Header) -> io::Result<()> {
+        // One write within one sector: whoever reads it, now or after a loss of power, reads one or the other.
+        self.memory.file().write_all_at(&header.to_bytes(), 0)?;
+        match header.fsync {
+            Some(Fsync::Always | Fsync::Interval(_)) => self.memory.sync_all(),
+            Some(Fsync::Never) | None => Ok(()),
+        }
     }
 
     pub(crate) fn memory(&self) -> &Memory {
@@ -214,6 +257,7 @@ impl Segment {
             return self.seat().ok_or(Fault::Crowded);
         }
         crate::sentinel::nudge(&self.memory);
+        self.unsettle();
         if !self.header.supervised {
             // Whoever died while nobody was here, or before the machine was started again, left things behind.
             self.reclaim(object, index, |_| true)?;
@@ -227,6 +271,56 @@ impl Segment {
             self.participants().leave(index, Identity::mine());
             self.seat.store(0, Ordering::Release);
         }
+    }
+
+    /// Takes back that all is on the disk, which somebody said who went away when nobody else seemed to be here.
+    fn unsettle(&self) {
+        if self.header.fsync.is_some()
+            && let Ok(header) = opening::read_header(self.memory.file(), self.header.kind)
+            && header.is_settled
+        {
+            // Where it cannot be written, nothing else can.
+            let _ = self.write_header(&Header { is_settled: false, ..header });
+        }
+    }
+
+    /// Says that all is on the disk, if it is and nobody else is here to change it. For the end of a handle.
+    pub(crate) fn settle(&self) {
+        let may = matches!(self.header.fsync, Some(Fsync::Always | Fsync::Interval(_)))
+            && self.is_entered.load(Ordering::Relaxed)
+            && self.process == memory::this_process()
+            && self.check().is_ok();
+        if !may || !matches!(opening::try_hold(self.memory.file(), Hold::Alone), Ok(true)) {
+            return;
+        }
+        if self.members().is_empty()
+            && self.memory.sync_all().is_ok()
+            && let Ok(header) = opening::read_header(self.memory.file(), self.header.kind)
+        {
+            // Where it cannot be said, the next one is in doubt, and right to be.
+            let _ = self.write_header(&Header { is_settled: true, ..header });
+        }
+        // The child of a fork may still have the file as we do.
+        let _ = memory::hold(self.memory.file(), Hold::Shared);
+    }
+
+    /// Recovers every participant but `by`: for who holds the file alone, and so knows that all of them are dead.
+    pub(crate) fn bury_all(&self, object: &dyn Recover, by: Index) -> Result<Reclaimed, Damage> {
+        let table = self.participants();
+        let mut done = Reclaimed::default();
+        for index in (0..table.reach()).filter(|&index| index != by) {
+            let entry = table.entry(index).map_err(|damage| self.poison(damage))?;
+            if entry != Entry::Free && table.begin_recovery(index, entry, by) {
+                done += self.recover(object, index, by)?;
+            }
+        }
+        Ok(done)
+    }
+
+    /// Forgets all participants, and any damage: for who holds the file alone and has made all else right.
+    pub(crate) fn begin_anew(&self) {
+        self.participants().clear();
+        self.memory.u32(POISONED).store(0, Ordering::Release);
     }
 
     /// All who take part, each once.
@@ -320,49 +414,4 @@ impl Segment {
 
 fn length_of(header: &Header) -> Result<usize, OpenError> {
     usize::try_from(header.total).map_err(|_| OpenError::Options("larger than this machine can address"))
-}
-
-/// Whether the path is a descriptor of a process, whose link names the open file itself.
-fn is_descriptor_path(path: &Path) -> bool {
-    let number = |part: &Component<'_>| {
-        part.as_os_str()
-            .to_str()
-            .is_some_and(|text| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()))
-    };
-    let parts: Vec<_> = path.components().collect();
-    match parts.as_slice() {
-        [Component::RootDir, proc, process, fd, n] => {
-            proc.as_os_str() == "proc"
-                && (number(process) || process.as_os_str() == "self")
-                && fd.as_os_str() == "fd"
-                && number(n)
-        }
-        _ => false,
-    }
-}
-
-/// Random bytes for a name that nobody else has.
-pub(crate) fn new_uuid() -> io::Result<[u8; 16]> {
-    let mut uuid = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut uuid)?;
-    Ok(uuid)
-}
-
-/// A file on the way to its place, gone when dropped.
-struct Draft(PathBuf);
-
-impl Draft {
-    fn beside(path: &Path, uuid: &[u8; 16]) -> Self {
-        let tail: String = uuid.iter().map(|byte| format!("{byte:02x}")).collect();
-        let mut name = std::ffi::OsString::from(".");
-        name.push(path.file_name().unwrap_or_default());
-        name.push(format!(".{tail}"));
-        Self(path.with_file_name(name))
-    }
-}
-
-impl Drop for Draft {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.0);
-    }
 }

@@ -25,6 +25,10 @@ const STRETCH: usize = 64 << 10;
 impl Core {
     /// Whether there is anything to give back once the queue has been empty for a while.
     pub(crate) fn has_grown(&self) -> bool {
+        // What it has of the disk a durable queue keeps for itself while it is used: others would take it.
+        if self.settings.is_durable() {
+            return false;
+        }
         let memory = self.segment.memory();
         let is_beyond =
             |window: usize, kept: usize| memory.u32(window).load(Ordering::Relaxed) as usize > kept;
@@ -53,7 +57,7 @@ impl Core {
             self.give_back_blocks(me, first, count);
         });
         if pages > 0
-            && let Some(block) = self.take_block(me, local)
+            && let Ok(block) = self.take_block(me, local)
         {
             let word = self.begin_chain(block);
             self.each_stretch(pages, self.layout.counts.pages, PAGE, |first, count| {

@@ -34,8 +34,8 @@ fn until(what: &str, mut is_so: impl FnMut() -> bool) {
     }
 }
 
-fn waiting(family: &Family, lock: &str) -> u32 {
-    family.locks().unwrap().into_iter().find(|state| state.name == lock).unwrap().waiting
+fn waiting(family: &Family, lock: &str) -> usize {
+    family.locks().unwrap().into_iter().find(|state| state.name == lock).unwrap().waiters.len()
 }
 
 #[test]
@@ -198,7 +198,7 @@ fn impossible_options_are_refused() {
     assert!(refused(SyncOptions { locks: names(&["a", "a"]), ..Default::default() }));
     assert!(refused(SyncOptions { locks: names(&["a"]), rlocks: names(&["a"]), ..Default::default() }));
     assert!(refused(SyncOptions { events: names(&[""]), ..Default::default() }));
-    assert!(refused(SyncOptions { events: vec!["x".repeat(65)], ..Default::default() }));
+    assert!(refused(SyncOptions { events: vec!["x".repeat(201)], ..Default::default() }));
     assert!(refused(SyncOptions { semaphores: vec![("s".into(), 1025)], ..Default::default() }));
     assert!(refused(SyncOptions { bounded_semaphores: vec![("s".into(), 0)], ..Default::default() }));
     assert!(refused(SyncOptions { barriers: vec![("b".into(), 0)], ..Default::default() }));

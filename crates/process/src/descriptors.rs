@@ -35,6 +35,25 @@ pub fn pidfd_open(pid: Pid) -> io::Result<Option<OwnedFd>> {
     }
 }
 
+/// A copy, closed on exec, of a descriptor that this process was started with (see [`Spawn::keep`](crate::Spawn::keep)).
+/// The original stays open, and from now on it is closed on exec too: what this process starts does not get it by
+/// accident.
+///
+/// # Errors
+///
+/// `EBADF` where nothing is open under this number; `EMFILE`.
+pub fn inherited(number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: integers only; the copy is a new descriptor, and the original belongs to whoever it did before.
+    let copy = unsafe { libc::fcntl(number, libc::F_DUPFD_CLOEXEC, 3) };
+    if copy < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: integers only; it changes what an exec does and nothing else. The copy says that it is open.
+    unsafe { libc::fcntl(number, libc::F_SETFD, libc::FD_CLOEXEC) };
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
 /// Whether the kernel knows pidfds as `clone`, `waitid` and `poll` need them (Linux 5.4).
 pub(crate) fn has_pidfd() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();

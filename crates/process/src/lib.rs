@@ -36,20 +36,20 @@ mod spawner;
 mod tree;
 mod wait;
 
-pub use descriptors::pidfd_open;
+pub use descriptors::{inherited, pidfd_open};
 pub use facts::{Fact, facts, own_cgroup};
 pub use identity::{Identity, boot_id, is_kernel_thread};
 pub use nix::errno::Errno;
 pub use nix::unistd::Pid;
 pub use peer::{Peer, peer};
-pub use proc::{Stat, cmdline, environ_var};
+pub use proc::{Stat, TICKS_A_SECOND, cmdline, environ_var, ticks_since_boot};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
-    become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,
-    original_nofile_limit, raise_nofile_limit,
+    at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,
+    let_die_with_us, original_nofile_limit, raise_nofile_limit,
 };
-pub use signals::{Received, Signals};
+pub use signals::{Received, Signals, is_ignored};
 pub use spawn::{Credentials, Limit, Spawn, SpawnError, Spawned, Stage, Stdio, environment};
 pub use spawner::Spawner;
-pub use tree::{Killed, Origin, Snapshot, freeze_and_kill, origin};
+pub use tree::{Killed, Order, Origin, Snapshot, Struck, freeze_and_kill, freeze_and_signal, origin};
 pub use wait::{Exit, Orphans, exit_of, is_dead, reap_orphan, wait_leader};

@@ -5,7 +5,8 @@
 use std::fs::File;
 use std::io::{self, Read};
 
-use nix::unistd::Pid;
+use nix::time::{ClockId, clock_gettime};
+use nix::unistd::{Pid, SysconfVar, sysconf};
 
 /// More of a command line than anybody reads.
 const CMDLINE_BYTES: u64 = 32 * 1024;
@@ -31,6 +32,26 @@ pub struct Stat {
     pub flags: u32,
     /// When it started, in clock ticks (100 a second) since the machine did.
     pub start_time: u64,
+    /// What it has had of the processors, in clock ticks; of its children's time nothing.
+    pub cpu_time: u64,
+    /// How many threads it has.
+    pub threads: u32,
+    /// How much of it is in memory, in bytes; what it shares with others counts in full.
+    pub resident: u64,
+}
+
+/// Clock ticks a second in what `/proc` tells, on every machine that Linux runs on.
+pub const TICKS_A_SECOND: u64 = 100;
+
+/// How long the machine has been up, in clock ticks: the time that [`Stat::start_time`] is of. What it slept counts.
+pub fn ticks_since_boot() -> u64 {
+    let now = clock_gettime(ClockId::CLOCK_BOOTTIME)
+        .map_or(0, |now| now.tv_sec() * 100 + now.tv_nsec() / 10_000_000);
+    u64::try_from(now).unwrap_or(0)
+}
+
+fn page_bytes() -> u64 {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4096)
 }
 
 impl Stat {
@@ -77,6 +98,9 @@ impl Stat {
             session: id(6)?,
             flags: field(9)?.parse().ok()?,
             start_time: field(22)?.parse().ok()?,
+            cpu_time: field(14)?.parse::<u64>().ok()?.saturating_add(field(15)?.parse().ok()?),
+            threads: field(20)?.parse().ok()?,
+            resident: field(24)?.parse::<u64>().ok()?.saturating_mul(page_bytes()),
         })
     }
 
@@ -149,6 +173,7 @@ mod tests {
             assert_eq!(stat.comm, comm);
             assert_eq!((stat.pid.as_raw(), stat.state, stat.ppid.as_raw()), (71, 'S', 3));
             assert_eq!((stat.pgrp.as_raw(), stat.session.as_raw(), stat.start_time), (70, 69, 8_675_309));
+            assert_eq!((stat.cpu_time, stat.threads, stat.resident), (5 + 6, 1, 13 * page_bytes()));
             assert!(!stat.is_kernel_thread() && !stat.is_zombie());
         }
     }
@@ -156,8 +181,8 @@ mod tests {
     #[test]
     fn a_line_that_breaks_off_is_refused() {
         let whole = line("sh");
-        // The start time, the last field of use, ends 10 bytes before the line does.
-        for length in 0..whole.len() - 17 {
+        // The resident pages, the last field of use, end 4 bytes before the line does.
+        for length in 0..whole.len() - 6 {
             assert_eq!(Stat::parse(&whole[..length]), None, "{length}");
         }
         assert_eq!(Stat::parse(b")("), None);
@@ -169,6 +194,7 @@ mod tests {
         let stat = Stat::of(Pid::this()).unwrap().unwrap();
         assert_eq!((stat.pid, stat.ppid, stat.pgrp), (Pid::this(), Pid::parent(), nix::unistd::getpgrp()));
         assert!(cmdline(Pid::this()).contains("process"));
+        assert!(stat.threads >= 1 && stat.resident > 0 && stat.start_time <= ticks_since_boot());
     }
 
     #[test]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::io;
 use std::mem::MaybeUninit;
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
@@ -73,6 +75,33 @@ pub fn die_with_parent(parent: Pid, signal: i32) -> io::Result<bool> {
     // SAFETY: integers only.
     Errno::result(unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) })?;
     Ok(Pid::parent() == parent)
+}
+
+/// Has `run` called, on the thread that ends it, when this process ends by itself: by returning from `main` or by
+/// `exit`. What was asked for last is called first. The child of a fork calls it too when it ends so.
+///
+/// # Errors
+///
+/// `ENOMEM` when the C library has no place for it.
+pub fn at_exit(run: extern "C" fn()) -> io::Result<()> {
+    // SAFETY: a function of this program, which stays where it is for as long as the process lives.
+    if unsafe { libc::atexit(run) } == 0 { Ok(()) } else { Err(Errno::ENOMEM.into()) }
+}
+
+/// Makes what `command` starts end with `signal` when this process ends, however that happens. Its children are not
+/// reached; a program that the file system gives other rights (setuid) is let off by the kernel.
+///
+/// To be spawned by the main thread, or by another that outlives what it started: the kernel means the thread.
+pub fn let_die_with_us(command: &mut Command, signal: i32) {
+    let parent = Pid::this();
+    let before_exec = move || match die_with_parent(parent, signal)? {
+        true => Ok(()),
+        // We are gone already; nobody would tell it.
+        false => Err(io::Error::from(Errno::ESRCH)),
+    };
+    // SAFETY: between fork and exec it makes two system calls, and neither allocates nor takes a lock: an error is made
+    // of a number.
+    unsafe { command.pre_exec(before_exec) };
 }
 
 /// Ignores `SIGPIPE`, so that writing to a reader that has gone is an error and not the end of this process.

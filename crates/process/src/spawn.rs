@@ -84,6 +84,9 @@ pub struct Spawn {
     pub credentials: Option<Credentials>,
     /// Resource limits, set in this order and before the user changes.
     pub limits: Vec<Limit>,
+    /// Descriptors of this process that the program gets too, under the numbers they have here; none is 0, 1 or 2. See
+    /// [`inherited`](crate::inherited) for the other side.
+    pub keep: Vec<Arc<OwnedFd>>,
 }
 
 /// Where one of the three standard descriptors goes. Opening files is for the caller.
@@ -264,6 +267,7 @@ impl Spawn {
             session: true,
             credentials: None,
             limits: Vec::new(),
+            keep: Vec::new(),
         }
     }
 
@@ -287,6 +291,8 @@ impl Spawn {
         let sources = self.sources()?;
         let lifeline = lifeline(self.parent_death.is_some())
             .map_err(|error| clone_failed(errno_of(&error), "with a pidfd of its parent"))?;
+
+        let kept = self.kept(lifeline.as_ref())?;
 
         let argv = pointers(&self.argv);
         let mut pid_entry = self.pid_variable.as_deref().map(PidEntry::named);
@@ -315,6 +321,7 @@ impl Spawn {
             parent_death: self.parent_death,
             parent: Pid::this(),
             lifeline: lifeline.as_ref().map(AsRawFd::as_raw_fd),
+            kept: &kept,
             report: Report::default(),
         };
         let spawned = Ground::with(|ground| {
@@ -348,6 +355,22 @@ impl Spawn {
             };
         }
         Ok(sources)
+    }
+
+    /// The descriptors above 2 that stay open in the child, in order: those to keep, and the lifeline until exec.
+    fn kept(&self, lifeline: Option<&OwnedFd>) -> Result<Vec<RawFd>, SpawnError> {
+        let mut kept: Vec<RawFd> = self.keep.iter().map(AsRawFd::as_raw_fd).collect();
+        if kept.iter().any(|fd| *fd <= 2) {
+            return Err(SpawnError::new(
+                Stage::Stdio,
+                Errno::EINVAL,
+                "a descriptor to keep, which is 0, 1 or 2",
+            ));
+        }
+        kept.extend(lifeline.map(AsRawFd::as_raw_fd));
+        kept.sort_unstable();
+        kept.dedup();
+        Ok(kept)
     }
 
     /// What the step that failed was done with; `index` says which one of several.

@@ -6,11 +6,12 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::identity::Identity;
 use crate::proc::{Stat, environ};
-use crate::signal;
+use crate::signal::{self, Delivery};
 
 /// How often [`freeze_and_kill`] looks before it gives up finding everybody. Each look stops all it finds, so that only
 /// processes that can not be stopped, or are born faster than a pass over `/proc` sees them, need many.
@@ -84,6 +85,11 @@ impl Snapshot {
         self.subtree(root).into_iter().skip(1).map(|(_, stat)| stat.pid).collect()
     }
 
+    /// These processes, each after its parent or before it.
+    pub fn in_order(&self, pids: BTreeSet<Pid>, order: Order) -> Vec<Pid> {
+        in_order(self, pids, order)
+    }
+
     /// Everybody who belongs to these processes: they themselves, all below them, all in a session that one of them
     /// leads or led, and all below those. A process that is no longer who it was brings nobody in.
     pub fn family(&self, roots: &[Identity]) -> BTreeSet<Pid> {
@@ -145,9 +151,103 @@ pub struct Killed {
 pub fn freeze_and_kill(roots: &[Identity], spare: impl Fn(Pid) -> bool) -> io::Result<Killed> {
     let mut held: BTreeMap<Identity, Grip> = BTreeMap::new();
     let frozen = freeze(roots, spare, &mut held);
-    let pids =
-        held.iter().filter(|(_, grip)| grip.send(libc::SIGKILL)).map(|(identity, _)| identity.pid).collect();
+    let got = |grip: &Grip| grip.send(libc::SIGKILL) == Ok(Delivery::Sent);
+    let pids = held.iter().filter(|(_, grip)| got(grip)).map(|(identity, _)| identity.pid).collect();
     Ok(Killed { pids, complete: frozen? })
+}
+
+/// Who is reached first where a whole tree gets a signal.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Order {
+    /// Everybody before its parent, so that nobody sees a child end that it would start again.
+    #[default]
+    LeavesFirst,
+    /// Everybody after its parent, so that who leads can end the others in its own way.
+    RootFirst,
+}
+
+/// What [`freeze_and_signal`] did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Struck {
+    /// Who got the signal, in the order in which they did.
+    pub reached: Vec<Identity>,
+    /// Who may not be signalled by this user.
+    pub refused: Vec<Pid>,
+    /// Whether everybody was seen to stand still before the signal, so that nobody can have been missed.
+    pub complete: bool,
+}
+
+/// Sends a signal to whole families while they stand still: nobody is born or slips away between the looking and the
+/// sending, and nobody acts on it before all have it. Then those who did not stand still before go on, in the same
+/// order; after `STOP` nobody does, and after `KILL` there is nobody.
+///
+/// The family, and who is let alone, are those of [`freeze_and_kill`].
+///
+/// # Errors
+///
+/// Those of reading the folder `/proc`. Whoever was found till then goes on, and has got no signal.
+pub fn freeze_and_signal(
+    roots: &[Identity],
+    spare: impl Fn(Pid) -> bool,
+    signal: i32,
+    order: Order,
+) -> io::Result<Struck> {
+    let mut held: BTreeMap<Identity, Grip> = BTreeMap::new();
+    let frozen = freeze(roots, spare, &mut held);
+    let look = Snapshot::take();
+    let go_on = |grip: &Grip| {
+        if !grip.stood_before {
+            // An error means that it is gone.
+            let _ = grip.send(libc::SIGCONT);
+        }
+    };
+    let (complete, snapshot) = match frozen.and_then(|complete| Ok((complete, look?))) {
+        Ok(seen) => seen,
+        Err(error) => {
+            held.values().for_each(go_on);
+            return Err(error);
+        }
+    };
+    let mut struck = Struck { complete, ..Struck::default() };
+    let all = in_order(&snapshot, held.keys().map(|identity| identity.pid).collect(), order);
+    let grips: Vec<&Grip> = all.iter().filter_map(|pid| grip_of(&held, *pid)).collect();
+    for grip in &grips {
+        match grip.send(signal) {
+            Ok(Delivery::Sent) => struck.reached.push(grip.identity),
+            Ok(Delivery::Gone) => {}
+            Err(_) => struck.refused.push(grip.identity.pid),
+        }
+    }
+    if signal != libc::SIGSTOP {
+        grips.iter().for_each(|grip| go_on(grip));
+    }
+    Ok(struck)
+}
+
+fn grip_of(held: &BTreeMap<Identity, Grip>, pid: Pid) -> Option<&Grip> {
+    // The latest, should the pid have been another's before.
+    let range = Identity { pid, start_time: 0 }..=Identity { pid, start_time: u64::MAX };
+    held.range(range).next_back().map(|(_, grip)| grip)
+}
+
+/// These pids, each after its parent or before it.
+fn in_order(snapshot: &Snapshot, pids: BTreeSet<Pid>, order: Order) -> Vec<Pid> {
+    let is_top = |pid: &Pid| snapshot.parent(*pid).is_none_or(|parent| !pids.contains(&parent));
+    let tops: Vec<Pid> = pids.iter().copied().filter(is_top).collect();
+    let mut all = Vec::with_capacity(pids.len());
+    for top in tops {
+        let below = snapshot.subtree(top).into_iter().map(|(_, stat)| stat.pid);
+        all.extend(below.filter(|pid| pids.contains(pid)));
+    }
+    // Who was not seen, or is in a ring of what was seen at different moments, comes last.
+    all.extend(&pids);
+    // A top may lie below another one, with a stranger between.
+    let mut seen = BTreeSet::new();
+    all.retain(|pid| seen.insert(*pid));
+    if order == Order::LeavesFirst {
+        all.reverse();
+    }
+    all
 }
 
 fn freeze(
@@ -167,13 +267,19 @@ fn freeze(
             if untouchable || stat.is_zombie() || spare(pid) {
                 continue;
             }
-            moving |= !matches!(stat.state, 'T' | 't');
+            let stands = matches!(stat.state, 'T' | 't');
             let identity = Identity::from(stat);
-            if let Entry::Vacant(place) = held.entry(identity) {
-                news = true;
-                place.insert(Grip::of(identity)).send(libc::SIGSTOP);
-                // Its family stays its family if it dies before the next look.
-                roots.push(identity);
+            match held.entry(identity) {
+                // Who may not be stopped is not waited for.
+                Entry::Occupied(known) => moving |= !stands && !known.get().refused,
+                Entry::Vacant(place) => {
+                    news = true;
+                    let grip = place.insert(Grip::of(identity, stands));
+                    grip.refused = grip.send(libc::SIGSTOP).is_err();
+                    moving |= !stands && !grip.refused;
+                    // Its family stays its family if it dies before the next look.
+                    roots.push(identity);
+                }
             }
         }
         // A look at a moving family may miss a child of one that was read after the child's place was passed. So the
@@ -194,25 +300,29 @@ fn freeze(
 struct Grip {
     identity: Identity,
     pidfd: Option<OwnedFd>,
+    /// Whether it was stopped already when it was found.
+    stood_before: bool,
+    /// Whether this user may not signal it.
+    refused: bool,
 }
 
 impl Grip {
-    fn of(identity: Identity) -> Self {
-        Self { identity, pidfd: identity.hold().ok().flatten() }
+    fn of(identity: Identity, stood_before: bool) -> Self {
+        Self { identity, pidfd: identity.hold().ok().flatten(), stood_before, refused: false }
     }
 
-    /// Sends a signal; whether the process got it.
-    fn send(&self, signal: i32) -> bool {
+    /// Sends a signal, if the process is still there.
+    fn send(&self, signal: i32) -> Result<Delivery, Errno> {
         let again;
         let pidfd = match &self.pidfd {
             Some(pidfd) => pidfd,
             None => {
                 again = self.identity.hold().ok().flatten();
-                let Some(pidfd) = &again else { return false };
+                let Some(pidfd) = &again else { return Ok(Delivery::Gone) };
                 pidfd
             }
         };
-        signal::send(pidfd.as_fd(), signal) == Ok(signal::Delivery::Sent)
+        signal::send(pidfd.as_fd(), signal)
     }
 }
 
@@ -271,7 +381,7 @@ mod tests {
     fn snapshot(processes: &[(i32, i32, i32)]) -> Snapshot {
         let stat = |&(pid, ppid, session): &(i32, i32, i32)| {
             Stat::parse(
-                format!("{pid} (x) S {ppid} {pid} {session} 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 {} 0", pid * 10)
+                format!("{pid} (x) S {ppid} {pid} {session} 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 {} 0 0", pid * 10)
                     .as_bytes(),
             )
             .unwrap()
@@ -295,6 +405,18 @@ mod tests {
         assert_eq!(pids(all.descendants(Pid::from_raw(2))), [3, 5, 4]);
         assert_eq!(pids(all.children(Pid::from_raw(1)).to_vec()), [2, 9]);
         assert!(all.descendants(Pid::from_raw(77)).is_empty());
+    }
+
+    #[test]
+    fn in_order_everybody_comes_after_its_parent_or_before_it_and_nobody_is_left_out() {
+        let all = snapshot(&[(2, 1, 2), (3, 2, 2), (4, 3, 2), (5, 3, 2), (8, 9, 8), (9, 8, 8)]);
+        let some = |pids: &[i32]| pids.iter().copied().map(Pid::from_raw).collect::<BTreeSet<_>>();
+        let order = |members: &[i32], order| pids(all.in_order(some(members), order));
+        assert_eq!(order(&[2, 3, 4, 5], Order::RootFirst), [2, 3, 4, 5]);
+        assert_eq!(order(&[2, 3, 4, 5], Order::LeavesFirst), [5, 4, 3, 2]);
+        assert_eq!(order(&[2, 4], Order::LeavesFirst), [4, 2], "with a stranger between");
+        assert_eq!(order(&[8, 9], Order::RootFirst), [8, 9], "a ring");
+        assert_eq!(order(&[7], Order::RootFirst), [7], "gone");
     }
 
     #[test]

@@ -30,6 +30,37 @@ impl Exit {
         self == Self::Code(0)
     }
 
+    /// The code it called `exit` with; `None` when a signal ended it.
+    pub fn code(self) -> Option<i32> {
+        match self {
+            Self::Code(code) => Some(code),
+            Self::Signal { .. } => None,
+        }
+    }
+
+    /// The signal that ended it; `None` when it ended by itself.
+    pub fn signal(self) -> Option<i32> {
+        match self {
+            Self::Code(_) => None,
+            Self::Signal { signal, .. } => Some(signal),
+        }
+    }
+
+    /// One number as a shell tells it: the code, or 128 and the signal. `exit 137` and `kill -9` are then the same.
+    ///
+    /// ```
+    /// use process::Exit;
+    ///
+    /// assert_eq!(Exit::Code(3).folded(), 3);
+    /// assert_eq!(Exit::Signal { signal: 9, core_dumped: false }.folded(), 137);
+    /// ```
+    pub fn folded(self) -> i32 {
+        match self {
+            Self::Code(code) => code,
+            Self::Signal { signal, .. } => 128 + signal,
+        }
+    }
+
     /// Reads the integer that `wait` and the kernel's exit records use.
     ///
     /// ```

@@ -231,6 +231,7 @@ fn queue_setup(new: &NewQueue) -> QueueSetup {
         max_message: new.max_message.unwrap_or(MAX_MESSAGE),
         max_deliveries: new.max_deliveries,
         dead_letter: new.dead_letter.clone(),
+        durable: None,
     }
 }
 

@@ -49,9 +49,7 @@ impl Loop {
             }
             Request::Why { worker } => self.why(&worker),
             Request::Scale { workers, wait } => self.scale(&workers, wait),
-            Request::Kill { whom, signal, tree, grace_ms, foreign } => {
-                self.kill(&whom, signal, tree, grace_ms.map(Duration::from_millis), foreign)
-            }
+            Request::Kill(kill) => self.kill(&kill, peer.pid),
             Request::Wait { whom, timeout_ms } => self.wait_for(&whom, timeout_ms.map(Duration::from_millis)),
             Request::Shutdown { now } => {
                 if now {
@@ -69,6 +67,7 @@ impl Loop {
             },
             Request::QueueCreate(queue) => self.create_queue(queue),
             Request::QueueRemove { queue } => self.remove_queue(&queue),
+            Request::Sync(request) => self.synchronise(&request, peer.pid),
             Request::Join(join) => self.join(join, peer.pid),
             Request::Tell(tell) => self.hear(tell, peer.pid),
         };
@@ -284,13 +283,13 @@ impl Loop {
         Ok(now(handle))
     }
 
-    /// Watches a process that is about to use a queue, so that what it holds is given back when it dies.
+    /// Watches a process that is about to use a queue or a lock, so that what it holds is given back when it dies.
     pub(crate) fn watch_participant(&mut self, pid: i32) -> Result<(), ApiError> {
         if self.processes.led_by(pid).is_some() || self.watch_other(pid).is_some() {
             return Ok(());
         }
         Err(ApiError::new(ErrorCode::Refused, format!("process {pid} cannot be watched"))
-            .hint("queues are shared only with processes that the supervisor can see"))
+            .hint("queues and locks are shared only with processes that the supervisor can see"))
     }
 
     pub(crate) fn no_queue(&self, name: &str) -> ApiError {
@@ -310,7 +309,8 @@ impl Loop {
             waiter.until.kill_if_due(now);
             let standing =
                 |id: InstanceId| self.core.standing(id).map(|(phase, launch)| Standing { phase, launch });
-            if waiter.until.has_come(standing) {
+            let has_come = waiter.until.has_come(standing) && self.is_all_gone(&mut waiter.until);
+            if has_come {
                 waiter.reply.ok(&self.came_about(&waiter.until));
             } else if waiter.deadline.is_some_and(|deadline| deadline <= now) {
                 waiter.reply.refuse(ApiError::new(ErrorCode::TimedOut, "it did not come about in time"));
@@ -319,6 +319,14 @@ impl Loop {
             }
         }
         self.waiters = left;
+    }
+
+    /// Where a whole tree was to be killed: whether nobody was born to it meanwhile. True of all else.
+    fn is_all_gone(&mut self, until: &mut Until) -> bool {
+        match until {
+            Until::Killed { tree: Some(tree), living, kills, .. } => self.tree_is_gone(tree, *kills, living),
+            _ => true,
+        }
     }
 
     fn came_about(&self, until: &Until) -> Value {

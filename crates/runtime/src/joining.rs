@@ -32,7 +32,7 @@ impl Loop {
         let setup = self.setup.workers.get(process.instance.worker.0 as usize);
         let (args, kwargs) =
             setup.map(|setup| (setup.args.to_string(), setup.kwargs.to_string())).unwrap_or_default();
-        let queues = self.queues.grants();
+        let (queues, sync) = (self.queues.grants(), self.primitives.grant());
         let Some(tree) = self.processes.get_mut(process) else {
             return Err(ApiError::new(ErrorCode::NotFound, "the worker has ended"));
         };
@@ -53,6 +53,7 @@ impl Loop {
             args,
             kwargs,
             queues,
+            sync,
             commands,
         };
         Ok(Outcome::Meet(Introduction { server: join.server, process, hello: Box::new(hello) }))

@@ -1,260 +1,244 @@
-//! Whose a process is, and killing it by pid or by name, safely.
+//! Sending signals to processes and trees, by pid or by name, to nobody else than was meant.
+//!
+//! ```text
+//!   hold by pidfd ─► is it of the run, or may it be foreign? ─► does it still live? ─► stop all ─► signal ─► go on
+//!                                                                                          └── of a tree ──┘
+//! ```
+//!
+//! Whoever still lives after the questions, and was held before them, had its pid all the time: what was asked was asked
+//! of this very process.
 
+use std::collections::BTreeSet;
+use std::os::fd::AsFd;
 use std::time::Duration;
 
-use control::api::{ApiError, ErrorCode, Killed, ProcessRow, Who};
+use control::api::{ApiError, ErrorCode, Kill, KillOrder, Killed, Who};
 use process::signal::Delivery;
-use process::{Identity, Pid, Snapshot, Stat};
-use std::os::fd::AsFd;
-use supervision::Process;
+use process::{Identity, Order, Pid, Snapshot, Stat};
 
-use crate::asking::{Outcome, hold, now};
-use crate::processes::{Kinship, Tree};
+use crate::asking::{Outcome, now};
+use crate::owning::look;
 use crate::the_loop::Loop;
-use crate::waiting::{Held, Until};
+use crate::waiting::{Held, Tree, Until};
 
-/// How far up a chain of parents is followed: pids are few, and a chain that changes while it is read must end.
-const GENERATIONS_AT_MOST: usize = 4096;
+/// Those whom somebody named, each held.
+struct Named {
+    held: Vec<(Identity, Held)>,
+    /// With a tree: orphans that belong to it too.
+    orphans: Vec<Identity>,
+}
 
-/// Whom a pid of the run belongs to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Owner {
-    /// The tree of a launch.
-    Launch(Process),
-    /// The run, but no launch that can be named.
-    Run,
+impl Named {
+    fn roots(&self) -> Vec<Identity> {
+        self.held.iter().map(|(identity, _)| *identity).chain(self.orphans.iter().copied()).collect()
+    }
 }
 
 impl Loop {
-    /// Whom `pid` belongs to. `None`: it is not of this run, or there is none.
-    pub(crate) fn owner_of(&self, pid: i32) -> Option<Owner> {
-        let me = Pid::this();
-        let mut at = Pid::from_raw(pid);
-        for _ in 0..GENERATIONS_AT_MOST {
-            if let Some(process) = self.processes.led_by(at.as_raw()) {
-                return Some(Owner::Launch(process));
-            }
-            if let Some(attendant) = self.processes.attendant(at.as_raw()) {
-                return Some(Owner::Launch(attendant.process));
-            }
-            if let Some((_, owner)) = self.processes.orphans().get(&at.as_raw()) {
-                return Some(owner.map_or(Owner::Run, Owner::Launch));
-            }
-            let stat = Stat::of(at).ok()??;
-            if stat.ppid == me {
-                let mark = crate::sweeping::mark_of(at, self.marks(&self.folder.socket()));
-                return Some(mark.map_or(Owner::Run, |mark| Owner::Launch(mark.process)));
-            }
-            if stat.ppid.as_raw() <= 1 {
-                return None;
-            }
-            at = stat.ppid;
+    /// Sends a signal to a process or to all instances of a worker; `caller` asked for it, and is let alone where it is
+    /// only one of a tree.
+    pub(crate) fn kill(&mut self, kill: &Kill, caller: i32) -> Result<Outcome, ApiError> {
+        if !process::signal::is_valid(kill.signal) {
+            return Err(ApiError::new(ErrorCode::Usage, format!("there is no signal {}", kill.signal)));
         }
-        None
-    }
-
-    /// The launch whose tree `pid` is in.
-    pub(crate) fn launch_of(&self, pid: i32) -> Option<Process> {
-        match self.owner_of(pid)? {
-            Owner::Launch(process) => Some(process),
-            Owner::Run => None,
-        }
-    }
-
-    /// The parent of a leader: this process, unless it was taken back.
-    pub(crate) fn parent_of(&self, tree: &Tree) -> Option<i32> {
-        match tree.kinship {
-            Kinship::Child => Some(Pid::this().as_raw()),
-            Kinship::TakenBack => Some(Stat::of(tree.pid).ok()??.ppid.as_raw()),
-        }
-    }
-
-    /// The run's processes, the supervisor first, then tree by tree in the order of the file.
-    pub(crate) fn process_rows(&self) -> Result<Vec<ProcessRow>, ApiError> {
-        let snapshot = look()?;
-        let me = Pid::this();
-        let own = snapshot.get(me);
-        let mut rows = vec![ProcessRow {
-            pid: me.as_raw(),
-            ppid: own.map_or(0, |stat| stat.ppid.as_raw()),
-            worker: None,
-            instance: None,
-            launch: None,
-            depth: 0,
-            command: process::cmdline(me),
-        }];
-        let mut trees: Vec<(Process, &Tree)> = self.processes.iter().collect();
-        trees.sort_by_key(|(process, _)| *process);
-        for (process, tree) in trees {
-            if tree.ended.is_none() {
-                self.rows_below(tree.pid, Some(process), 1, &snapshot, &mut rows);
-            }
-            for (pid, (_, owner)) in self.processes.orphans() {
-                if *owner == Some(process) {
-                    self.rows_below(Pid::from_raw(*pid), Some(process), 1, &snapshot, &mut rows);
+        let mut named = match &kill.whom {
+            Who::Worker(name) => self.living_leaders(name)?,
+            Who::Pid(pid) => Named { held: vec![self.permitted(*pid, kill.foreign)?], orphans: vec![] },
+        };
+        if kill.tree {
+            let snapshot = look()?;
+            let leaders: Vec<Pid> = named.held.iter().map(|(identity, _)| identity.pid).collect();
+            for leader in leaders {
+                if let Some(process) = self.processes.led_by(leader.as_raw()) {
+                    let all = self.tree_of(process, &snapshot);
+                    let stats = all.into_iter().filter_map(|pid| snapshot.get(pid));
+                    named.orphans.extend(stats.map(Identity::from).filter(|found| found.pid != leader));
                 }
             }
-        }
-        for attendant in self.processes.attendants() {
-            self.rows_below(attendant.pid, Some(attendant.process), 1, &snapshot, &mut rows);
-        }
-        // Orphans that were not met yet, or that belong to nobody.
-        let mut listed: std::collections::BTreeSet<i32> = rows.iter().map(|row| row.pid).collect();
-        // The guard is a part of the supervisor.
-        listed.extend(self.guard.as_ref().and_then(|guard| guard.pid).map(Pid::as_raw));
-        let strays: Vec<Pid> =
-            snapshot.children(me).iter().copied().filter(|pid| !listed.contains(&pid.as_raw())).collect();
-        for pid in strays {
-            self.rows_below(pid, self.launch_of(pid.as_raw()), 1, &snapshot, &mut rows);
-        }
-        Ok(rows)
-    }
-
-    fn rows_below(
-        &self,
-        pid: Pid,
-        process: Option<Process>,
-        depth: u32,
-        snapshot: &Snapshot,
-        rows: &mut Vec<ProcessRow>,
-    ) {
-        let Some(stat) = snapshot.get(pid) else { return };
-        rows.push(ProcessRow {
-            pid: pid.as_raw(),
-            ppid: stat.ppid.as_raw(),
-            worker: process.map(|process| self.roster.name(process.instance.worker).to_owned()),
-            instance: process.map(|process| process.instance.index),
-            launch: process.map(|process| process.launch.0),
-            depth,
-            command: process::cmdline(pid),
-        });
-        if depth < 512 {
-            for child in snapshot.children(pid) {
-                self.rows_below(*child, process, depth + 1, snapshot, rows);
+            if snapshot.family(&named.roots()).contains(&Pid::this()) {
+                return Err(ApiError::new(ErrorCode::Refused, "the supervisor itself is in that tree")
+                    .hint("`supervisor shutdown` stops it"));
             }
         }
-    }
-
-    /// Sends a signal to a process or to all instances of a worker.
-    pub(crate) fn kill(
-        &mut self,
-        whom: &Who,
-        signal: i32,
-        tree: bool,
-        grace: Option<Duration>,
-        foreign: bool,
-    ) -> Result<Outcome, ApiError> {
-        if !process::signal::is_valid(signal) {
-            return Err(ApiError::new(ErrorCode::Usage, format!("there is no signal {signal}")));
+        if kill.dry_run {
+            return self.would_get(kill, &named, caller).map(now);
         }
-        let leaders = match whom {
-            Who::Worker(name) => self.living_leaders(name)?,
-            Who::Pid(pid) => vec![self.permitted(*pid, foreign)?],
-        };
-        let mut pids: Vec<Pid> = Vec::new();
-        if tree {
-            let snapshot = look()?;
-            for leader in &leaders {
-                let members = match self.processes.led_by(leader.as_raw()) {
-                    Some(process) => self.tree_of(process, &snapshot),
-                    None => std::iter::once(*leader).chain(snapshot.descendants(*leader)).collect(),
-                };
-                // Leaves first, so that nobody can start a new one in place of a dead one.
-                pids.extend(members.into_iter().rev());
-            }
+        let roots = named.roots();
+        let (answer, living) = if kill.tree {
+            strike_tree(kill, &roots, caller)?
         } else {
-            pids.extend(&leaders);
+            (strike(kill.signal, &named)?, named.held.into_iter().map(|(_, held)| held).collect())
+        };
+        if !kill.wait && kill.grace_ms.is_none() {
+            return Ok(now(answer));
         }
-        let held = if tree && signal == libc::SIGKILL { kill_at_once(&pids)? } else { send(&pids, signal)? };
-        if held.is_empty() {
-            return Err(ApiError::new(ErrorCode::NotFound, "it is gone already"));
-        }
-        let answer = Killed { pids: held.iter().map(|held| held.pid).collect(), signal };
-        let Some(grace) = grace else { return Ok(now(answer)) };
-        for held in &held {
+        for held in &living {
             // When it is gone already there is nothing to watch, and nothing to wait for.
             let _ = self.watch_other(held.pid);
         }
-        let kill_at = Some(self.clock.now() + grace);
-        Ok(Outcome::When(Until::Killed { living: held, answer, kill_at }, None))
+        let now = self.clock.now();
+        let kill_at = kill.grace_ms.map(|grace| now + Duration::from_millis(grace));
+        let deadline = kill.timeout_ms.map(|timeout| now + Duration::from_millis(timeout));
+        let tree = kill.tree.then_some(Tree { roots, caller });
+        Ok(Outcome::When(Until::Killed { living, answer, kill_at, tree, kills: false }, deadline))
     }
 
-    fn living_leaders(&self, name: &str) -> Result<Vec<Pid>, ApiError> {
+    /// Who of these would get the signal, in the order in which they would.
+    fn would_get(&self, kill: &Kill, named: &Named, caller: i32) -> Result<Killed, ApiError> {
+        let snapshot = look()?;
+        let roots = named.roots();
+        let pids = if kill.tree {
+            snapshot.in_order(members(&snapshot, &roots, caller), order(kill.order))
+        } else {
+            roots.iter().map(|root| root.pid).collect()
+        };
+        let stats = pids.iter().filter_map(|pid| snapshot.get(*pid));
+        let row = |stat: &Stat| self.process_row(stat, self.launch_of(stat.pid.as_raw()), 0);
+        let processes: Vec<_> = stats.map(row).collect();
+        let pids = processes.iter().map(|row| row.pid).collect();
+        Ok(Killed { pids, signal: kill.signal, refused: vec![], processes })
+    }
+
+    fn living_leaders(&self, name: &str) -> Result<Named, ApiError> {
         let ids = self.instances_of(&[name.to_owned()])?;
         let living = ids.iter().filter_map(|id| self.processes.of_instance(*id));
-        let leaders: Vec<Pid> =
+        let pids: Vec<Pid> =
             living.filter(|(_, tree)| tree.ended.is_none()).map(|(_, tree)| tree.pid).collect();
-        if leaders.is_empty() {
+        // Leaders are not reaped before the loop has heard of their end, so the pids are still theirs.
+        let held: Vec<_> = pids.into_iter().filter_map(|pid| hold(pid.as_raw())).collect();
+        if held.is_empty() {
             return Err(ApiError::new(ErrorCode::NotFound, format!("nothing of {name} is running"))
                 .hint("`supervisor status` tells why"));
         }
-        Ok(leaders)
+        Ok(Named { held, orphans: vec![] })
     }
 
-    /// Whether a pid may be signalled on somebody's behalf.
-    fn permitted(&self, pid: i32, foreign: bool) -> Result<Pid, ApiError> {
+    /// Holds a process, if it may be signalled on somebody's behalf.
+    fn permitted(&self, pid: i32, foreign: bool) -> Result<(Identity, Held), ApiError> {
         let refused = |why: String| ApiError::new(ErrorCode::Refused, why);
-        let me = Pid::this();
         if pid <= 0 {
             return Err(ApiError::new(ErrorCode::Usage, format!("{pid} is no pid")));
         }
         if pid == 1 {
             return Err(refused("process 1 is never signalled".to_owned()));
         }
-        if pid == me.as_raw() {
+        if pid == Pid::this().as_raw() {
             return Err(refused(format!("process {pid} is the supervisor itself"))
                 .hint("`supervisor shutdown` stops it"));
         }
+        let gone = || ApiError::new(ErrorCode::NotFound, format!("there is no process {pid}"));
+        // Held first: what is asked below is asked of whoever is held.
+        let (identity, held) = hold(pid).ok_or_else(gone)?;
         let stat = Stat::of(Pid::from_raw(pid)).ok().flatten();
-        let Some(stat) = stat.filter(|stat| !stat.is_zombie()) else {
-            return Err(ApiError::new(ErrorCode::NotFound, format!("there is no process {pid}")));
-        };
+        let stat = stat.filter(|stat| !stat.is_zombie()).ok_or_else(gone)?;
         if stat.is_kernel_thread() {
             return Err(refused(format!("process {pid} is a kernel thread")));
         }
-        if self.owner_of(pid).is_none() && !foreign {
+        if self.guard.as_ref().and_then(|guard| guard.pid).map(Pid::as_raw) == Some(pid) {
+            return Err(refused(format!("process {pid} is a part of the supervisor")));
+        }
+        let is_ours = self.owner_of(pid).is_some();
+        if process::is_dead(held.pidfd.as_fd()) {
+            return Err(gone());
+        }
+        if !is_ours && !foreign {
             return Err(refused(format!("process {pid} ({}) is not of this run", stat.comm))
                 .hint("`supervisor ps` lists the run's processes; --foreign signals others too"));
         }
-        Ok(Pid::from_raw(pid))
+        Ok((identity, held))
+    }
+
+    /// Sees to a tree of which all that were known are gone: whoever was born meanwhile is watched, or killed where the
+    /// time has come. Says whether nobody is left.
+    pub(crate) fn tree_is_gone(&mut self, tree: &Tree, kills: bool, living: &mut Vec<Held>) -> bool {
+        if kills && kill_tree(tree).is_err() {
+            return true;
+        }
+        let Ok(snapshot) = Snapshot::take() else { return true };
+        for pid in members(&snapshot, &tree.roots, tree.caller) {
+            // One that is gone by now, or cannot be watched, is not waited for.
+            if let Some((_, held)) = hold(pid.as_raw())
+                && self.watch_other(held.pid).is_some()
+            {
+                living.push(held);
+            }
+        }
+        living.is_empty()
     }
 }
 
-/// Sends a signal to these, in this order. Says who got it.
-fn send(pids: &[Pid], signal: i32) -> Result<Vec<Held>, ApiError> {
-    let mut held: Vec<Held> = Vec::new();
-    for pid in pids {
-        let Some(pidfd) = hold(pid.as_raw()) else { continue };
-        match process::signal::send(pidfd.as_fd(), signal) {
-            Ok(Delivery::Sent) => held.push(Held { pid: pid.as_raw(), pidfd }),
+/// Kills all of a tree, standing still, but for the one who asked for it.
+pub(crate) fn kill_tree(tree: &Tree) -> std::io::Result<()> {
+    process::freeze_and_kill(&tree.roots, |pid| spares(&tree.roots, tree.caller, pid)).map(drop)
+}
+
+fn strike(signal: i32, named: &Named) -> Result<Killed, ApiError> {
+    let mut killed = Killed { signal, ..Killed::default() };
+    for (identity, held) in &named.held {
+        match process::signal::send(held.pidfd.as_fd(), signal) {
+            Ok(Delivery::Sent) => killed.pids.push(identity.pid.as_raw()),
             Ok(Delivery::Gone) => {}
             Err(error) => {
-                let message = format!("process {pid} cannot be signalled: {}", error.desc());
+                let message = format!("process {} cannot be signalled: {}", identity.pid, error.desc());
                 return Err(ApiError::new(ErrorCode::Refused, message));
             }
         }
     }
-    Ok(held)
+    reached_somebody(killed)
 }
 
-/// Kills these and all below them, standing still: nobody sees another one die, acts on it, and ends otherwise or
-/// starts a new one. Says who got the KILL.
-fn kill_at_once(pids: &[Pid]) -> Result<Vec<Held>, ApiError> {
-    let roots: Vec<Identity> = pids.iter().filter_map(|pid| Identity::of(*pid).ok().flatten()).collect();
-    let held: Vec<Held> = pids
-        .iter()
-        .filter_map(|pid| hold(pid.as_raw()).map(|pidfd| Held { pid: pid.as_raw(), pidfd }))
-        .collect();
-    let killed = process::freeze_and_kill(&roots, |_| false)
+fn strike_tree(kill: &Kill, roots: &[Identity], caller: i32) -> Result<(Killed, Vec<Held>), ApiError> {
+    let spare = |pid| spares(roots, caller, pid);
+    let struck = process::freeze_and_signal(roots, spare, kill.signal, order(kill.order))
         .map_err(|error| ApiError::new(ErrorCode::Failed, format!("/proc cannot be read: {error}")))?;
-    if killed.pids.is_empty() && held.iter().any(|held| !process::is_dead(held.pidfd.as_fd())) {
+    if struck.reached.is_empty() && !struck.refused.is_empty() {
         return Err(ApiError::new(ErrorCode::Refused, "none of the tree may be signalled"));
     }
-    Ok(held.into_iter().filter(|held| killed.pids.contains(&Pid::from_raw(held.pid))).collect())
+    let living = struck.reached.iter().filter_map(|identity| {
+        let pidfd = identity.hold().ok().flatten()?;
+        Some(Held { pid: identity.pid.as_raw(), pidfd })
+    });
+    let living = living.collect();
+    let answer = reached_somebody(Killed {
+        pids: struck.reached.iter().map(|identity| identity.pid.as_raw()).collect(),
+        signal: kill.signal,
+        refused: struck.refused.into_iter().map(Pid::as_raw).collect(),
+        processes: vec![],
+    })?;
+    Ok((answer, living))
 }
 
-/// A look at all processes.
-fn look() -> Result<Snapshot, ApiError> {
-    Snapshot::take()
-        .map_err(|error| ApiError::new(ErrorCode::Failed, format!("/proc cannot be read: {error}")))
+fn reached_somebody(killed: Killed) -> Result<Killed, ApiError> {
+    if killed.pids.is_empty() {
+        return Err(ApiError::new(ErrorCode::NotFound, "it is gone already"));
+    }
+    Ok(killed)
+}
+
+/// Whether a process of a tree is let alone: the one who asked, unless it named itself.
+fn spares(roots: &[Identity], caller: i32, pid: Pid) -> bool {
+    pid.as_raw() == caller && roots.first().is_none_or(|root| root.pid != pid)
+}
+
+/// Who of a tree lives and is not let alone.
+fn members(snapshot: &Snapshot, roots: &[Identity], caller: i32) -> BTreeSet<Pid> {
+    let mut all = snapshot.family(roots);
+    all.retain(|pid| {
+        let lives = snapshot.get(*pid).is_some_and(|stat| !stat.is_zombie() && !stat.is_kernel_thread());
+        lives && pid.as_raw() > 1 && *pid != Pid::this() && !spares(roots, caller, *pid)
+    });
+    all
+}
+
+fn order(order: KillOrder) -> Order {
+    match order {
+        KillOrder::LeavesFirst => Order::LeavesFirst,
+        KillOrder::RootFirst => Order::RootFirst,
+    }
+}
+
+fn hold(pid: i32) -> Option<(Identity, Held)> {
+    let identity = Identity::of(Pid::from_raw(pid)).ok()??;
+    let pidfd = identity.hold().ok()??;
+    Some((identity, Held { pid, pidfd }))
 }

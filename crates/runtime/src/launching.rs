@@ -105,6 +105,7 @@ impl Launch<'_> {
             session: true,
             credentials: None,
             limits: Vec::new(),
+            keep: Vec::new(),
         };
         Ok(Prepared { spawn, streams, attendants })
     }

@@ -1,15 +1,16 @@
-//! The run's queues: made before the first launch, closed when the last worker that puts has ended for good, and
-//! cleared of what the dead held.
+//! The run's queues: made before the first launch, or found on disk; closed when the last worker that puts has ended
+//! for good; and cleared of what the dead held.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use control::api::{self, QueueStatus};
-use ipc::{Queue, QueueOptions};
+use ipc::{OpenError, Queue, QueueOptions};
 use supervision::WorkerId;
 use worker::wire::Grant;
 
-use crate::setup::{QueueSetup, Setup};
+use crate::setup::{Fsync, QueueSetup, Setup};
+use crate::state::{self, StateFolder};
 use crate::talk;
 
 /// All queues of the run.
@@ -17,12 +18,13 @@ use crate::talk;
 pub struct Queues {
     all: BTreeMap<String, Held>,
     order: Vec<String>,
+    /// Where the durable ones are, if there are any.
+    _state: Option<StateFolder>,
 }
 
 #[derive(Debug)]
 struct Held {
     queue: Queue,
-    capacity: Option<u64>,
     dead_letter: Option<String>,
     /// Those who put into it and have not ended for good.
     producers: BTreeSet<WorkerId>,
@@ -31,10 +33,25 @@ struct Held {
 impl Queues {
     /// Makes every queue of `setup`, but for those that `survivor` finds in the hands of a process of a former run.
     pub fn make(setup: &Setup, mut survivor: impl FnMut(&str) -> Option<Queue>) -> Result<Queues, String> {
-        let mut queues = Queues { all: BTreeMap::new(), order: Vec::new() };
+        let state = match setup.queues.iter().any(|queue| queue.durable.is_some()) {
+            true => Some(StateFolder::of(&setup.name)?),
+            false => None,
+        };
+        let mut queues = Queues { all: BTreeMap::new(), order: Vec::new(), _state: None };
         for queue in &setup.queues {
-            let segment = survivor(&segment_name(&setup.name, &queue.name));
-            queues.enter(&setup.name, queue, segment)?;
+            let segment = match (&state, queue.durable) {
+                (Some(state), Some(_)) => Some(restore(queue, &state.queue(&queue.name))?),
+                _ => {
+                    if let Some(path) = state::left_behind(&setup.name, &queue.name) {
+                        talk::say(format_args!(
+                            "queue {}: not durable any more; what was left in it stays in {}",
+                            queue.name,
+                            path.display()
+                        ));
+                    }
+                    survivor(&segment_name(&setup.name, &queue.name))
+                }
+            };
             let producers = setup
                 .workers
                 .iter()
@@ -42,25 +59,22 @@ impl Queues {
                 .filter(|(_, worker)| worker.puts.contains(&queue.name))
                 .map(|(place, _)| WorkerId(u32::try_from(place).unwrap_or(u32::MAX)))
                 .collect();
-            if let Some(held) = queues.all.get_mut(&queue.name) {
-                held.producers = producers;
-            }
+            queues.enter(&setup.name, queue, segment)?.producers = producers;
         }
+        queues._state = state;
         Ok(queues)
     }
 
-    fn enter(&mut self, run: &str, setup: &QueueSetup, segment: Option<Queue>) -> Result<(), String> {
+    fn enter(&mut self, run: &str, setup: &QueueSetup, segment: Option<Queue>) -> Result<&mut Held, String> {
         let name = segment_name(run, &setup.name);
         let queue = match segment {
             Some(segment) => segment,
             None => Queue::create_anonymous(&name, &options(setup))
                 .map_err(|error| format!("queue {}: {error}", setup.name))?,
         };
-        let (capacity, dead_letter) = (setup.capacity, setup.dead_letter.clone());
         self.order.push(setup.name.clone());
-        self.all
-            .insert(setup.name.clone(), Held { queue, capacity, dead_letter, producers: BTreeSet::new() });
-        Ok(())
+        let held = Held { queue, dead_letter: setup.dead_letter.clone(), producers: BTreeSet::new() };
+        Ok(self.all.entry(setup.name.clone()).or_insert(held))
     }
 
     /// Makes one more queue.
@@ -68,7 +82,7 @@ impl Queues {
     /// # Errors
     /// Impossible options; out of memory or descriptors.
     pub fn add(&mut self, run: &str, setup: &QueueSetup) -> Result<(), String> {
-        self.enter(run, setup, None)
+        self.enter(run, setup, None).map(|_| ())
     }
 
     /// Forgets a queue. Who has it open keeps it.
@@ -131,7 +145,7 @@ impl Queues {
             let stats = held.queue.stats();
             Some(QueueStatus {
                 queue: name.clone(),
-                capacity: held.capacity,
+                capacity: held.queue.capacity(),
                 len: stats.len,
                 in_flight: stats.in_flight,
                 closed: stats.closed,
@@ -161,25 +175,30 @@ impl Queues {
                     continue;
                 }
             };
-            if reclaimed.dead > 0
-                && let Some(to) = held.dead_letter.as_ref().and_then(|to| self.all.get(to))
-            {
-                if let Err(fault) = held.queue.forward_dead(&to.queue) {
-                    talk::say(format_args!("queue {name}: {fault}"));
-                }
-                talk::say(format_args!(
-                    "queue {name}: {} given up on after too many deliveries",
-                    reclaimed.dead
-                ));
+            if reclaimed.dead > 0 {
+                self.forward_dead(name, held);
             }
+        }
+    }
+
+    /// Moves what was given up on to where it goes.
+    fn forward_dead(&self, name: &str, held: &Held) {
+        let Some(to) = held.dead_letter.as_ref().and_then(|to| self.all.get(to)) else { return };
+        match held.queue.forward_dead(&to.queue) {
+            Ok(0) => {}
+            Ok(moved) => {
+                talk::say(format_args!("queue {name}: {moved} given up on after too many deliveries"));
+            }
+            Err(fault) => talk::say(format_args!("queue {name}: {fault}")),
         }
     }
 
     /// Gives back what anybody dead held: after a former supervisor died with a part of the run.
     pub fn reclaim_dead(&self) {
-        for held in self.all.values() {
+        for (name, held) in &self.all {
             // A damaged queue says so to whoever uses it.
             let _ = held.queue.reclaim_dead();
+            self.forward_dead(name, held);
         }
     }
 
@@ -220,6 +239,68 @@ fn options(queue: &QueueSetup) -> QueueOptions {
         max_message: queue.max_message,
         max_deliveries: queue.max_deliveries,
         supervised: true,
+        durable: queue.durable.map(|fsync| match fsync {
+            Fsync::Always => ipc::Fsync::Always,
+            Fsync::Interval(every) => ipc::Fsync::Interval(every),
+            Fsync::Never => ipc::Fsync::Never,
+        }),
         ..QueueOptions::default()
     }
+}
+
+/// Finds a durable queue with all that was left in it, or makes it. A file that is damaged is put aside, with a word:
+/// the run goes on, and what is in the file can still be looked at.
+fn restore(setup: &QueueSetup, path: &Path) -> Result<Queue, String> {
+    let name = &setup.name;
+    let refused = |error: OpenError| {
+        let hint = match &error {
+            OpenError::DoesNotFit { .. } => "; drain it first, or give it more room",
+            OpenError::Version(_) | OpenError::ByteOrder => {
+                "; drain it where it was written, or move it away"
+            }
+            OpenError::CannotReserve => "; name a place on another one with SUPERVISOR_STATE_DIR",
+            _ => "",
+        };
+        format!("queue {name}: {}: {error}{hint}", path.display())
+    };
+    let restored = match Queue::restore(path, &options(setup)) {
+        Err(
+            error @ (OpenError::CorruptHeader
+            | OpenError::Truncated { .. }
+            | OpenError::TooLong { .. }
+            | OpenError::NotOurs
+            | OpenError::NotDurable
+            | OpenError::WrongKind),
+        ) => {
+            let aside = state::put_aside(path).map_err(|failure| {
+                format!("queue {name}: {}: {error}, and it cannot be put aside: {failure}", path.display())
+            })?;
+            talk::say(format_args!(
+                "queue {name}: {} is damaged: {error}; put aside as {}, and begun anew",
+                path.display(),
+                aside.display()
+            ));
+            Queue::restore(path, &options(setup)).map_err(refused)?
+        }
+        restored => restored.map_err(refused)?,
+    };
+    let queue = restored.queue;
+    if restored.damaged > 0 {
+        talk::say(format_args!(
+            "queue {name}: {} messages had not reached the disk whole when the machine stopped; they are gone",
+            restored.damaged
+        ));
+    }
+    if restored.is_as_it_was {
+        talk::say(format_args!(
+            "queue {name}: processes of a former run use it, so it goes on as it was; its new options take effect at \
+             the next start without them"
+        ));
+    }
+    // A new run has new producers, and so has one that takes a part of the former back.
+    queue.reopen().map_err(|fault| format!("queue {name}: {}: {fault}", path.display()))?;
+    if !restored.is_new && !queue.is_empty() {
+        talk::say(format_args!("queue {name}: {} messages were kept", queue.len()));
+    }
+    Ok(queue)
 }

@@ -12,6 +12,7 @@ use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
 use crate::notify::NotifySocket;
+use crate::primitives::{self, Primitives};
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
@@ -31,6 +32,8 @@ pub enum Outcome {
     Succeeded,
     /// The ending of the first that failed; `None` where there is none to name.
     Failed(Option<Ending>),
+    /// An essential worker ended for good, and this was its ending; `None` where there is none to name.
+    Essential(Option<Ending>),
 }
 
 /// Why a run could not begin, or not go on.
@@ -135,6 +138,12 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
+    let segment = primitives::segment_name(&setup.name, folder.path());
+    // Also in the hands of those who are no workers: a command that holds a lock goes on holding it.
+    let found = if socket.exists() { takeover::family_of(&segment) } else { None };
+    let primitives =
+        Primitives::make(&segment, &setup.sync, found).map_err(cannot("cannot make the locks"))?;
+    primitives.reclaim_dead();
 
     let notify = if setup.workers.iter().any(|worker| worker.notify) {
         Some(
@@ -156,6 +165,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         folder,
         pump,
         queues,
+        primitives,
         spawner,
         signals,
         notify,
@@ -192,6 +202,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     Ok(match conclusion {
         Conclusion::Succeeded => Outcome::Succeeded,
         Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
+        Conclusion::Essential { ending, .. } => Outcome::Essential(ending),
     })
 }
 

@@ -2,7 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use control::api::{Kind, NewPrimitive};
 use supervision::Family;
 
 use crate::logs::LogFile;
@@ -35,8 +37,53 @@ pub struct Setup {
     pub workers: Vec<WorkerSetup>,
     /// The queues.
     pub queues: Vec<QueueSetup>,
+    /// The locks and their like.
+    pub sync: SyncSetup,
     /// The folder that stands at the end of every worker's `PATH`.
     pub programs: Option<PathBuf>,
+}
+
+/// The locks and their like of the run, by name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SyncSetup {
+    /// The locks.
+    pub locks: Vec<String>,
+    /// The semaphores, each with how many may hold it at once: 1 to 1024.
+    pub semaphores: Vec<(String, u32)>,
+    /// The events, not set at first.
+    pub events: Vec<String>,
+    /// The conditions.
+    pub conditions: Vec<String>,
+    /// The barriers, each with how many must come before all pass: 1 to 65,535.
+    pub barriers: Vec<(String, u32)>,
+    /// The numbers, each with what it is at first.
+    pub values: Vec<(String, i64)>,
+}
+
+impl SyncSetup {
+    /// All of them, one by one.
+    pub(crate) fn all(&self) -> impl Iterator<Item = NewPrimitive> {
+        let plain = |kind| move |name: &String| NewPrimitive { kind, name: name.clone(), number: None };
+        let counted = |kind| {
+            move |(name, number): &(String, u32)| NewPrimitive {
+                kind,
+                name: name.clone(),
+                number: Some(i64::from(*number)),
+            }
+        };
+        let value = |(name, number): &(String, i64)| NewPrimitive {
+            kind: Kind::Value,
+            name: name.clone(),
+            number: Some(*number),
+        };
+        let locks = self.locks.iter().map(plain(Kind::Lock));
+        locks
+            .chain(self.semaphores.iter().map(counted(Kind::Semaphore)))
+            .chain(self.events.iter().map(plain(Kind::Event)))
+            .chain(self.conditions.iter().map(plain(Kind::Condition)))
+            .chain(self.barriers.iter().map(counted(Kind::Barrier)))
+            .chain(self.values.iter().map(value))
+    }
 }
 
 /// How a worker is launched, fed, heard and stopped. What many workers have in common is shared among them.
@@ -149,4 +196,17 @@ pub struct QueueSetup {
     pub max_deliveries: Option<u32>,
     /// Where messages that were given up on go.
     pub dead_letter: Option<String>,
+    /// Whether it outlives the run, on disk, and how soon its messages are there.
+    pub durable: Option<Fsync>,
+}
+
+/// When a message put into a durable queue reaches the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Before the put returns.
+    Always,
+    /// Within this time.
+    Interval(Duration),
+    /// When the system comes to it.
+    Never,
 }

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use ipc::Queue;
+use ipc::sync::Family;
 use process::{Identity, Pid, Snapshot};
 use supervision::{InstanceId, Process};
 
@@ -113,17 +114,25 @@ pub fn say_left_alone(pid: Pid) {
 
 /// Finds a queue by the name of its memory among the descriptors of survivors.
 pub fn queue_of(survivors: &Survivors, segment: &str) -> Option<Queue> {
-    let target = format!("/memfd:{segment} (deleted)");
     let leaders = survivors.leaders.iter().map(|survivor| survivor.pid);
-    for pid in leaders.chain(survivors.attendants.iter().map(|attendant| attendant.pid)) {
-        let Ok(descriptors) = std::fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        for descriptor in descriptors.flatten() {
-            if std::fs::read_link(descriptor.path()).is_ok_and(|link| link == Path::new(&target))
-                && let Ok(queue) = Queue::open(descriptor.path())
-            {
-                return Some(queue);
-            }
-        }
-    }
-    None
+    let attendants = survivors.attendants.iter().map(|attendant| attendant.pid);
+    leaders.chain(attendants).find_map(|pid| held_by(pid, segment, |path| Queue::open(path).ok()))
+}
+
+/// Finds the memory of locks and their like by its name among the descriptors of all processes that may be looked at:
+/// whoever holds one of these locks is not always a worker.
+pub fn family_of(segment: &str) -> Option<Family> {
+    let snapshot = Snapshot::take().ok()?;
+    let others = snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this());
+    others.map(|stat| stat.pid).find_map(|pid| held_by(pid, segment, |path| Family::open(path).ok()))
+}
+
+/// What a process holds under this name in its descriptors.
+fn held_by<T>(pid: Pid, segment: &str, open: impl Fn(&Path) -> Option<T>) -> Option<T> {
+    let target = format!("/memfd:{segment} (deleted)");
+    let descriptors = std::fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let mut named = descriptors
+        .map(|found| found.path())
+        .filter(|path| std::fs::read_link(path).is_ok_and(|link| link == Path::new(&target)));
+    named.find_map(|path| open(&path))
 }

@@ -38,6 +38,7 @@ use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
 use crate::notify::{self, NotifySocket};
+use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
@@ -139,6 +140,7 @@ pub struct Loop {
     pub(crate) clock: Clock,
     pub(crate) processes: Processes,
     pub(crate) queues: Queues,
+    pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) meetings: Meetings,
     pub(crate) mail: mailbox::Sender,
@@ -205,6 +207,8 @@ pub struct Parts {
     pub pump: Pump,
     /// The run's queues.
     pub queues: Queues,
+    /// The run's locks and their like.
+    pub primitives: Primitives,
     /// The threads that spawn.
     pub spawner: Spawner,
     /// The signals that the run listens to.
@@ -232,6 +236,7 @@ impl Loop {
             folder,
             pump,
             queues,
+            primitives,
             spawner,
             signals,
             notify,
@@ -256,6 +261,7 @@ impl Loop {
             clock: Clock::start(),
             processes: Processes::default(),
             queues,
+            primitives,
             waiters: Vec::new(),
             meetings: Meetings::default(),
             mail,
@@ -441,6 +447,8 @@ impl Loop {
                     self.queues.unretire(worker, &setup.puts);
                 }
             }
+            Action::Removed(_) => {}
+            Action::GaveUp(..) => {}
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
     }

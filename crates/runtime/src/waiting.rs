@@ -2,8 +2,10 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
+use crate::killing;
 use control::Reply;
 use control::api::Killed;
+use process::Identity;
 use supervision::{Ending, InstanceId, Launch, Moment, Phase, Process};
 
 /// Somebody who waits for an answer.
@@ -50,11 +52,24 @@ pub enum Until {
         living: Vec<Held>,
         /// The answer.
         answer: Killed,
-        /// When those that still live are killed; `None`: they were.
+        /// When those that still live are killed; `None`: they were, or are not to be.
         kill_at: Option<Moment>,
+        /// With a whole tree: what it is, to look whether anybody was born to it.
+        tree: Option<Tree>,
+        /// Whether the time to kill has come.
+        kills: bool,
     },
     /// The run is over.
     Over,
+}
+
+/// A tree of processes that somebody wants gone.
+#[derive(Debug)]
+pub struct Tree {
+    /// Those it begins with; the one that was named comes first.
+    pub roots: Vec<Identity>,
+    /// Who asked for it, and is let alone.
+    pub caller: i32,
 }
 
 /// A process held by a descriptor, so that it cannot be mistaken for another.
@@ -135,10 +150,15 @@ impl Until {
 
     /// Kills what has not gone within its grace.
     pub fn kill_if_due(&mut self, now: Moment) {
-        if let Until::Killed { living, kill_at, .. } = self
+        if let Until::Killed { living, kill_at, tree, kills, .. } = self
             && kill_at.is_some_and(|at| at <= now)
         {
             *kill_at = None;
+            *kills = true;
+            if let Some(tree) = tree {
+                // What a failure leaves is killed one by one.
+                let _ = killing::kill_tree(tree);
+            }
             for held in living {
                 // An error means that it is gone, which is what was wanted.
                 let _ = process::signal::send(held.pidfd.as_fd(), libc::SIGKILL);

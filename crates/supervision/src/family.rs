@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::WorkerId;
+use crate::{GroupId, WorkerId};
 
 /// All workers of a run, in the order of the file.
 #[derive(Clone, Debug, PartialEq)]
@@ -16,6 +16,8 @@ pub struct Family {
     pub intensity: Option<Intensity>,
     /// Whether the run goes on when its work is done, since more may be added: it ends only when it is told to.
     pub lasts: bool,
+    /// The groups; a [`GroupId`] is a place in this list. Who is in none belongs to the family directly.
+    pub groups: Vec<Group>,
     /// The seed of all jitter.
     pub seed: u64,
 }
@@ -24,8 +26,36 @@ impl Family {
     /// These workers under `one_for_one`, without an intensity of the family's own, in a run that ends with its work, and
     /// with the seed 0.
     pub fn of(workers: Vec<Worker>) -> Family {
-        Family { workers, strategy: Strategy::OneForOne, intensity: None, lasts: false, seed: 0 }
+        Family {
+            workers,
+            strategy: Strategy::OneForOne,
+            intensity: None,
+            lasts: false,
+            groups: Vec::new(),
+            seed: 0,
+        }
     }
+}
+
+/// A part of the family that shares a fate (a supervisor below a supervisor, in the terms of Erlang/OTP).
+///
+/// What its strategy says is limited to its own: its workers, and its groups as a whole. When more restarts were needed
+/// than its intensity allows, it gives up: that is one restart of one child to its parent, which starts it again as a
+/// whole, and with it whom its own strategy says; or gives up in turn. When the family itself has to give up, the run
+/// fails.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// Its name, unique among groups.
+    pub name: String,
+    /// Who else of the group is restarted when one is. A group within it stands in the order of the file where its
+    /// first worker stands.
+    pub strategy: Strategy,
+    /// How many restarts the group may spend; it always counts.
+    pub intensity: Intensity,
+    /// The workers that belong to it directly. A worker that several name belongs to the first of them.
+    pub workers: Vec<WorkerId>,
+    /// The groups within it. One that several name, or that would lie within itself, belongs to the first, or to none.
+    pub groups: Vec<GroupId>,
 }
 
 /// One worker: an entry of the config.
@@ -47,6 +77,8 @@ pub struct Worker {
     pub intensity: Intensity,
     /// What its failing for good means to the run.
     pub on_failed: OnFailed,
+    /// Whether the run ends when an instance of it has ended for good, with that ending.
+    pub essential: bool,
     /// How long it has between the stop signal and KILL.
     pub grace: Duration,
     /// What must have happened before it starts.
@@ -70,6 +102,7 @@ impl Worker {
             backoff: Backoff::default(),
             intensity: Intensity::default(),
             on_failed: OnFailed::default(),
+            essential: false,
             grace: Duration::from_secs(10),
             after: Vec::new(),
             readiness: Readiness::Start,

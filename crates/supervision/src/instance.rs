@@ -20,7 +20,7 @@ pub(crate) enum State {
     /// Gone, and to be launched again together with its family, for the sake of this one.
     Held(InstanceId),
     /// Between an ending and the next launch.
-    Resting { until: Moment, cause: Cause },
+    Resting { until: Moment, blame: Blame },
     /// Its launch was ordered and not yet answered.
     Launching,
     /// Executed, not yet ready, and how long that may take.
@@ -63,6 +63,8 @@ pub(crate) enum Fate {
     Rejoins(InstanceId),
     /// It is started anew, as asked.
     Starts,
+    /// It is started anew: what the config says of it has changed.
+    Changes,
     /// It was scaled away.
     Vanishes,
 }

@@ -48,7 +48,9 @@
 //!   succeeded or failed where its policy would not start it again, and is stopped where it would.
 #![forbid(unsafe_code)]
 
+mod changing;
 mod family;
+mod groups;
 mod instance;
 mod living;
 mod news;
@@ -63,12 +65,14 @@ mod view;
 mod waiting;
 mod words;
 
+pub use changing::{Change, Manner};
 pub use family::{
-    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
+    After, Backoff, Family, Group, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy,
+    Worker,
 };
 pub use news::{
-    Action, Conclusion, Ending, Event, Instance, InstanceId, Launch, LaunchFailure, Phase, Process, Request,
-    Target, WorkerId,
+    Action, Conclusion, Ending, Event, GroupId, Instance, InstanceId, Launch, LaunchFailure, Phase, Process,
+    Request, Target, WorkerId,
 };
 pub use supervisor::{MAX_INSTANCES, Supervisor};
 pub use time::Moment;

@@ -244,6 +244,7 @@ impl Supervisor {
     pub(crate) fn fail(&mut self, id: InstanceId, blame: Blame, ending: Option<Ending>) {
         let order = self.failed_ever;
         self.failed_ever += 1;
+        self.end_if_essential(id, &blame, ending);
         // An exit code of 0 cannot say of a run that it failed.
         let ending = ending.filter(|&ending| ending != Ending::Code(0));
         if self.crew(id.worker).spec.on_failed == OnFailed::Stop {

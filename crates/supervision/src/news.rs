@@ -3,11 +3,15 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Milestone, Moment, Worker};
+use crate::{Change, Milestone, Moment, Worker};
 
 /// A worker: its place in [`crate::Family::workers`]. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct WorkerId(pub u32);
+
+/// A group: its place in [`crate::Family::groups`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u32);
 
 /// One numbered copy of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -71,6 +75,8 @@ pub enum Request {
     /// Make a worker have so many instances, at most [`crate::MAX_INSTANCES`]; touches only the difference (the highest
     /// numbers go first).
     Scale(WorkerId, u32),
+    /// Make the family another one, all at once.
+    Change(Box<Change>),
 }
 
 /// News from the world. Late, doubled or reordered news of a process that is not the instance's present one has no
@@ -128,6 +134,11 @@ pub enum Action {
     Retired(WorkerId),
     /// A worker that had retired may run again (it was started by request).
     Unretired(WorkerId),
+    /// A worker that a [`Change`] removed is gone, with all of its instances. Its id stays its own, should a worker of
+    /// its name come back.
+    Removed(WorkerId),
+    /// A group has spent its restarts and is started again as a whole, for the sake of this instance. For logs.
+    GaveUp(GroupId, InstanceId),
     /// The run is over: nothing lives any more. The last action of all.
     Conclude(Conclusion),
 }
@@ -143,6 +154,13 @@ pub enum Conclusion {
         instance: InstanceId,
         /// How its last launch ended. `None` when that was none to name: it never got to run; or it exited with 0, which
         /// says nothing of a failure (that it was not ready in time, for example).
+        ending: Option<Ending>,
+    },
+    /// An essential instance ended for good, well or not, and took the run with it.
+    Essential {
+        /// Which.
+        instance: InstanceId,
+        /// How its last launch ended; `None`: it never got to run.
         ending: Option<Ending>,
     },
 }

@@ -17,6 +17,7 @@ impl Supervisor {
             Request::Stop(target) => self.each(target, Supervisor::ask_to_stop),
             Request::Restart(target) => self.each(target, Supervisor::ask_to_restart),
             Request::Scale(worker, instances) => self.scale(worker, instances),
+            Request::Change(change) => self.change_family(*change),
         }
     }
 
@@ -60,7 +61,9 @@ impl Supervisor {
             State::Leaving { fate, .. } => {
                 let fate = match fate {
                     Fate::Policy(cause) | Fate::PolicyOrStopped(cause) => Fate::PolicyOrStopped(cause),
-                    Fate::Stays(_) | Fate::Rejoins(_) | Fate::Starts => Fate::Stays(Blame::Requested),
+                    Fate::Stays(_) | Fate::Rejoins(_) | Fate::Starts | Fate::Changes => {
+                        Fate::Stays(Blame::Requested)
+                    }
                     Fate::Vanishes => Fate::Vanishes,
                 };
                 self.destine(id, fate);
@@ -82,14 +85,21 @@ impl Supervisor {
         let place = place_of_added(&worker, level, self.crews.len());
         self.names.insert(worker.name.clone(), id);
         self.crews.push(Crew::new(worker, place, self.now));
+        self.groups.add();
         if matches!(self.run, Run::Going) {
             self.autostart(id);
         }
     }
 
     fn scale(&mut self, worker: WorkerId, instances: u32) {
-        let Some(crew) = self.crews.get_mut(worker.0 as usize) else { return };
-        let instances = instances.min(MAX_INSTANCES);
+        if self.crews.get(worker.0 as usize).is_some_and(|crew| !crew.removed) {
+            self.resize(worker, instances.min(MAX_INSTANCES), true);
+        }
+    }
+
+    /// Lets a worker have so many instances; the new ones are started if they are to be.
+    pub(crate) fn resize(&mut self, worker: WorkerId, instances: u32, starts: bool) {
+        let crew = &mut self.crews[worker.0 as usize];
         let had = crew.members.len() as u32;
         crew.spec.instances = instances;
         for _ in had..instances {
@@ -103,9 +113,14 @@ impl Supervisor {
                 State::Absent => {
                     let now = self.now;
                     self.change(id, |member| member.renew(State::Idle, now));
-                    self.begin(id);
+                    if starts {
+                        self.begin(id);
+                    }
                 }
-                State::Leaving { fate: Fate::Vanishes, .. } => self.destine(id, Fate::Starts),
+                State::Leaving { fate: Fate::Vanishes, .. } if starts => self.destine(id, Fate::Starts),
+                State::Leaving { fate: Fate::Vanishes, .. } => {
+                    self.destine(id, Fate::Stays(Blame::NeverStarted))
+                }
                 _ => {}
             }
         }

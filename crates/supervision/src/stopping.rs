@@ -1,10 +1,11 @@
 //! Stopping many in order: level by level, dependants first.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::instance::{Fate, State};
 use crate::words::Blame;
-use crate::{InstanceId, Policy, Supervisor, WorkerId};
+use crate::{Ending, InstanceId, Policy, Supervisor, WorkerId};
 
 /// Where the run stands.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(crate) enum Run {
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     levels: BTreeMap<u32, BTreeSet<InstanceId>>,
+    /// The level of each: it may stand on another one by the time it is gone.
+    of: BTreeMap<InstanceId, u32>,
     /// The level whose turn it is.
     turn: Option<u32>,
 }
@@ -35,14 +38,17 @@ impl Plan {
         let mut plan = Plan::default();
         for &id in members {
             if supervisor.member(id).state.is_up() {
-                plan.levels.entry(supervisor.crew(id.worker).place.level).or_default().insert(id);
+                let level = supervisor.crew(id.worker).place.level;
+                plan.levels.entry(level).or_default().insert(id);
+                plan.of.insert(id, level);
             }
         }
         plan
     }
 
     /// Notes that `id` is gone.
-    pub(crate) fn remove(&mut self, level: u32, id: InstanceId) {
+    pub(crate) fn remove(&mut self, id: InstanceId) {
+        let Some(level) = self.of.remove(&id) else { return };
         if let Some(members) = self.levels.get_mut(&level) {
             members.remove(&id);
             if members.is_empty() {
@@ -56,7 +62,13 @@ impl Plan {
         for (level, members) in other.levels {
             self.levels.entry(level).or_default().extend(members);
         }
+        self.of.extend(other.of);
         self.turn = None;
+    }
+
+    /// Those who are still to go.
+    pub(crate) fn left(&self) -> Vec<InstanceId> {
+        self.of.keys().copied().collect()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -64,7 +76,7 @@ impl Plan {
     }
 
     /// The members of the next level if its turn has just come, in reverse order of the file.
-    fn next_turn(&mut self) -> Option<Vec<InstanceId>> {
+    pub(crate) fn next_turn(&mut self) -> Option<Vec<InstanceId>> {
         let (&level, members) = self.levels.last_key_value()?;
         (self.turn.replace(level) != Some(level)).then(|| members.iter().rev().copied().collect())
     }
@@ -144,13 +156,14 @@ impl Supervisor {
     }
 
     fn stop_all(&mut self, blame: Blame) {
-        self.regroup = None;
-        let members = self.present_from(InstanceId { worker: WorkerId(0), index: 0 });
+        self.forget_regrouping();
+        self.changing.forget();
+        let members = self.all_present();
         self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone() };
         for id in members {
             match &self.member(id).state {
                 State::Waiting | State::Held(_) | State::Resting { .. } => self.stay_down(id, blame.clone()),
-                State::Leaving { fate: Fate::Rejoins(_) | Fate::Starts, .. } => {
+                State::Leaving { fate: Fate::Rejoins(_) | Fate::Starts | Fate::Changes, .. } => {
                     self.destine(id, Fate::Stays(blame.clone()));
                 }
                 _ => {}
@@ -171,12 +184,14 @@ impl Supervisor {
             }
             return true;
         }
-        let Some(members) = self.regroup.as_mut().and_then(|regroup| regroup.plan.next_turn()) else {
-            return false;
-        };
-        for id in members {
-            self.ask_to_rejoin(id);
+        self.take_down()
+    }
+
+    /// An instance ends for good: if it is essential, so does the run.
+    pub(crate) fn end_if_essential(&mut self, id: InstanceId, how: &Blame, ending: Option<Ending>) {
+        if self.is_open() && self.crew(id.worker).spec.essential {
+            self.essential = Some((id, ending));
+            self.doom(Blame::Essential(Arc::new((id, how.clone()))));
         }
-        true
     }
 }

@@ -2,15 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use crate::changing::Changing;
+use crate::groups::Groups;
 use crate::instance::{Kind, Member, State, Tally};
 use crate::order::{Place, places};
-use crate::restart::Window;
 use crate::stopping::Run;
-use crate::strategy::Regroup;
 use crate::waiting::Waits;
 use crate::{
-    Action, Conclusion, Event, Family, InstanceId, Intensity, Launch, Moment, Policy, Process, Strategy,
-    Worker, WorkerId,
+    Action, Conclusion, Ending, Event, Family, InstanceId, Launch, Moment, Policy, Process, Worker, WorkerId,
 };
 
 /// More instances than this a worker cannot have; who asks for more gets so many.
@@ -65,10 +64,8 @@ pub const MAX_INSTANCES: u32 = 100_000;
 /// ```
 #[derive(Debug)]
 pub struct Supervisor {
-    pub(crate) strategy: Strategy,
-    /// What the whole family may spend.
-    pub(crate) allowed: Option<Intensity>,
-    pub(crate) window: Window,
+    /// Who belongs together, and what each group and the family have spent.
+    pub(crate) groups: Groups,
     /// Whether more may be added when the work is done.
     lasts: bool,
     pub(crate) seed: u64,
@@ -76,14 +73,17 @@ pub struct Supervisor {
     pub(crate) names: BTreeMap<String, WorkerId>,
     pub(crate) now: Moment,
     pub(crate) run: Run,
-    pub(crate) regroup: Option<Regroup>,
+    /// What is to go for a change of the family that is under way.
+    pub(crate) changing: Changing,
     pub(crate) waits: Waits,
     deadlines: BTreeSet<(Moment, InstanceId)>,
     /// Those that have failed for good, the first first.
     failures: BTreeSet<(u64, InstanceId)>,
     /// How many instances have ever failed for good.
     pub(crate) failed_ever: u64,
-    work: Work,
+    /// The essential instance that ended the run, and how it ended.
+    pub(crate) essential: Option<(InstanceId, Option<Ending>)>,
+    pub(crate) work: Work,
     pub(crate) outbox: Outbox,
 }
 
@@ -97,15 +97,33 @@ pub(crate) struct Crew {
     pub(crate) tally: Tally,
     /// The instances of others that now wait for this worker.
     pub(crate) waiters: BTreeSet<InstanceId>,
+    /// Whether it was taken out of the family. What is left of it is on its way down.
+    pub(crate) removed: bool,
+    /// Whether somebody was told that it is gone.
+    told_gone: bool,
     retired: bool,
 }
 
 /// What the run waits for: of the instances of `wait` workers, how many were ever started, and how many of them have
 /// ended for good.
 #[derive(Debug, Default)]
-struct Work {
+pub(crate) struct Work {
     begun: u64,
     ended: u64,
+}
+
+impl Work {
+    /// Counts the part of a worker anew, whose policy has changed.
+    pub(crate) fn reconsider(&mut self, tally: Tally, was_waited_for: bool, is_waited_for: bool) {
+        if was_waited_for {
+            self.begun -= u64::from(tally.begun);
+            self.ended -= u64::from(tally.ended());
+        }
+        if is_waited_for {
+            self.begun += u64::from(tally.begun);
+            self.ended += u64::from(tally.ended());
+        }
+    }
 }
 
 /// What one event has brought about, until it is settled.
@@ -114,7 +132,9 @@ pub(crate) struct Outbox {
     /// Whose face may have changed.
     pub(crate) touched: Vec<InstanceId>,
     /// Who may have retired, or may run again.
-    turned: BTreeSet<WorkerId>,
+    pub(crate) turned: BTreeSet<WorkerId>,
+    /// What people are told beside that.
+    pub(crate) told: Vec<Action>,
     pub(crate) orders: Vec<Action>,
     actions: VecDeque<Action>,
 }
@@ -124,7 +144,21 @@ impl Crew {
         spec.instances = spec.instances.min(MAX_INSTANCES);
         let members: Vec<Member> = (0..spec.instances).map(|_| Member::idle(now)).collect();
         let tally = Tally { present: spec.instances, ..Default::default() };
-        Crew { spec, place, members, tally, waiters: BTreeSet::new(), retired: false }
+        Crew {
+            spec,
+            place,
+            members,
+            tally,
+            waiters: BTreeSet::new(),
+            removed: false,
+            told_gone: false,
+            retired: false,
+        }
+    }
+
+    /// Belongs to the family, be it again.
+    pub(crate) fn come_back(&mut self) {
+        (self.removed, self.told_gone) = (false, false);
     }
 
     /// Whether it has retired, or may run again, and nobody was told. One that is scaled down to nothing stays what it
@@ -137,29 +171,26 @@ impl Crew {
 impl Supervisor {
     /// One that will lead this family. Nothing starts by itself before [`Event::Begin`].
     pub fn new(family: Family) -> Supervisor {
-        let places = places(&family.workers);
+        let groups = Groups::of_family(&family);
+        let places = places(family.workers.iter());
         let names = (0..).map(WorkerId);
         let names = family.workers.iter().map(|worker| worker.name.clone()).zip(names).collect();
         let crews = family.workers.into_iter().zip(places);
         let crews = crews.map(|(spec, place)| Crew::new(spec, place, Moment::START));
         Supervisor {
-            strategy: family.strategy,
-            allowed: match family.strategy {
-                Strategy::OneForOne => family.intensity,
-                Strategy::OneForAll | Strategy::RestForOne => Some(family.intensity.unwrap_or_default()),
-            },
-            window: Window::default(),
+            groups,
             seed: family.seed,
             crews: crews.collect(),
             names,
             now: Moment::START,
             run: Run::Ahead,
-            regroup: None,
+            changing: Changing::default(),
             waits: Waits::default(),
             deadlines: BTreeSet::new(),
             failures: BTreeSet::new(),
             failed_ever: 0,
             lasts: family.lasts,
+            essential: None,
             work: Work::default(),
             outbox: Outbox::default(),
         }
@@ -215,7 +246,7 @@ impl Supervisor {
 
     /// Brings forward what concerns the whole family; says whether it did anything.
     fn proceed(&mut self) -> bool {
-        self.start_stopping() || self.next_level() || self.reassemble()
+        self.start_stopping() || self.next_level() || self.next_change() || self.reassemble()
     }
 
     pub(crate) fn crew(&self, id: WorkerId) -> &Crew {
@@ -236,14 +267,13 @@ impl Supervisor {
         Process { instance: id, launch: Launch(self.member(id).launch) }
     }
 
-    /// All instances from `first` on that are not scaled away, in the order of the file.
-    pub(crate) fn present_from(&self, first: InstanceId) -> Vec<InstanceId> {
+    /// All instances that are not scaled away, in the order of their ids.
+    pub(crate) fn all_present(&self) -> Vec<InstanceId> {
         let mut present = Vec::new();
-        for (worker, crew) in (first.worker.0..).zip(&self.crews[first.worker.0 as usize..]) {
+        for (worker, crew) in (0..).zip(&self.crews) {
             for (index, member) in (0..).zip(&crew.members) {
-                let id = InstanceId { worker: WorkerId(worker), index };
-                if id >= first && !matches!(member.state, State::Absent) {
-                    present.push(id);
+                if !matches!(member.state, State::Absent) {
+                    present.push(InstanceId { worker: WorkerId(worker), index });
                 }
             }
         }
@@ -268,13 +298,12 @@ impl Supervisor {
             self.work.begun = self.work.begun + u64::from(new.tally.begun) - u64::from(old.tally.begun);
             self.work.ended = self.work.ended + u64::from(new.tally.ended()) - u64::from(old.tally.ended());
         }
-        if crew.turns() {
+        if crew.turns() || crew.removed {
             self.outbox.turned.insert(id.worker);
         }
         if crew.standings() != standings {
             self.waits.stirred.insert(id.worker);
         }
-        let level = crew.place.level;
 
         if old.deadline != new.deadline {
             old.deadline.map(|at| self.deadlines.remove(&(at, id)));
@@ -285,11 +314,11 @@ impl Supervisor {
             new.failed.map(|order| self.failures.insert((order, id)));
         }
         if old.kind != new.kind {
-            self.move_between(id, level, old.kind, new.kind);
+            self.move_between(id, old.kind, new.kind);
         }
     }
 
-    fn move_between(&mut self, id: InstanceId, level: u32, old: Kind, new: Kind) {
+    fn move_between(&mut self, id: InstanceId, old: Kind, new: Kind) {
         if old == Kind::Waiting {
             self.await_no_more(id);
         }
@@ -299,10 +328,15 @@ impl Supervisor {
         if let Run::Stopping { plan, .. } = &mut self.run
             && old == Kind::Up
         {
-            plan.remove(level, id);
+            plan.remove(id);
         }
-        if let Some(regroup) = &mut self.regroup {
-            regroup.moved(id, level, old, new);
+        if let Some(node) = self.regrouping_of(id)
+            && let Some(regroup) = &mut self.groups.node_mut(node).regroup
+        {
+            regroup.moved(id, old, new);
+        }
+        if old == Kind::Up {
+            self.has_gone(id);
         }
     }
 
@@ -341,7 +375,12 @@ impl Supervisor {
                 let turn = if crew.retired { Action::Retired(id) } else { Action::Unretired(id) };
                 self.outbox.actions.push_back(turn);
             }
+            if crew.removed && crew.tally.present == 0 && !crew.told_gone {
+                crew.told_gone = true;
+                self.outbox.actions.push_back(Action::Removed(id));
+            }
         }
+        self.outbox.actions.extend(self.outbox.told.drain(..));
         self.outbox.actions.extend(self.outbox.orders.drain(..));
         if let Run::Stopping { plan, .. } = &self.run
             && plan.is_empty()
@@ -352,6 +391,9 @@ impl Supervisor {
     }
 
     fn conclusion(&self) -> Conclusion {
+        if let Some((instance, ending)) = self.essential {
+            return Conclusion::Essential { instance, ending };
+        }
         let Some(&(_, instance)) = self.failures.first() else { return Conclusion::Succeeded };
         let ending = match self.member(instance).state {
             State::Failed { ending, .. } => ending,

@@ -73,17 +73,22 @@ impl Supervisor {
             State::Starting { .. } => Blame::Unready,
             State::Waiting => match self.prospect(id) {
                 Prospect::Launch => Blame::Nothing,
+                Prospect::AfterChange(worker) => Blame::AfterChange(worker),
                 Prospect::Open(after) => Blame::Waits(after.worker, after.milestone),
                 Prospect::Never(blame) => blame,
             },
             State::Held(culprit) => Blame::Together(*culprit),
-            State::Resting { cause, .. } | State::Done(cause) => Blame::Cause(cause.clone()),
-            State::Stopped(blame) | State::Failed { blame, .. } => blame.clone(),
+            State::Done(cause) => Blame::Cause(cause.clone()),
+            State::Resting { blame, .. } | State::Stopped(blame) | State::Failed { blame, .. } => {
+                blame.clone()
+            }
             State::Leaving { fate, .. } => match fate {
                 Fate::Policy(cause) | Fate::PolicyOrStopped(cause) => Blame::Cause(cause.clone()),
                 Fate::Stays(blame) => blame.clone(),
                 Fate::Rejoins(culprit) => Blame::Together(*culprit),
                 Fate::Starts => Blame::StartsAgain,
+                Fate::Changes => Blame::Changes,
+                Fate::Vanishes if self.crew(id.worker).removed => Blame::TakenOut,
                 Fate::Vanishes => Blame::Vanishes,
             },
         }

@@ -33,6 +33,8 @@ pub(crate) enum Standing {
 pub(crate) enum Prospect {
     /// Its launch.
     Launch,
+    /// The end of what runs by a former config.
+    AfterChange(WorkerId),
     /// Something else first.
     Open(After),
     /// Nothing any more.
@@ -42,6 +44,9 @@ pub(crate) enum Prospect {
 impl Crew {
     /// How a milestone stands. A worker without instances has reached nothing; it may still be scaled up.
     pub(crate) fn standing(&self, milestone: Milestone) -> Standing {
+        if self.removed {
+            return Standing::Never;
+        }
         let tally = self.tally;
         let (met, never) = match milestone {
             Milestone::Started => (tally.executed, tally.failed_unexecuted > 0),
@@ -74,6 +79,9 @@ impl Supervisor {
             Hope::Circle => return Prospect::Never(Blame::Circle),
             Hope::NoSuchWorker => return Prospect::Never(Blame::NoSuchWorker),
         }
+        if let Some(worker) = self.changing.blocks(id.worker) {
+            return Prospect::AfterChange(worker);
+        }
         let mut open = None;
         for &after in &crew.spec.after {
             match self.crew(after.worker).standing(after.milestone) {
@@ -99,7 +107,7 @@ impl Supervisor {
                 Prospect::Launch => {
                     self.waits.ready.insert(id);
                 }
-                Prospect::Open(_) => self.outbox.touched.push(id),
+                Prospect::Open(_) | Prospect::AfterChange(_) => self.outbox.touched.push(id),
                 Prospect::Never(blame) => self.fail(id, blame, None),
             }
         }
@@ -135,6 +143,9 @@ impl Supervisor {
 
     /// Why a milestone can never come. In a chain of failures the first is named: the others are its work.
     fn who_is_to_blame(&self, after: After) -> Blame {
+        if self.crew(after.worker).removed {
+            return Blame::Removed(after.worker);
+        }
         let members = || (0..).map(|index| InstanceId { worker: after.worker, index });
         let members = || members().zip(&self.crew(after.worker).members);
         let failed = members().find_map(|(id, member)| match &member.state {

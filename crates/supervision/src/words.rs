@@ -27,6 +27,8 @@ pub(crate) enum Blame {
     Waits(WorkerId, Milestone),
     /// It is executed but has not said that it is ready.
     Unready,
+    /// It rests, and its group is started again with it: that had spent its restarts.
+    GroupSpent(Arc<str>, Intensity, Cause),
     /// Another failed for good: the first in the chain, and why.
     Lost(Arc<(InstanceId, Blame)>),
     /// Another ended before it was ready.
@@ -35,13 +37,22 @@ pub(crate) enum Blame {
     NeverEnds(WorkerId),
     Circle,
     NoSuchWorker,
+    /// Another was taken out of the config.
+    Removed(WorkerId),
     Requested,
     StartsAgain,
+    /// What the config says of it has changed.
+    Changes,
+    /// What it comes after has changed, and must be gone first.
+    AfterChange(WorkerId),
     /// It is started again for the sake of this one.
     Together(InstanceId),
     Vanishes,
+    TakenOut,
     WorkDone,
     Told,
+    /// An essential one ended for good, and how.
+    Essential(Arc<(InstanceId, Blame)>),
 }
 
 impl Blame {
@@ -53,6 +64,10 @@ impl Blame {
             Blame::Cause(cause) => cause.words(),
             Blame::Spent(allowed, last) => spent(*allowed, "", last),
             Blame::FamilySpent(allowed, last) => spent(*allowed, " of the family", last),
+            Blame::GroupSpent(group, allowed, last) => {
+                let spent = spent(*allowed, &format!(" of the group {group}"), last);
+                format!("{spent}; the group is started again")
+            }
             Blame::Waits(worker, milestone) => {
                 let milestone = match milestone {
                     Milestone::Started => "to start",
@@ -70,12 +85,22 @@ impl Blame {
             }
             Blame::Circle => "waits for one that waits for it".into(),
             Blame::NoSuchWorker => "waits for a worker that does not exist".into(),
+            Blame::Removed(id) => format!("{} was taken out of the config", names.worker(*id)),
             Blame::Requested => "stopped by request".into(),
+            Blame::Changes => "its config has changed".into(),
+            Blame::AfterChange(id) => {
+                format!("waits for {} to be gone, which has changed", names.worker(*id))
+            }
             Blame::StartsAgain => "is started again once it is gone".into(),
             Blame::Together(id) => format!("is started again together with {}", names.instance(*id)),
             Blame::Vanishes => "scaled away".into(),
+            Blame::TakenOut => "taken out of the config".into(),
             Blame::WorkDone => "the run's work is done".into(),
             Blame::Told => "the run was told to stop".into(),
+            Blame::Essential(end) => {
+                let how = end.1.words(names);
+                format!("{}, which is essential, ended: {how}", names.instance(end.0))
+            }
         }
     }
 }

@@ -4,8 +4,8 @@
 use std::time::Duration;
 
 use supervision::{
-    Action, After, Ending, Event, Family, Instance, InstanceId, Launch, LaunchFailure, Milestone, Moment,
-    Process, Readiness, Request, Supervisor, Target, Worker, WorkerId,
+    Action, After, Change, Ending, Event, Family, Instance, InstanceId, Launch, LaunchFailure, Manner,
+    Milestone, Moment, Process, Readiness, Request, Supervisor, Target, Worker, WorkerId,
 };
 
 /// The state, the event, what it becomes, and what is ordered. `worker` comes after `gate`, has a second of grace, two
@@ -57,7 +57,8 @@ impl Scene {
                 Action::Reclaim(process) => (process.instance, "reclaim"),
                 Action::Retired(worker) => (InstanceId { worker, index: 0 }, "retired"),
                 Action::Unretired(worker) => (InstanceId { worker, index: 0 }, "unretired"),
-                Action::Changed(_) => continue,
+                Action::Removed(worker) => (InstanceId { worker, index: 0 }, "removed"),
+                Action::Changed(_) | Action::GaveUp(..) => continue,
                 Action::Conclude(_) => (WORKER, "conclude"),
             };
             if instance == WORKER {
@@ -110,6 +111,23 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     ]
 }
 
+/// The family as it is, but that the worker is not quite the same.
+fn changed(manner: Manner) -> Event {
+    let scene = Scene::new(true);
+    let worker = scene.core.worker(WORKER.worker).expect("it is there").clone();
+    let change =
+        Change { changed: vec![(WORKER.worker, worker, manner)], order: order(), ..Change::default() };
+    Event::Asked(Request::Change(Box::new(change)))
+}
+
+fn removal() -> Change {
+    Change { removed: vec![WORKER.worker], order: order(), ..Change::default() }
+}
+
+fn order() -> Vec<WorkerId> {
+    vec![GATE.worker, WORKER.worker]
+}
+
 fn events() -> Vec<(&'static str, Event)> {
     let it = process(WORKER);
     let target = Target::Instance(WORKER);
@@ -130,6 +148,9 @@ fn events() -> Vec<(&'static str, Event)> {
         ("stop", Event::Asked(Request::Stop(target))),
         ("restart", Event::Asked(Request::Restart(target))),
         ("scale away", Event::Asked(Request::Scale(WORKER.worker, 0))),
+        ("config changes", changed(Manner::Restart)),
+        ("a limit changes", changed(Manner::Keep)),
+        ("taken out", Event::Asked(Request::Change(Box::new(removal())))),
         ("gate opens", Event::Launched(process(GATE))),
         ("shutdown", Event::Shutdown),
         ("shutdown now", Event::ShutdownNow),

@@ -59,6 +59,8 @@ pub enum PutError {
     Interrupted,
     /// The value cannot be written as JSON.
     Encode(serde_json::Error),
+    /// The disk of a durable queue has no room for the message.
+    NoRoom,
     /// The queue cannot be used at all.
     Fault(Fault),
 }
@@ -74,12 +76,34 @@ impl fmt::Display for PutError {
             }
             PutError::Interrupted => f.write_str("interrupted: asked to stop"),
             PutError::Encode(error) => write!(f, "cannot be written as JSON: {error}"),
+            PutError::NoRoom => f.write_str("the disk is full"),
             PutError::Fault(fault) => write!(f, "{fault}"),
         }
     }
 }
 
 impl std::error::Error for PutError {}
+
+/// Why not all of several messages were put.
+#[derive(Debug)]
+pub struct PutManyError {
+    /// How many were put, the first ones.
+    pub put: usize,
+    /// Why the next was not.
+    pub error: PutError,
+}
+
+impl fmt::Display for PutManyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "after {} messages: {}", self.put, self.error)
+    }
+}
+
+impl std::error::Error for PutManyError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.error)
+    }
+}
 
 /// Why nothing was got.
 #[derive(Debug)]
@@ -119,6 +143,7 @@ impl From<ipc::PutError> for PutError {
             ipc::PutError::Closed => PutError::Closed,
             ipc::PutError::TooLarge { length, limit } => PutError::TooLarge { length, limit },
             ipc::PutError::Interrupted => PutError::Interrupted,
+            ipc::PutError::NoRoom => PutError::NoRoom,
             ipc::PutError::Fault(fault) => PutError::Fault(fault),
         }
     }
@@ -130,6 +155,7 @@ impl From<ipc::TryPutError> for PutError {
             ipc::TryPutError::Full => PutError::Full,
             ipc::TryPutError::Closed => PutError::Closed,
             ipc::TryPutError::TooLarge { length, limit } => PutError::TooLarge { length, limit },
+            ipc::TryPutError::NoRoom => PutError::NoRoom,
             ipc::TryPutError::Fault(fault) => PutError::Fault(fault),
         }
     }
@@ -142,6 +168,7 @@ impl From<ipc::PutTimeoutError> for PutError {
             ipc::PutTimeoutError::Closed => PutError::Closed,
             ipc::PutTimeoutError::TooLarge { length, limit } => PutError::TooLarge { length, limit },
             ipc::PutTimeoutError::Interrupted => PutError::Interrupted,
+            ipc::PutTimeoutError::NoRoom => PutError::NoRoom,
             ipc::PutTimeoutError::Fault(fault) => PutError::Fault(fault),
         }
     }

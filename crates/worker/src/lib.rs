@@ -1,4 +1,4 @@
-//! The one import of a worker's author: who am I, what was I given, and the queues of my run.
+//! The one import of a worker's author: who am I, what was I given, and the queues and locks of my run.
 //!
 //! ```no_run
 //! use worker::UnlessClosed;
@@ -15,18 +15,30 @@
 //! # }
 //! ```
 //!
+//! A program that starts its own children needs no supervisor: see [`Process`].
+//!
 //! A typed queue carries JSON, so that a shell worker, `jq` or any other program can take part;
 //! [`Me::queue_bytes`] carries bytes as they are.
 #![forbid(unsafe_code)]
 
+mod children;
 mod errors;
 mod joining;
 mod me;
 mod queue;
 mod stopping;
+pub mod sync;
 pub mod wire;
 
-pub use errors::{GetError, PutError, QueueError};
+pub use children::{
+    Child, CommandLine, CurrentProcess, Parent, PassedError, Process, SharesQueue, StartError, WaitError,
+    active_children, current_process,
+};
+pub use errors::{GetError, PutError, PutManyError, QueueError};
+pub use ipc;
 pub use joining::{JoinError, join};
 pub use me::{Me, ReportError};
+pub use process::Exit;
 pub use queue::{BytesQueue, Lease, Queue, UnlessClosed};
+pub use stopping::stop_requested;
+pub use sync::SyncError;

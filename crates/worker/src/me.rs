@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use crate::errors::QueueError;
 use crate::queue::{BytesQueue, Queue};
 use crate::stopping::StopFlag;
+use crate::sync::MeetingPoint;
 use crate::wire::{Grant, Hello};
 
 /// A worker that has joined its supervisor.
@@ -24,8 +25,9 @@ pub struct Me {
     args: String,
     kwargs: String,
     queues: Vec<Grant>,
-    socket: PathBuf,
-    stop: StopFlag,
+    pub(crate) meeting_point: MeetingPoint,
+    pub(crate) socket: PathBuf,
+    pub(crate) stop: StopFlag,
 }
 
 /// A report did not reach the supervisor. The worker may go on; whether it can do without is its own decision.
@@ -42,7 +44,7 @@ impl std::error::Error for ReportError {}
 
 impl Me {
     pub(crate) fn new(hello: Hello, socket: PathBuf) -> Me {
-        let stop = StopFlag::default();
+        let stop = StopFlag::of_this_process();
         // Without the thread a stop is still known by its signal.
         let _ = stop.hear(hello.commands);
         Me {
@@ -54,6 +56,7 @@ impl Me {
             args: hello.args,
             kwargs: hello.kwargs,
             queues: hello.queues,
+            meeting_point: MeetingPoint::new(hello.sync),
             socket,
             stop,
         }
@@ -168,7 +171,7 @@ impl Me {
     /// Whether the supervisor asked this worker to stop.
     ///
     /// From the first call on, SIGTERM and SIGINT no longer end the process: they set this, and calls that wait on a
-    /// queue return an `Interrupted` error. A worker that never calls it dies of its stop signal, as any program does;
+    /// queue or for a child return an `Interrupted` error. A worker that never calls it dies of its stop signal, as any program does;
     /// what it had leased is delivered to another.
     pub fn stop_requested(&self) -> bool {
         self.stop.listen();

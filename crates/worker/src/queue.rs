@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::errors::{GetError, PutError, QueueError};
+use crate::errors::{GetError, PutError, PutManyError, QueueError};
 use crate::stopping::StopFlag;
 use crate::wire::Grant;
 
@@ -59,6 +59,11 @@ impl BytesQueue {
         Ok(BytesQueue { queue, dead_letter })
     }
 
+    /// The queue as the room below knows it.
+    pub(crate) fn inner(&self) -> &ipc::Queue {
+        &self.queue
+    }
+
     /// Puts; waits while it is full.
     ///
     /// # Errors
@@ -86,6 +91,17 @@ impl BytesQueue {
         Ok(self.queue.put_timeout(message, timeout)?)
     }
 
+    /// Puts all of them, in order, at less cost than one by one; waits while it is full. Messages of others may come
+    /// between them. Answers how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`BytesQueue::put`], with how many were put before it.
+    pub fn put_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<usize, PutManyError> {
+        let refused = |error: ipc::PutManyError| PutManyError { put: error.put, error: error.error.into() };
+        self.queue.put_many(messages).map(|()| messages.len()).map_err(refused)
+    }
+
     /// Gets the oldest message; waits while there is none.
     ///
     /// # Errors
@@ -111,6 +127,16 @@ impl BytesQueue {
     /// All of [`GetError`] but `Empty` and `Decode`.
     pub fn get_timeout(&self, timeout: Duration) -> Result<Vec<u8>, GetError> {
         Ok(self.queue.get_timeout(timeout)?)
+    }
+
+    /// Gets up to `most` messages: waits for the first, then takes what else is there. They are acknowledged together, by
+    /// the next get.
+    ///
+    /// # Errors
+    ///
+    /// As [`BytesQueue::get`].
+    pub fn get_many(&self, most: usize) -> Result<Vec<Vec<u8>>, GetError> {
+        Ok(self.queue.get_many(most)?)
     }
 
     /// Leases the oldest message; waits while there is none.
@@ -218,6 +244,28 @@ impl<T> fmt::Debug for Queue<T> {
     }
 }
 
+/// A queue that this program made or opened by itself.
+impl From<ipc::Queue> for BytesQueue {
+    fn from(queue: ipc::Queue) -> BytesQueue {
+        BytesQueue { queue, dead_letter: None }
+    }
+}
+
+/// A queue that this program made or opened by itself.
+///
+/// ```
+/// let queue = ipc::Queue::create_anonymous("jobs", &ipc::QueueOptions::default())?;
+/// let jobs = worker::Queue::<(u32, String)>::from(queue);
+/// jobs.put(&(1, "first".into()))?;
+/// assert_eq!(jobs.get()?, (1, "first".into()));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+impl<T: Serialize + DeserializeOwned> From<ipc::Queue> for Queue<T> {
+    fn from(queue: ipc::Queue) -> Queue<T> {
+        Queue::over(queue.into())
+    }
+}
+
 impl<T: Serialize + DeserializeOwned> Queue<T> {
     pub(crate) fn over(bytes: BytesQueue) -> Queue<T> {
         Queue { bytes, of: PhantomData }
@@ -250,21 +298,59 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
         self.bytes.put_timeout(&encode(message)?, timeout)
     }
 
-    /// Puts all of them, in order; waits while it is full.
+    /// Puts all of them, in order, at less cost than one by one; waits while it is full. Messages of others may come
+    /// between them. Answers how many there were.
     ///
     /// # Errors
     ///
     /// As [`Queue::put`], with how many were put before it.
-    pub fn put_many<'a>(&self, messages: impl IntoIterator<Item = &'a T>) -> Result<u64, (u64, PutError)>
+    pub fn put_many<'a>(&self, messages: impl IntoIterator<Item = &'a T>) -> Result<usize, PutManyError>
     where
         T: 'a,
     {
-        let mut put = 0;
+        let mut encoded = Vec::new();
+        let mut wrong = None;
         for message in messages {
-            self.put(message).map_err(|error| (put, error))?;
-            put += 1;
+            match encode(message) {
+                Ok(bytes) => encoded.push(bytes),
+                Err(error) => {
+                    wrong = Some(error);
+                    break;
+                }
+            }
         }
-        Ok(put)
+        let put = self.bytes.put_many(&encoded)?;
+        // Those before it are in, as they are when each is put by itself.
+        wrong.map_or(Ok(put), |error| Err(PutManyError { put, error }))
+    }
+
+    /// Gets up to `most` messages: waits for the first, then takes what else is there. They are acknowledged together, by
+    /// the next get. One that cannot be read is given back and comes again; those before it are got.
+    ///
+    /// # Errors
+    ///
+    /// As [`Queue::get`], about the first of them.
+    pub fn get_many(&self, most: usize) -> Result<Vec<T>, GetError> {
+        let mut messages = Vec::new();
+        if most > 0 {
+            messages.push(self.get()?);
+            let mut is_refused = false;
+            let accept = |bytes: Vec<u8>| match serde_json::from_slice(&bytes) {
+                Ok(message) => {
+                    messages.push(message);
+                    true
+                }
+                Err(_) => {
+                    is_refused = true;
+                    false
+                }
+            };
+            self.bytes.queue.get_more(most - 1, accept)?;
+            if is_refused {
+                self.bytes.forward_dead();
+            }
+        }
+        Ok(messages)
     }
 
     /// Gets the oldest message; waits while there is none.
@@ -323,6 +409,11 @@ impl<T: Serialize + DeserializeOwned> Queue<T> {
 }
 
 impl<T> Queue<T> {
+    /// The queue as the room below knows it.
+    pub(crate) fn inner(&self) -> &ipc::Queue {
+        self.bytes.inner()
+    }
+
     /// How many messages wait to be got. By the time it is known it may be another number.
     pub fn len(&self) -> u64 {
         self.bytes.len()

@@ -1,29 +1,67 @@
 //! Being asked to stop.
 
-use std::io;
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
+use ipc::sync::Family;
 use ipc_channel::ipc::IpcReceiver;
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::wire::Command;
 
-/// Whether the supervisor asked this process to stop: over the channel, or by a signal once that is listened to.
-#[derive(Clone, Debug, Default)]
+/// Whether this process was asked to stop: by its supervisor over the channel, or by a signal once that is listened to.
+/// A process is asked as a whole, however often it has joined.
+#[derive(Clone, Debug)]
 pub(crate) struct StopFlag {
+    process: &'static OfTheProcess,
+}
+
+#[derive(Debug)]
+struct OfTheProcess {
     asked: Arc<AtomicBool>,
-    listening: Arc<AtomicBool>,
+    listening: AtomicBool,
+    ending: Arc<AtomicBool>,
+    /// What is written to the second is never read: the first stays readable from the first request on. `None` where
+    /// there were no descriptors for it; a sleep is then ended by the signal alone.
+    alarm: Option<(UnixStream, UnixStream)>,
+    /// Those whose sleepers are to look at the flag when it goes up.
+    sleepers: Mutex<Vec<Family>>,
+}
+
+impl OfTheProcess {
+    fn sleepers(&self) -> MutexGuard<'_, Vec<Family>> {
+        self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl StopFlag {
+    /// The only one there is.
+    pub fn of_this_process() -> StopFlag {
+        static ONE: LazyLock<OfTheProcess> = LazyLock::new(|| OfTheProcess {
+            asked: Arc::default(),
+            listening: AtomicBool::new(false),
+            ending: Arc::default(),
+            sleepers: Mutex::default(),
+            alarm: UnixStream::pair().and_then(|pair| pair.1.set_nonblocking(true).map(|()| pair)).ok(),
+        });
+        StopFlag { process: &ONE }
+    }
+
     /// Hears commands on a thread of its own, which ends with the supervisor or the process.
     pub fn hear(&self, commands: IpcReceiver<Command>) -> io::Result<()> {
-        let asked = Arc::clone(&self.asked);
+        let process = self.process;
         let listen = move || {
             while let Ok(Command::Stop) = commands.recv() {
-                asked.store(true, Ordering::SeqCst);
+                process.asked.store(true, Ordering::SeqCst);
+                if let Some((_, mut bell)) = process.alarm.as_ref().map(|(hears, bell)| (hears, bell)) {
+                    // Full is as good as rung.
+                    let _ = bell.write(b"!");
+                }
+                process.sleepers().iter().for_each(Family::wake_me);
             }
         };
         thread::Builder::new().name("commands".into()).stack_size(128 * 1024).spawn(listen)?;
@@ -32,20 +70,59 @@ impl StopFlag {
 
     /// Takes SIGTERM and SIGINT as a request instead of as death, from the first call on.
     pub fn listen(&self) {
-        if !self.listening.swap(true, Ordering::SeqCst) {
-            for signal in [SIGTERM, SIGINT] {
-                // Neither signal is one that must not be listened to, so this cannot fail.
-                let _ = signal_hook::flag::register(signal, Arc::clone(&self.asked));
+        if self.process.listening.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        for signal in [SIGTERM, SIGINT] {
+            // Neither signal is one that must not be listened to, so none of this can fail. The order is that of the
+            // actions: whoever is woken must find the flag up.
+            let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&self.process.ending));
+            let _ = signal_hook::flag::register(signal, Arc::clone(&self.process.asked));
+            let bell = self.process.alarm.as_ref().and_then(|(_, bell)| bell.try_clone().ok());
+            if let Some(bell) = bell {
+                let _ = signal_hook::low_level::pipe::register(signal, bell);
             }
         }
     }
 
+    /// Lets SIGTERM and SIGINT end the process again: it has nothing left to do but to wait.
+    pub fn let_go(&self) {
+        self.process.ending.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends the waits of this family too, when a stop is asked for.
+    pub fn interrupts(&self, family: &Family) {
+        family.set_interrupt(self.shared());
+        self.process.sleepers().push(family.clone());
+    }
+
     pub fn is_asked(&self) -> bool {
-        self.asked.load(Ordering::SeqCst)
+        self.process.asked.load(Ordering::SeqCst)
+    }
+
+    /// Whether it is asked for, and the program wants to know.
+    pub fn is_heeded(&self) -> bool {
+        self.process.listening.load(Ordering::SeqCst) && self.is_asked()
+    }
+
+    /// Readable once a stop was asked for.
+    pub fn alarm(&self) -> Option<BorrowedFd<'_>> {
+        self.process.alarm.as_ref().map(|(hears, _)| hears.as_fd())
     }
 
     /// The flag itself, for queues to look at while they wait.
     pub fn shared(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.asked)
+        Arc::clone(&self.process.asked)
     }
+}
+
+/// Whether this process was asked to stop: by a supervisor that it has joined, or by SIGTERM or SIGINT.
+///
+/// From the first call on, the two signals no longer end the process: they set this, and calls that wait on a queue of
+/// this crate or for a [`Child`](crate::Child) return an `Interrupted` error. Once the program is over and waits for its
+/// children only, the signals end it again.
+pub fn stop_requested() -> bool {
+    let stop = StopFlag::of_this_process();
+    stop.listen();
+    stop.is_asked()
 }

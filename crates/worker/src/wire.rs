@@ -9,7 +9,7 @@ use ipc_channel::ipc::IpcReceiver;
 use serde::{Deserialize, Serialize};
 
 /// The version of these types. A supervisor refuses a worker that was built with another.
-pub const ABI: u32 = 1;
+pub const ABI: u32 = 2;
 
 /// How many commands a supervisor sends to one launch at most: so few that they fit the channel's buffer, and sending
 /// never blocks, even when the worker never reads.
@@ -38,6 +38,8 @@ pub struct Hello {
     pub kwargs: String,
     /// Where the run's queues are.
     pub queues: Vec<Grant>,
+    /// Where the run's locks and their like are.
+    pub sync: SyncGrant,
     /// Where the supervisor's commands come in.
     pub commands: IpcReceiver<Command>,
 }
@@ -51,6 +53,15 @@ pub struct Grant {
     pub path: String,
     /// The name of the queue its dead letters go to.
     pub dead_letter: Option<String>,
+}
+
+/// Where the locks and their like are, all in one segment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SyncGrant {
+    /// What to open.
+    pub path: String,
+    /// What it must be, as hexadecimal digits.
+    pub uuid: String,
 }
 
 /// What the supervisor tells a worker that has joined.

@@ -104,19 +104,6 @@ fn options_that_are_not_there_yet_are_refused_by_name() {
         config["workers"]["w"][key] = value;
         refused(&sandbox, &config, &format!("workers.w.{key}"));
     }
-    for (key, value) in [
-        ("locks", json!(["l"])),
-        ("semaphores", json!({ "s": 1 })),
-        ("events", json!(["e"])),
-        ("values", json!({ "v": 0 })),
-    ] {
-        let mut config = json!({ "workers": { "w": { "command": ["true"] } } });
-        config[key] = value;
-        refused(&sandbox, &config, key);
-    }
-    let durable =
-        json!({ "queues": { "q": { "durable": true } }, "workers": { "w": { "command": ["true"] } } });
-    refused(&sandbox, &durable, "queues.q.durable");
 }
 
 #[track_caller]

@@ -4,6 +4,7 @@
 mod arrows;
 mod checking;
 mod console;
+mod durable;
 mod endings;
 mod footprint;
 mod hostile;

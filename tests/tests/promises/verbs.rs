@@ -86,7 +86,9 @@ fn ps_as_json_has_exactly_its_keys_and_the_supervisor_first() {
         (rows[2]["command"] == "sleep 1000").then_some(rows)
     });
     for row in rows.as_array().unwrap() {
-        assert_eq!(keys(row), ["pid", "ppid", "worker", "instance", "launch", "depth", "command"]);
+        let named = ["pid", "ppid", "worker", "instance", "launch", "depth", "command"];
+        let more = ["state", "age_s", "cpu_s", "memory_bytes", "threads"];
+        assert_eq!(keys(row), [&named[..], &more].concat());
     }
     assert_eq!(
         (&rows[0]["pid"], &rows[0]["worker"], &rows[0]["depth"]),

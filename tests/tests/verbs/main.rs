@@ -2,6 +2,7 @@
 
 mod events;
 mod logs;
+mod processes;
 mod scale;
 mod spawn;
 mod why;

@@ -9,7 +9,7 @@ use std::sync::mpsc::channel;
 use crate::fake::{Outcome, WATCHDOG, World, outcome};
 use control::Call;
 use control::api::{
-    Acted, ApiError, ErrorCode, Exit, InstanceStatus, Killed, ProcessRow, QueueStatus, Request, Status,
+    Acted, ApiError, ErrorCode, Exit, InstanceStatus, Kill, Killed, ProcessRow, QueueStatus, Request, Status,
     Waited, Who,
 };
 
@@ -120,7 +120,7 @@ fn errors_are_json_where_json_is_wanted() {
 fn verbs_to_come_are_known_by_name_and_refused() {
     let world = World::of(nothing);
     let help = world.run(&["--help"]).out;
-    let later = ["plan", "apply", "lock", "semaphore", "event", "value"];
+    let later = ["plan", "apply"];
     for verb in later {
         is_error(
             &world.run(&["--name", "demo", verb, "--some", "thing"]),
@@ -252,6 +252,11 @@ fn processes() -> Vec<ProcessRow> {
         launch: worker.map(|_| 1),
         depth,
         command: command.to_owned(),
+        state: "S".to_owned(),
+        age_s: 125.0,
+        cpu_s: 2.5,
+        memory_bytes: 3 << 19,
+        threads: 1,
     };
     vec![
         row(4700, 1, 0, None, "supervisor run demo.json"),
@@ -263,10 +268,10 @@ fn processes() -> Vec<ProcessRow> {
 #[test]
 fn ps_shows_the_tree_and_lets_no_command_line_paint_the_terminal() {
     let world = World::of(expecting(Request::Ps, processes()));
-    let expected = " PID  PPID  WORKER     LAUNCH  COMMAND
-4700     1  -               -  supervisor run demo.json
-4711  4700  counter:0       1    sh -c x
-4712  4711  counter:0       1      sleep \\u{1b}[2J1
+    let expected = " PID  PPID  S  WORKER     LAUNCH    AGE   CPU  MEMORY  COMMAND
+4700     1  S  -               -  2m05s  2.0%    1.5M  supervisor run demo.json
+4711  4700  S  counter:0       1  2m05s  2.0%    1.5M    sh -c x
+4712  4711  S  counter:0       1  2m05s  2.0%    1.5M      sleep \\u{1b}[2J1
 ";
     assert_eq!(world.run(&["ps"]).out, expected);
     let rows: Vec<ProcessRow> = serde_json::from_str(&world.run(&["ps", "--json"]).out).expect("JSON");
@@ -308,16 +313,17 @@ fn a_start_that_ends_in_failed_is_exit_1() {
 #[test]
 fn kill_asks_for_each_and_goes_on_when_one_cannot_be() {
     let world = World::of(|call| match call.request {
-        Request::Kill {
+        Request::Kill(Kill {
             whom: Who::Pid(4711),
             signal: 1,
             tree: true,
             grace_ms: Some(1500),
             foreign: true,
-        } => {
-            call.reply.ok(&Killed { pids: vec![4711, 4712], signal: 1 });
+            ..
+        }) => {
+            call.reply.ok(&Killed { pids: vec![4711, 4712], signal: 1, ..Killed::default() });
         }
-        Request::Kill { whom: Who::Worker(worker), .. } => {
+        Request::Kill(Kill { whom: Who::Worker(worker), .. }) => {
             call.reply.refuse(not_found(&format!("no {worker}")))
         }
         Request::Status { .. } => call.reply.ok(&status()),

@@ -1,5 +1,6 @@
 //! What `config` promises, seen from outside.
 
+mod groups;
 mod hostile;
 mod plan;
 mod problems;

@@ -44,6 +44,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
             reset_after: Duration::from_secs(10),
         },
         intensity: Intensity { restarts: 5, within: Duration::from_secs(10) },
+        essential: false,
         on_failed: OnFailed::Ignore,
         grace: Duration::from_secs(10),
         after: vec![],
@@ -56,6 +57,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         args: "[]".to_owned(),
         kwargs: "{}".to_owned(),
         stop_signal: 15,
+        reload: None,
         stop_to: StopTo::Main,
         env: vec![],
         clear_env: false,
@@ -85,7 +87,7 @@ const UNBOUNDED: QueuePlan = QueuePlan {
     max_message: 16 << 20,
     max_deliveries: None,
     dead_letter: None,
-    durable: false,
+    durable: None,
 };
 
 #[test]
@@ -100,16 +102,32 @@ fn what_is_left_out_is_what_was_promised() {
                 strategy: Strategy::OneForOne,
                 intensity: None,
                 lasts: false,
+                groups: vec![],
                 seed: 0
             },
             queues: vec![("jobs".to_owned(), UNBOUNDED)],
             locks: vec![],
             semaphores: vec![],
             events: vec![],
+            conditions: vec![],
+            barriers: vec![],
             values: vec![],
             workers: vec![hands],
         }
     );
+}
+
+#[test]
+fn locks_and_their_like_are_named_and_numbered() {
+    let plan = plan(
+        r#"{"locks": ["ledger", "audit"], "semaphores": {"gpu": 2}, "events": ["go"], "conditions": ["news"],
+            "barriers": {"line": 3}, "values": {"total": -3}, "workers": {"w": {"command": ["cat"]}}}"#,
+    );
+    assert_eq!(plan.locks, ["ledger", "audit"]);
+    assert_eq!((plan.events, plan.conditions), (vec!["go".to_owned()], vec!["news".to_owned()]));
+    assert_eq!(plan.semaphores, [("gpu".to_owned(), 2)]);
+    assert_eq!(plan.barriers, [("line".to_owned(), 3)]);
+    assert_eq!(plan.values, [("total".to_owned(), -3)]);
 }
 
 #[test]
@@ -189,7 +207,10 @@ fn the_example_of_the_manual_means_what_it_says() {
     assert_eq!(plan.name, "wordcount");
     let intensity = Some(Intensity { restarts: 5, within: Duration::from_secs(10) });
     let strategy = Strategy::OneForOne;
-    assert_eq!(plan.family, Family { workers: vec![db, reader], strategy, intensity, lasts: false, seed: 0 });
+    assert_eq!(
+        plan.family,
+        Family { workers: vec![db, reader], strategy, intensity, lasts: false, groups: vec![], seed: 0 }
+    );
     assert_eq!(plan.workers, [db_hands, reader_hands]);
     let results = QueuePlan { max_deliveries: Some(3), dead_letter: Some("failed".to_owned()), ..UNBOUNDED };
     let jobs = QueuePlan { capacity: Some(5), ..UNBOUNDED };

@@ -157,12 +157,6 @@ fn what_is_not_offered_yet_is_refused_by_name() {
         let path = format!("workers.reader.{path}");
         World::default().refuses(&worker(keys), &path, &format!("{what} is not offered yet"), None);
     }
-    for (key, value) in [("locks", "[]"), ("semaphores", "{}"), ("events", "[\"go\"]"), ("values", "{}")] {
-        let text = beside_workers(&format!("\"{key}\": →{value}"));
-        World::default().refuses(&text, key, &format!("\"{key}\" is not offered yet"), None);
-    }
-    let message = r#""durable": true is not offered yet"#;
-    World::default().refuses(&queue(r#""durable": →true"#), "queues.jobs.durable", message, None);
 }
 
 #[test]

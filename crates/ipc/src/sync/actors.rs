@@ -10,6 +10,8 @@
 //!   +24  parked       state:2 | condition:14 | ticket:48                    see `condition`
 //!   +32  arrived      used:1 | broken:1 | barrier:14 | 0:17 | generation:31  see `barrier`
 //!   +48  the side it sleeps on alone
+//!   +64  for whose     the word `whose` of the actor it acts for; written by itself, with the next
+//!   +72  for           that actor + 1; zero while it acts for itself alone
 //! ```
 
 use std::cell::{Cell, RefCell};
@@ -18,7 +20,8 @@ use std::sync::{Arc, Weak};
 use crate::atomic::{AtomicU64, Ordering};
 use crate::errors::Fault;
 use crate::memory;
-use crate::participants::Index;
+use crate::participants::{self, Index};
+use crate::sync::deadlock::program;
 use crate::sync::directory::ACTOR;
 use crate::sync::inner::Core;
 
@@ -30,6 +33,11 @@ const SUMMONS: usize = 16;
 const PARKED: usize = 24;
 const ARRIVED: usize = 32;
 const ACTOR_SIDE: usize = 48;
+const FOR_WHOSE: usize = 64;
+const FOR: usize = 72;
+
+/// The longest chain of actors that act for each other.
+const LONGEST_CHAIN: usize = 64;
 
 const USED: u64 = 1 << 63;
 const GENERATION: u64 = ((1 << 29) - 1) << 34;
@@ -91,6 +99,47 @@ impl Core {
         decode(self.whose_word(actor).load(Ordering::Acquire))
     }
 
+    /// The process of an actor, and what that calls itself, else its program's name.
+    pub(crate) fn called(&self, actor: Actor) -> Option<(u32, String)> {
+        let whose = self.whose(actor)?;
+        Some((whose.pid, self.label(whose.participant).unwrap_or_else(|| program(whose.pid))))
+    }
+
+    /// The process of a participant, and what that calls itself, else its program's name.
+    pub(crate) fn participant_called(&self, participant: Index) -> Option<(u32, String)> {
+        let Ok(participants::Entry::Active(who)) = self.segment.participants().entry(participant) else {
+            return None;
+        };
+        Some((who.pid, self.label(participant).unwrap_or_else(|| program(who.pid))))
+    }
+
+    /// Makes one actor act for another, as long as that one is who it is now.
+    pub(crate) fn let_act_for(&self, actor: Actor, principal: Actor, whose: u64) {
+        self.u64(self.record(actor) + FOR_WHOSE).store(whose, Ordering::Release);
+        self.u64(self.record(actor) + FOR).store(u64::from(principal) + 1, Ordering::Release);
+    }
+
+    /// Whether an actor is another one, or acts for it, directly or for one that does.
+    pub(crate) fn acts_for(&self, actor: Actor, principal: Actor) -> bool {
+        let mut at = actor;
+        for _ in 0..LONGEST_CHAIN {
+            if at == principal {
+                return true;
+            }
+            let next = self.u64(self.record(at) + FOR).load(Ordering::Acquire);
+            let Some(next) = next.checked_sub(1).filter(|&next| next < u64::from(self.layout.most_actors))
+            else {
+                return false;
+            };
+            let whose = self.u64(self.record(at) + FOR_WHOSE).load(Ordering::Acquire);
+            at = next as Actor;
+            if self.whose_word(at).load(Ordering::Acquire) != whose {
+                return false;
+            }
+        }
+        false
+    }
+
     /// The actors of one participant.
     pub(crate) fn actors_of(&self, participant: Index) -> Vec<Actor> {
         let is_its = |&actor: &Actor| self.whose(actor).is_some_and(|who| who.participant == participant);
@@ -102,6 +151,7 @@ impl Core {
         self.waiting_word(actor).store(0, Ordering::Release);
         self.parked_word(actor).store(0, Ordering::Release);
         self.arrived_word(actor).store(0, Ordering::Release);
+        self.u64(self.record(actor) + FOR).store(0, Ordering::Release);
         let word = self.whose_word(actor);
         let before = word.load(Ordering::Acquire);
         word.store(before.wrapping_add(ONE_GENERATION) & GENERATION, Ordering::Release);

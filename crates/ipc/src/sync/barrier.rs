@@ -100,7 +100,7 @@ impl Core {
             return Ok(());
         }
         let barrier = (mark >> 48) as u32 & 0x3fff;
-        if self.entries.get(barrier as usize).is_none_or(|entry| entry.what != What::Barrier) {
+        if self.entry(barrier).is_none_or(|entry| entry.what != What::Barrier) {
             return Err(());
         }
         self.break_barrier(self.place(barrier), mark & GENERATION);
@@ -120,7 +120,7 @@ impl Barrier {
 
     /// How many parties it waits for.
     pub fn parties(&self) -> u32 {
-        self.core.entries[self.number as usize].number as u32
+        self.core.entry(self.number).map_or(1, |entry| entry.number as u32)
     }
 
     /// How many wait now.

@@ -127,7 +127,7 @@ impl Core {
     }
 
     fn is_condition(&self, number: u32) -> bool {
-        let entry = self.entries.get(number as usize);
+        let entry = self.entry(number);
         entry.is_some_and(|entry| entry.what == crate::sync::directory::What::Condition)
     }
 }
@@ -140,6 +140,11 @@ impl Condition {
     /// The name it has in its family.
     pub fn name(&self) -> &str {
         self.core.name_of(self.number)
+    }
+
+    /// The family it is in.
+    pub fn family(&self) -> crate::sync::Family {
+        crate::sync::Family::of(&self.core)
     }
 
     /// Lets go of the lock, waits to be notified as long as it takes, and takes the lock again, as deep as it was

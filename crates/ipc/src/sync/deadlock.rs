@@ -1,16 +1,21 @@
 //! Seeing that a wait can never end: processes that wait for each other in a circle.
 //!
-//! Everybody waits for at most one lock, and a lock has at most one holder, so from any waiter there is only one
+//! Everybody waits for at most one lock, and a lock has at most one holder, so from a waiter there is mostly one
 //! way to go: to the holder of the lock, to the lock that one waits for, to its holder, and so on. A way that
 //! comes back is a circle. It is walked twice: each word on it carries a number that goes up with every hold and
 //! every wait, so two walks that read the same words prove that all of them stood so at one moment between, and
 //! what stands so can only be ended from outside.
+//!
+//! A thread may act for another ([`Family::act_for`](crate::sync::Family::act_for)): the one it acts for waits for
+//! whatever it waits for, though it sleeps elsewhere, as a command that holds a lock waits for what it runs. There
+//! may be several, so that the way forks; every branch is followed, each lock once.
 //!
 //! A waiter walks after ten milliseconds asleep and then ever more rarely. Whoever closes a circle therefore
 //! finds it; but the one to give way is always the highest actor of the circle, so that exactly one does, and the
 //! finder summons that one to walk itself. Waits that end by themselves are not part of any circle.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::fmt;
 use std::fs;
 use std::sync::Arc;
@@ -63,19 +68,26 @@ impl fmt::Display for Deadlock {
 
 impl std::error::Error for Deadlock {}
 
-/// One step of the way: a lock, who holds it, and what that one waits for.
+/// One step of the way: a lock, who holds it, and what that one waits for, by itself or by one that acts for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Hop {
     lock: u32,
     held: u64,
     owner: Actor,
+    waiter: Actor,
     waiting: u64,
+}
+
+/// One step, and those who wait on behalf of its owner that were not followed yet.
+struct Fork {
+    hop: Hop,
+    ways: Vec<(Actor, u64)>,
 }
 
 impl Deadlock {
     /// The shortest circle: a thread that waits for a lock it holds.
     pub(crate) fn with_oneself(core: &Core, me: Actor, lock: u32) -> Self {
-        let hop = Hop { lock, held: 0, owner: me, waiting: 0 };
+        let hop = Hop { lock, held: 0, owner: me, waiter: me, waiting: 0 };
         Self::along(core, &[hop])
     }
 
@@ -84,13 +96,10 @@ impl Deadlock {
         let link = |index: usize| {
             let hop = hops[index];
             let wanted = hops[(index + 1) % hops.len()].lock;
-            let (pid, label) = match core.whose(hop.owner) {
-                Some(whose) => (whose.pid, core.label(whose.participant)),
-                None => (0, None),
-            };
+            let (pid, name) = core.called(hop.owner).unwrap_or_else(|| (0, program(0)));
             Link {
                 pid,
-                name: label.unwrap_or_else(|| program(pid)),
+                name,
                 holds: core.name_of(hop.lock).to_owned(),
                 wants: core.name_of(wanted).to_owned(),
             }
@@ -172,16 +181,16 @@ impl<'a> Vigil<'a> {
             return Ok(());
         }
         // One that is dead waits for nobody; what it holds is about to be handed on.
-        if hops.iter().any(|hop| self.is_dead(hop.owner)) {
+        if hops.iter().any(|hop| self.is_dead(hop.owner) || self.is_dead(hop.waiter)) {
             return self.core.look_after_the_dead();
         }
-        let chosen = hops.iter().max_by_key(|hop| hop.owner).expect("a circle has a member");
-        if chosen.owner == self.me {
+        let chosen = hops.iter().max_by_key(|hop| hop.waiter).expect("a circle has a member");
+        if chosen.waiter == self.me {
             return Err(Stop::Deadlock(Deadlock::along(self.core, &hops)));
         }
         // The number moves on from the one that its wait began with: a summons, which only that wait heeds.
         let number = (chosen.waiting >> 32) as u32;
-        let summons = self.core.summons(chosen.owner);
+        let summons = self.core.summons(chosen.waiter);
         let summoned =
             summons.compare_exchange(number, number.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
         if summoned.is_ok()
@@ -192,29 +201,52 @@ impl<'a> Vigil<'a> {
         Ok(())
     }
 
-    /// The way from the lock we wait for back to us; none where it ends elsewhere.
+    /// The way from the lock we wait for back to us; none where every way ends elsewhere.
     fn walk(&self) -> Result<Option<Vec<Hop>>, Stop> {
-        let core = self.core;
-        let mut lock = self.lock;
-        let mut hops = Vec::new();
-        for _ in 0..=core.actor_reach() {
-            if !core.is_lock(lock) {
-                return Err(core.impossible().into());
+        let mut seen = BTreeSet::from([self.lock]);
+        let Some(first) = self.fork(self.lock)? else { return Ok(None) };
+        let mut way = vec![first];
+        while let Some(fork) = way.last_mut() {
+            let Some((waiter, waiting)) = fork.ways.pop() else {
+                way.pop();
+                continue;
+            };
+            fork.hop = Hop { waiter, waiting, ..fork.hop };
+            if waiter == self.me {
+                return Ok(Some(way.into_iter().map(|fork| fork.hop).collect()));
             }
-            let word = core.lock_state(lock);
-            let owner = word.owner(core.layout.most_actors).map_err(|()| core.impossible())?;
-            let Some(owner) = owner else { return Ok(None) };
-            let waiting = core.waiting_word(owner).load(Ordering::Acquire);
-            hops.push(Hop { lock, held: word.0, owner, waiting });
-            if owner == self.me {
-                return Ok(Some(hops));
-            }
-            match lock_waited_for(waiting) {
-                Some(next) if waiting & ENDURES != 0 => lock = next,
-                _ => return Ok(None),
+            if let Some(next) = lock_waited_for(waiting).filter(|next| seen.insert(*next))
+                && let Some(next) = self.fork(next)?
+            {
+                way.push(next);
             }
         }
         Ok(None)
+    }
+
+    /// Who holds a lock, and all ways to go on from there; none where nobody holds it.
+    fn fork(&self, lock: u32) -> Result<Option<Fork>, Stop> {
+        let core = self.core;
+        if !core.is_lock(lock) {
+            return Err(core.impossible().into());
+        }
+        let word = core.lock_state(lock);
+        let owner = word.owner(core.layout.most_actors).map_err(|()| core.impossible())?;
+        let Some(owner) = owner else { return Ok(None) };
+        let waits = |actor: Actor| (actor, core.waiting_word(actor).load(Ordering::Acquire));
+        let endures =
+            |(_, waiting): &(Actor, u64)| lock_waited_for(*waiting).is_some() && waiting & ENDURES != 0;
+        let own = waits(owner);
+        let ways = if core.acts_for(self.me, owner) {
+            vec![waits(self.me)]
+        } else if endures(&own) {
+            vec![own]
+        } else {
+            let for_it = (0..core.actor_reach()).map(waits).filter(endures);
+            for_it.filter(|(actor, _)| core.acts_for(*actor, owner)).collect()
+        };
+        let hop = Hop { lock, held: word.0, owner, waiter: owner, waiting: 0 };
+        Ok(Some(Fork { hop, ways }))
     }
 
     fn is_dead(&self, actor: Actor) -> bool {

@@ -1,9 +1,16 @@
 //! What a family holds and where: the directory that stands in its segment, and the layout that follows from it.
 
 use crate::segment;
+use crate::sync::options::MOST_PERMITS;
 
 /// The longest name of an object, in bytes.
-pub(crate) const LONGEST_NAME: usize = 64;
+pub(crate) const LONGEST_NAME: usize = 200;
+/// Bytes of an object's description before its name.
+pub(crate) const HEAD: usize = 10;
+/// Bytes of the description of an object that was defined later.
+pub(crate) const CELL: usize = 256;
+/// Bytes of such an object, whatever it is.
+pub(crate) const SPARE: usize = OBJECT + MOST_PERMITS as usize * 4;
 /// The most objects of one family: their numbers have 14 bits.
 pub(crate) const MOST_OBJECTS: usize = (1 << 14) - 1;
 /// Bytes of an actor's record.
@@ -71,7 +78,7 @@ impl Entry {
     /// How many permits it has room for.
     pub(crate) fn permits(&self) -> usize {
         match self.what {
-            What::Semaphore => crate::sync::options::MOST_PERMITS as usize,
+            What::Semaphore => MOST_PERMITS as usize,
             What::BoundedSemaphore => self.number as usize,
             _ => 0,
         }
@@ -102,7 +109,7 @@ pub(crate) fn to_bytes(entries: &[Entry]) -> Vec<u8> {
 pub(crate) fn from_bytes(mut bytes: &[u8]) -> Option<Vec<Entry>> {
     let mut entries = Vec::new();
     while !bytes.is_empty() {
-        let (head, rest) = bytes.split_at_checked(10)?;
+        let (head, rest) = bytes.split_at_checked(HEAD)?;
         let what = What::from_code(head[0])?;
         let number = i64::from_ne_bytes(head[2..].try_into().ok()?);
         let (name, rest) = rest.split_at_checked(usize::from(head[1]))?;
@@ -121,25 +128,28 @@ pub(crate) struct Layout {
     pub(crate) actors: usize,
     /// How many actors there is room for.
     pub(crate) most_actors: u32,
-    /// Where each object is.
+    /// Where the descriptions of objects that are defined later are.
+    pub(crate) cells: usize,
+    /// Where each object is, those that are defined later last.
     pub(crate) objects: Vec<usize>,
     pub(crate) total: usize,
 }
 
 impl Layout {
-    pub(crate) fn of(participants: u32, directory_bytes: usize, entries: &[Entry]) -> Self {
+    pub(crate) fn of(participants: u32, directory_bytes: usize, entries: &[Entry], spare: u32) -> Self {
         // Eight threads of each process may use locks at once, and a few more where processes are few.
         let most_actors = (participants * 8).clamp(256, 0xfffe);
         let directory = segment::data_offset(participants);
         let labels = (directory + directory_bytes).next_multiple_of(LABEL);
         let actors = (labels + participants as usize * LABEL).next_multiple_of(ACTOR);
-        let mut at = (actors + most_actors as usize * ACTOR).next_multiple_of(OBJECT);
-        let mut objects = Vec::with_capacity(entries.len());
-        for entry in entries {
+        let cells = (actors + most_actors as usize * ACTOR).next_multiple_of(OBJECT);
+        let mut at = cells + spare as usize * CELL;
+        let mut objects = Vec::with_capacity(entries.len() + spare as usize);
+        for bytes in entries.iter().map(Entry::bytes).chain((0..spare).map(|_| SPARE)) {
             objects.push(at);
-            at += entry.bytes();
+            at += bytes;
         }
-        Self { directory, labels, actors, most_actors, objects, total: at.next_multiple_of(4096) }
+        Self { directory, labels, actors, most_actors, cells, objects, total: at.next_multiple_of(4096) }
     }
 }
 
@@ -173,9 +183,11 @@ mod tests {
             Entry { what: What::Array, name: "c".into(), number: 0 },
             Entry { what: What::Lock, name: "d".into(), number: 0 },
         ];
-        let layout = Layout::of(3, to_bytes(&entries).len(), &entries);
+        let layout = Layout::of(3, to_bytes(&entries).len(), &entries, 2);
         let ends: Vec<usize> = layout.objects.iter().zip(&entries).map(|(at, e)| at + e.bytes()).collect();
         assert!(layout.objects[1..].iter().zip(&ends).all(|(next, end)| next >= end));
-        assert!(layout.total >= ends[3] && layout.objects[0] >= layout.actors + 256 * ACTOR);
+        assert!(layout.objects[0] >= layout.cells + 2 * CELL && layout.cells >= layout.actors + 256 * ACTOR);
+        assert_eq!(layout.objects.len(), 6);
+        assert!(layout.total >= layout.objects[5] + SPARE);
     }
 }

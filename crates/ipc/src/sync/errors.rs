@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::errors::Fault;
+use crate::errors::{Fault, OpenError};
 use crate::sync::deadlock::Deadlock;
 
 /// A name that the family does not know.
@@ -27,6 +27,48 @@ impl fmt::Display for NoSuch {
 }
 
 impl std::error::Error for NoSuch {}
+
+/// Why an object was not defined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefineError {
+    /// There is one of this kind and name.
+    Exists,
+    /// So many were defined, and there is room for no more
+    /// ([`SyncOptions::spare`](crate::sync::SyncOptions::spare)).
+    Full(u32),
+    /// It cannot be so.
+    Options(&'static str),
+    /// The family cannot be used at all.
+    Fault(Fault),
+}
+
+impl DefineError {
+    pub(crate) fn of(error: OpenError) -> Self {
+        match error {
+            OpenError::Options(why) => Self::Options(why),
+            _ => Self::Options("it cannot be so"),
+        }
+    }
+}
+
+impl fmt::Display for DefineError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exists => f.write_str("there is one of that name"),
+            Self::Full(most) => write!(f, "there is room for no more than {most} that are defined later"),
+            Self::Options(why) => f.write_str(why),
+            Self::Fault(fault) => write!(f, "{fault}"),
+        }
+    }
+}
+
+impl std::error::Error for DefineError {}
+
+impl From<Fault> for DefineError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
 
 macro_rules! operation_error {
     ($(#[$meta:meta])* $name:ident { $($(#[$arm_meta:meta])* $arm:ident => $words:literal,)* }) => {

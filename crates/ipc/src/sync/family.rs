@@ -10,9 +10,9 @@ use crate::errors::{Fault, OpenError};
 use crate::segment::Reclaimed;
 use crate::sync::barrier::Barrier;
 use crate::sync::condition::Condition;
-use crate::sync::deadlock::{lock_waited_for, program};
-use crate::sync::directory::What;
-use crate::sync::errors::NoSuch;
+use crate::sync::deadlock::lock_waited_for;
+use crate::sync::directory::{Entry, What};
+use crate::sync::errors::{DefineError, NoSuch};
 use crate::sync::event::Event;
 use crate::sync::inner::Core;
 use crate::sync::lock::{Lock, RLock};
@@ -43,8 +43,9 @@ pub struct LockState {
     pub is_recursive: bool,
     /// The process that holds it and what that calls itself, else its program's name.
     pub holder: Option<(u32, String)>,
-    /// How many threads sleep waiting for it.
-    pub waiting: u32,
+    /// The threads that sleep waiting for it: the process of each and what that calls itself, else its program's
+    /// name.
+    pub waiters: Vec<(u32, String)>,
 }
 
 impl Family {
@@ -165,6 +166,91 @@ impl Family {
         self.core.find(&[What::Array], name).map(|number| Array::of(&self.core, number))
     }
 
+    /// Defines one more lock.
+    ///
+    /// Of all processes only the one that made the family, or looks after its dead, is to define more; the others see
+    /// it at once.
+    ///
+    /// # Errors
+    /// [`DefineError::Exists`], [`DefineError::Full`], [`DefineError::Options`], [`DefineError::Fault`].
+    pub fn define_lock(&self, name: &str) -> Result<Lock, DefineError> {
+        Ok(Lock::of(&self.core, self.define(What::Lock, name, 0)?))
+    }
+
+    /// Defines one more bounded semaphore. See [`Family::define_lock`].
+    ///
+    /// # Errors
+    /// As [`Family::define_lock`].
+    pub fn define_bounded_semaphore(&self, name: &str, permits: u32) -> Result<Semaphore, DefineError> {
+        Ok(Semaphore::of(&self.core, self.define(What::BoundedSemaphore, name, i64::from(permits))?))
+    }
+
+    /// Defines one more event, not set. See [`Family::define_lock`].
+    ///
+    /// # Errors
+    /// As [`Family::define_lock`].
+    pub fn define_event(&self, name: &str) -> Result<Event, DefineError> {
+        Ok(Event::of(&self.core, self.define(What::Event, name, 0)?))
+    }
+
+    /// Defines one more condition. See [`Family::define_lock`].
+    ///
+    /// # Errors
+    /// As [`Family::define_lock`].
+    pub fn define_condition(&self, name: &str) -> Result<Condition, DefineError> {
+        Ok(Condition::of(&self.core, self.define(What::Condition, name, 0)?))
+    }
+
+    /// Defines one more barrier for so many parties. See [`Family::define_lock`].
+    ///
+    /// # Errors
+    /// As [`Family::define_lock`].
+    pub fn define_barrier(&self, name: &str, parties: u32) -> Result<Barrier, DefineError> {
+        Ok(Barrier::of(&self.core, self.define(What::Barrier, name, i64::from(parties))?))
+    }
+
+    /// Defines one more value. See [`Family::define_lock`].
+    ///
+    /// # Errors
+    /// As [`Family::define_lock`].
+    pub fn define_value(&self, name: &str, value: i64) -> Result<Value, DefineError> {
+        Ok(Value::of(&self.core, self.define(What::Value, name, value)?))
+    }
+
+    fn define(&self, what: What, name: &str, number: i64) -> Result<u32, DefineError> {
+        self.core.define(Entry { what, name: name.to_owned(), number })
+    }
+
+    /// The semaphores, in the order in which they were defined.
+    pub fn semaphores(&self) -> Vec<Semaphore> {
+        self.of_kind(&[What::Semaphore, What::BoundedSemaphore], Semaphore::of)
+    }
+
+    /// The events, in the order in which they were defined.
+    pub fn events(&self) -> Vec<Event> {
+        self.of_kind(&[What::Event], Event::of)
+    }
+
+    /// The conditions, in the order in which they were defined.
+    pub fn conditions(&self) -> Vec<Condition> {
+        self.of_kind(&[What::Condition], Condition::of)
+    }
+
+    /// The barriers, in the order in which they were defined.
+    pub fn barriers(&self) -> Vec<Barrier> {
+        self.of_kind(&[What::Barrier], Barrier::of)
+    }
+
+    /// The values, in the order in which they were defined.
+    pub fn values(&self) -> Vec<Value> {
+        self.of_kind(&[What::Value], Value::of)
+    }
+
+    fn of_kind<T>(&self, kinds: &[What], of: impl Fn(&Arc<Core>, u32) -> T) -> Vec<T> {
+        let of_the_kind = self.core.objects().filter(|(_, entry)| kinds.contains(&entry.what));
+        of_the_kind.map(|(number, _)| of(&self.core, number)).collect()
+    }
+
     /// Every lock, with who holds it now.
     ///
     /// # Errors
@@ -172,22 +258,16 @@ impl Family {
     pub fn locks(&self) -> Result<Vec<LockState>, Fault> {
         self.core.check()?;
         let core = &self.core;
-        let waits_for = |lock: u32| {
-            let is_one = |&actor: &u32| {
-                core.whose(actor).is_some()
-                    && lock_waited_for(core.waiting_word(actor).load(Ordering::Acquire)) == Some(lock)
-            };
-            (0..core.actor_reach()).filter(is_one).count() as u32
+        let waits = |actor: &u32, lock: u32| {
+            lock_waited_for(core.waiting_word(*actor).load(Ordering::Acquire)) == Some(lock)
         };
         let state = |lock: u32| {
-            let holder = core.holder(lock)?.and_then(|actor| core.whose(actor)).map(|whose| {
-                (whose.pid, core.label(whose.participant).unwrap_or_else(|| program(whose.pid)))
-            });
+            let waiters = (0..core.actor_reach()).filter(|actor| waits(actor, lock));
             Ok(LockState {
                 name: core.name_of(lock).to_owned(),
-                is_recursive: core.entries[lock as usize].what == What::RLock,
-                holder,
-                waiting: waits_for(lock),
+                is_recursive: core.entry(lock).is_some_and(|entry| entry.what == What::RLock),
+                holder: core.holder(lock)?.and_then(|actor| core.called(actor)),
+                waiters: waiters.filter_map(|actor| core.called(actor)).collect(),
             })
         };
         core.locks().map(state).collect()
@@ -203,6 +283,44 @@ impl Family {
         let me = self.core.join()?;
         self.core.set_label(me, label);
         Ok(())
+    }
+
+    /// A text by which another process can act for this thread ([`Family::act_for`]), as long as this thread lives.
+    ///
+    /// # Errors
+    /// [`Fault`] where the family cannot be used.
+    pub fn warrant(&self) -> Result<String, Fault> {
+        self.core.check()?;
+        let me = self.core.actor()?;
+        let whose = self.core.whose_word(me).load(Ordering::Acquire);
+        Ok(format!("{}:{me:x}:{whose:x}", hexadecimal(self.uuid())))
+    }
+
+    /// Makes this thread act for the one that gave the warrant: that one waits for whatever this one waits for, so
+    /// that a circle which goes through both is found, and told with the locks of both. Of use where a process that
+    /// holds a lock starts another and waits for its end.
+    ///
+    /// False where the warrant is of another family, or its thread is no more; nothing is changed then.
+    ///
+    /// # Errors
+    /// [`Fault`] where the family cannot be used.
+    pub fn act_for(&self, warrant: &str) -> Result<bool, Fault> {
+        self.core.check()?;
+        let me = self.core.actor()?;
+        let mut parts = warrant.split(':');
+        let is_ours = parts.next() == Some(hexadecimal(self.uuid()).as_str());
+        let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+        let (Some(actor), Some(whose)) = (number(), number()) else { return Ok(false) };
+        let Some(actor) = u32::try_from(actor).ok().filter(|actor| *actor < self.core.layout.most_actors)
+        else {
+            return Ok(false);
+        };
+        let is_alive = whose != 0 && self.core.whose_word(actor).load(Ordering::Acquire) == whose;
+        if !is_ours || !is_alive || self.core.acts_for(actor, me) {
+            return Ok(false);
+        }
+        self.core.let_act_for(me, actor, whose);
+        Ok(true)
     }
 
     /// Gives the blocking calls of this handle a flag to look at before they sleep and whenever a signal ends
@@ -242,4 +360,8 @@ impl AsFd for Family {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.core.segment.memory().as_fd()
     }
+}
+
+fn hexadecimal(bytes: [u8; 16]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -10,15 +10,17 @@ use crate::atomic::{AtomicU32, AtomicU64, Ordering, barrier_after_rmw};
 use crate::errors::{Damage, Fault, OpenError};
 use crate::futex;
 use crate::header::{Header, Kind};
-use crate::liveness::Identity;
+use crate::liveness::{self, Identity};
 use crate::memory::{self, Memory};
+use crate::opening;
 use crate::participants::Index;
 use crate::segment::{self, Reclaimed, Segment};
 use crate::sentinel::{Sentinel, Watched};
 use crate::sync::deadlock::Deadlock;
 use crate::sync::directory::{self, Entry, LABEL, Layout, What};
 use crate::sync::errors::NoSuch;
-use crate::sync::options::SyncOptions;
+use crate::sync::objects::{self, Objects};
+use crate::sync::options::{self, SyncOptions};
 use crate::waiting::{self, Ended, Pace, Patience, Side, Spins, Try};
 
 /// Where in an object the side is on which its waiters sleep.
@@ -35,7 +37,9 @@ pub(crate) struct Core {
     /// Tells this handle from every other that this process ever had.
     pub(crate) id: u64,
     pub(crate) segment: Segment,
-    pub(crate) entries: Vec<Entry>,
+    pub(crate) objects: Objects,
+    /// Held while one more object is defined.
+    pub(crate) defining: Mutex<()>,
     pub(crate) layout: Layout,
     spins: Vec<Spins>,
     interrupt: RwLock<Option<Arc<AtomicBool>>>,
@@ -68,14 +72,20 @@ impl From<Fault> for Stop {
 impl Core {
     pub(crate) fn create_anonymous(name: &str, options: &SyncOptions) -> Result<Arc<Self>, OpenError> {
         let plan = Plan::of(name, options)?;
-        let segment = Segment::create_anonymous(plan.header.clone(), |memory| plan.format(memory))?;
+        let segment = Segment::create_anonymous(plan.header.clone(), |memory| {
+            plan.format(memory);
+            Ok(())
+        })?;
         Self::over(segment)
     }
 
     pub(crate) fn create(path: &Path, options: &SyncOptions) -> Result<Arc<Self>, OpenError> {
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
         let plan = Plan::of(&name, options)?;
-        let segment = Segment::create(path, plan.header.clone(), |memory| plan.format(memory))?;
+        let segment = Segment::create(path, plan.header.clone(), |memory| {
+            plan.format(memory);
+            Ok(())
+        })?;
         Self::over(segment)
     }
 
@@ -89,12 +99,13 @@ impl Core {
 
     fn over(segment: Segment) -> Result<Arc<Self>, OpenError> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        let (entries, layout) = understand(&segment).ok_or(OpenError::CorruptHeader)?;
+        let (objects, layout) = understand(&segment).ok_or(OpenError::CorruptHeader)?;
         Ok(Arc::new_cyclic(|this| Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
-            spins: entries.iter().map(|_| Spins::new()).collect(),
+            spins: (0..objects.most()).map(|_| Spins::new()).collect(),
             segment,
-            entries,
+            objects,
+            defining: Mutex::new(()),
             layout,
             interrupt: RwLock::new(None),
             sentinel: Mutex::new(None),
@@ -108,22 +119,22 @@ impl Core {
 
     /// Finds an object by its name.
     pub(crate) fn find(&self, kinds: &[What], name: &str) -> Result<u32, NoSuch> {
-        let is_asked_for = |entry: &&Entry| kinds.contains(&entry.what);
-        match self.entries.iter().position(|entry| kinds.contains(&entry.what) && entry.name == name) {
-            Some(number) => Ok(number as u32),
+        let of_the_kind = || self.objects().filter(|(_, entry)| kinds.contains(&entry.what));
+        match of_the_kind().find(|(_, entry)| entry.name == name) {
+            Some((number, _)) => Ok(number),
             None => Err(NoSuch {
                 kind: kinds[0].family(),
                 name: name.to_owned(),
-                known: self.entries.iter().filter(is_asked_for).map(|entry| entry.name.clone()).collect(),
+                known: of_the_kind().map(|(_, entry)| entry.name.clone()).collect(),
             }),
         }
     }
 
     /// The only object of one of these kinds.
     pub(crate) fn only(&self, kinds: &[What]) -> Result<u32, OpenError> {
-        let mut found = (0..self.entries.len()).filter(|&n| kinds.contains(&self.entries[n].what));
+        let mut found = self.objects().filter(|(_, entry)| kinds.contains(&entry.what));
         match (found.next(), found.next()) {
-            (Some(number), None) => Ok(number as u32),
+            (Some((number, _)), None) => Ok(number),
             _ => Err(OpenError::WrongKind),
         }
     }
@@ -133,7 +144,7 @@ impl Core {
     }
 
     pub(crate) fn name_of(&self, object: u32) -> &str {
-        &self.entries[object as usize].name
+        self.entry(object).map_or("?", |entry| &entry.name)
     }
 
     #[inline(always)]
@@ -216,11 +227,11 @@ impl Core {
 
     /// Every place where somebody may sleep.
     pub(crate) fn sides(&self) -> impl Iterator<Item = Side<'_>> {
-        let objects = self.layout.objects.iter().zip(&self.entries);
-        let with_side =
-            objects.filter(|(_, entry)| !matches!(entry.what, What::Value | What::Array | What::Condition));
+        let with_side = self
+            .objects()
+            .filter(|(_, entry)| !matches!(entry.what, What::Value | What::Array | What::Condition));
         let actors = (0..self.actor_reach()).map(|actor| self.actor_side(actor));
-        with_side.map(|(at, _)| at + SIDE).chain(actors).map(|offset| self.side(offset))
+        with_side.map(|(number, _)| self.place(number) + SIDE).chain(actors).map(|offset| self.side(offset))
     }
 
     pub(crate) fn wake_everybody(&self) {
@@ -329,17 +340,22 @@ impl Plan {
     fn of(name: &str, options: &SyncOptions) -> Result<Self, OpenError> {
         let entries = options.entries()?;
         let directory = directory::to_bytes(&entries);
-        let layout = Layout::of(options.participants, directory.len(), &entries);
+        let layout = Layout::of(options.participants, directory.len(), &entries, options.spare);
         let mut own = [0; 16];
         own[0] = directory.len() as u64;
         own[1] = u64::from(crc32c::crc32c(&directory));
+        own[2] = u64::from(options.spare);
         let header = Header {
             kind: Kind::Sync,
             total: layout.total as u64,
             participants: options.participants,
             supervised: options.supervised,
             creator: Identity::mine(),
-            uuid: segment::new_uuid()?,
+            namespace: liveness::pid_namespace(),
+            boot: liveness::boot(),
+            fsync: None,
+            is_settled: false,
+            uuid: opening::new_uuid()?,
             name: name.to_owned(),
             own,
         };
@@ -349,21 +365,16 @@ impl Plan {
     fn format(&self, memory: &Memory) {
         memory.write(self.layout.directory, &self.directory);
         for (entry, &at) in self.entries.iter().zip(&self.layout.objects) {
-            match entry.what {
-                What::Semaphore | What::BoundedSemaphore => {
-                    crate::sync::semaphore::format(memory, at, entry);
-                }
-                What::Value => memory.u64(at).store(entry.number as u64, Ordering::Relaxed),
-                _ => {}
-            }
+            objects::prepare(memory, entry, at);
         }
     }
 }
 
 /// What [`Plan`] wrote, checked again.
-fn understand(segment: &Segment) -> Option<(Vec<Entry>, Layout)> {
+fn understand(segment: &Segment) -> Option<(Objects, Layout)> {
     let header = segment.header();
-    let [length, sum, ..] = header.own;
+    let [length, sum, spare, ..] = header.own;
+    let spare = u32::try_from(spare).ok().filter(|spare| *spare <= options::MOST_SPARE)?;
     let start = segment::data_offset(header.participants);
     let length = usize::try_from(length).ok()?;
     let fits = usize::try_from(header.total).ok()?.checked_sub(start).is_some_and(|room| length <= room);
@@ -372,6 +383,6 @@ fn understand(segment: &Segment) -> Option<(Vec<Entry>, Layout)> {
     segment.memory().append_to(&mut bytes, start, length);
     (u64::from(crc32c::crc32c(&bytes)) == sum).then_some(())?;
     let entries = directory::from_bytes(&bytes)?;
-    let layout = Layout::of(header.participants, length, &entries);
-    (layout.total as u64 == header.total).then_some((entries, layout))
+    let layout = Layout::of(header.participants, length, &entries, spare);
+    (layout.total as u64 == header.total).then(|| (Objects::new(entries, spare), layout))
 }

@@ -185,12 +185,12 @@ impl Core {
 
     /// The numbers of all locks.
     pub(crate) fn locks(&self) -> impl Iterator<Item = u32> {
-        (0..self.entries.len() as u32).filter(|&number| self.is_lock(number))
+        (0..self.object_reach()).filter(|&number| self.is_lock(number))
     }
 
     /// Whether an object has this number and is a lock.
     pub(crate) fn is_lock(&self, number: u32) -> bool {
-        let entry = self.entries.get(number as usize);
+        let entry = self.entry(number);
         entry.is_some_and(|entry| matches!(entry.what, What::Lock | What::RLock))
     }
 

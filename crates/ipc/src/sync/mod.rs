@@ -6,9 +6,10 @@
 //!
 //! ```text
 //!   segment header, participants          (see `segment`)
-//!   directory    what there is: kind, number, name; checked against a sum in the header, copied, never read again
+//!   directory    what there was at first: kind, number, name; checked against a sum in the header, never read again
 //!   labels       64 bytes a participant: what its process calls itself
 //!   actors       128 bytes each: one thread of one participant, what it waits for, where it sleeps
+//!   cells        256 bytes each: what was defined since (see `objects`)
 //!   objects      128 bytes each, more for permits and arrays
 //! ```
 //!
@@ -30,6 +31,7 @@ mod event;
 mod family;
 mod inner;
 mod lock;
+mod objects;
 mod options;
 mod recovery;
 mod semaphore;
@@ -39,8 +41,8 @@ pub use barrier::{Barrier, Passed};
 pub use condition::Condition;
 pub use deadlock::{Deadlock, Link};
 pub use errors::{
-    AcquireError, AcquireTimeoutError, BarrierError, BarrierTimeoutError, LockError, LockTimeoutError,
-    NoSuch, ReleaseError, TryAcquireError, TryLockError, WaitError, WaitTimeoutError,
+    AcquireError, AcquireTimeoutError, BarrierError, BarrierTimeoutError, DefineError, LockError,
+    LockTimeoutError, NoSuch, ReleaseError, TryAcquireError, TryLockError, WaitError, WaitTimeoutError,
 };
 pub use event::Event;
 pub use family::{Family, LockState};

@@ -8,10 +8,12 @@ use crate::sync::directory::{Entry, LONGEST_NAME, MOST_OBJECTS, What};
 
 /// The most permits a semaphore can have, and the most any can come to by releases.
 pub(crate) const MOST_PERMITS: u32 = 1024;
+/// The most objects that can be defined later.
+pub(crate) const MOST_SPARE: u32 = 1024;
 /// The most numbers in one array.
 pub(crate) const MOST_NUMBERS: u32 = 1 << 20;
 
-/// What a [`Family`](crate::sync::Family) should hold. Names are 1 to 64 bytes, each once among its kind (locks
+/// What a [`Family`](crate::sync::Family) should hold. Names are 1 to 200 bytes, each once among its kind (locks
 /// and recursive locks are one kind, and so are both sorts of semaphore).
 ///
 /// ```
@@ -49,6 +51,9 @@ pub struct SyncOptions {
     pub values: Vec<(String, i64)>,
     /// Arrays of so many numbers (at most 1,048,576), zero at first.
     pub arrays: Vec<(String, u32)>,
+    /// Room for so many objects to be defined later ([`Family::define_lock`](crate::sync::Family::define_lock) and
+    /// its like), at most 1024.
+    pub spare: u32,
     /// Handles that may take part at once, at most 4095.
     pub participants: u32,
     /// Whether somebody will call [`Family::reclaim`](crate::sync::Family::reclaim) for every participant that
@@ -68,6 +73,7 @@ impl Default for SyncOptions {
             barriers: Vec::new(),
             values: Vec::new(),
             arrays: Vec::new(),
+            spare: 0,
             participants: 1024,
             supervised: false,
         }
@@ -79,6 +85,9 @@ impl SyncOptions {
     pub(crate) fn entries(&self) -> Result<Vec<Entry>, OpenError> {
         if !(1..=MOST).contains(&self.participants) {
             return Err(OpenError::Options("participants must be 1 to 4095"));
+        }
+        if self.spare > MOST_SPARE {
+            return Err(OpenError::Options("at most 1024 objects can be defined later"));
         }
         let mut entries = Vec::new();
         let mut plain = |what: What, names: &[String]| {
@@ -103,6 +112,9 @@ impl SyncOptions {
         let value =
             |(name, number): &(String, i64)| Entry { what: What::Value, name: name.clone(), number: *number };
         entries.extend(self.values.iter().map(value));
+        if entries.len() + self.spare as usize > MOST_OBJECTS {
+            return Err(OpenError::Options("a family holds at most 16383 objects"));
+        }
         check(&entries)?;
         Ok(entries)
     }
@@ -116,7 +128,7 @@ pub(crate) fn check(entries: &[Entry]) -> Result<(), OpenError> {
     let mut seen = HashSet::new();
     for entry in entries {
         if entry.name.is_empty() || entry.name.len() > LONGEST_NAME {
-            return Err(OpenError::Options("names have 1 to 64 bytes"));
+            return Err(OpenError::Options("names have 1 to 200 bytes"));
         }
         if !seen.insert((entry.what.family(), entry.name.as_str())) {
             return Err(OpenError::Options("two of the same kind have the same name"));

@@ -26,8 +26,7 @@ impl Core {
     pub(crate) fn let_go(&self, participant: Index) -> Result<u32, Damage> {
         let actors = self.actors_of(participant);
         let mut handed_on = 0;
-        for (number, entry) in self.entries.iter().enumerate() {
-            let number = number as u32;
+        for (number, entry) in self.objects() {
             match entry.what {
                 What::Semaphore | What::BoundedSemaphore => {
                     let freed = self.free_permits(number, participant).map_err(|()| Damage::Sync)?;

@@ -78,7 +78,7 @@ impl Core {
     pub(crate) fn free_permits(&self, semaphore: u32, of: Index) -> Result<u32, ()> {
         let at = self.place(semaphore);
         let mut freed = 0;
-        for permit in 0..self.entries[semaphore as usize].permits() as u32 {
+        for permit in 0..self.entry(semaphore).map_or(0, Entry::permits) as u32 {
             let word = self.permit(at, permit);
             let before = word.load(Ordering::Acquire);
             if !Self::is_possible(before) {
@@ -95,7 +95,7 @@ impl Core {
 
 impl Semaphore {
     pub(crate) fn of(core: &Arc<Core>, number: u32) -> Self {
-        let permits = core.entries[number as usize].permits() as u32;
+        let permits = core.entry(number).map_or(0, Entry::permits) as u32;
         Self { core: Arc::clone(core), number, at: core.place(number), permits }
     }
 
@@ -172,9 +172,29 @@ impl Semaphore {
         Ok((0..self.permits).filter(is_free).count() as u32)
     }
 
+    /// How many permits it begins with.
+    pub fn permits(&self) -> u32 {
+        self.core.entry(self.number).map_or(0, |entry| entry.number as u32)
+    }
+
+    /// The processes that hold or keep a permit, one entry a permit, and what each calls itself, else its program's
+    /// name.
+    ///
+    /// # Errors
+    /// [`Fault`] where the family cannot be used.
+    pub fn holders(&self) -> Result<Vec<(u32, String)>, Fault> {
+        self.core.check()?;
+        let holder = |permit: u32| {
+            let word = self.core.permit(self.at, permit).load(Ordering::Acquire);
+            let holder = (word != ABSENT).then_some(word & !KEPT).filter(|word| *word != FREE)?;
+            self.core.participant_called(holder - 1)
+        };
+        Ok((0..self.permits).filter_map(holder).collect())
+    }
+
     /// Whether it never has more permits than it began with.
     pub fn is_bounded(&self) -> bool {
-        self.core.entries[self.number as usize].what == What::BoundedSemaphore
+        self.core.entry(self.number).is_some_and(|entry| entry.what == What::BoundedSemaphore)
     }
 
     #[inline(always)]

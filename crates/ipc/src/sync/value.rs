@@ -88,13 +88,18 @@ pub struct Array {
 
 impl Array {
     pub(crate) fn of(core: &Arc<Core>, number: u32) -> Self {
-        let length = core.entries[number as usize].number as usize;
+        let length = core.entry(number).map_or(0, |entry| entry.number as usize);
         Self { core: Arc::clone(core), number, at: core.place(number), length }
     }
 
     /// The name it has in its family.
     pub fn name(&self) -> &str {
         self.core.name_of(self.number)
+    }
+
+    /// The family it is in.
+    pub fn family(&self) -> crate::sync::Family {
+        crate::sync::Family::of(&self.core)
     }
 
     /// How many numbers it has.

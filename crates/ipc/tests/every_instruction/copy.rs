@@ -45,9 +45,7 @@ impl Bytes {
 
     /// A queue of its own with these bytes, and the file under it.
     pub fn queue(&self) -> (Queue, File) {
-        let folder =
-            if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() };
-        let file = tempfile::tempfile_in(folder).expect("a nameless file can be made");
+        let file = tempfile::tempfile_in(folder()).expect("a nameless file can be made");
         file.set_len(self.0.len() as u64).expect("it can be as long");
         for (index, page) in self.0.chunks(PAGE).enumerate() {
             if page.iter().any(|&byte| byte != 0) {
@@ -57,4 +55,9 @@ impl Bytes {
         let queue = Queue::from_fd(file.try_clone().expect("a descriptor is left").into());
         (queue.expect("a copy of a queue is a queue"), file)
     }
+}
+
+/// Where files are in memory, if there is such a place.
+pub fn folder() -> std::path::PathBuf {
+    if std::path::Path::new("/dev/shm").is_dir() { "/dev/shm".into() } else { std::env::temp_dir() }
 }

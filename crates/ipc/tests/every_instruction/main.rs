@@ -14,6 +14,7 @@
 
 mod child;
 mod copy;
+mod peer;
 mod scenarios;
 mod step;
 
@@ -35,7 +36,7 @@ fn main() -> ExitCode {
     let mut total = Tried::default();
     let mut failures = 0;
     let mut passed = 0;
-    for scenario in scenarios::all() {
+    for scenario in scenarios::all(is_full) {
         if !words.iter().all(|word| scenario.name.contains(word.as_str())) {
             continue;
         }
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             Ok(tried) => {
                 passed += 1;
                 println!(
-                    "{:<44} {:>6} instructions, {:>3} states, {:>5} killed",
+                    "{:<52} {:>6} instructions, {:>3} states, {:>5} killed",
                     scenario.name, tried.instructions, tried.states, tried.killed
                 );
                 total.instructions += tried.instructions;
@@ -52,7 +53,7 @@ fn main() -> ExitCode {
             }
             Err(problem) => {
                 failures += 1;
-                println!("{:<44} FAILED: {problem}", scenario.name);
+                println!("{:<52} FAILED: {problem}", scenario.name);
             }
         }
     }

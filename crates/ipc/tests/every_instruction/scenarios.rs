@@ -2,17 +2,16 @@
 
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use ipc::{Queue, QueueOptions, TryPutError};
+use ipc::{Fsync, Queue, QueueOptions, TryPutError};
 
 use crate::Tried;
 use crate::child::large;
 use crate::copy::Bytes;
+use crate::peer::Peer;
 use crate::step::Stepped;
 
-const CAPACITY: u64 = 4;
+pub const CAPACITY: u64 = 4;
 /// Blocks a queue of that capacity has, and pages it is given.
 const BLOCKS: usize = 2 * CAPACITY as usize + 32 * PARTICIPANTS as usize;
 const PAGES: usize = 9;
@@ -29,8 +28,10 @@ pub struct Scenario {
     /// What may wait after a death, in the order in which it can become so: the first is "nothing happened",
     /// the last is "all happened".
     outcomes: Vec<Vec<Waiting>>,
-    /// Whether it may be closed only at the end.
+    /// Who sleeps meanwhile.
     peer: Option<&'static str>,
+    /// Whether the queue is kept on disk.
+    is_durable: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,6 +42,7 @@ enum State {
     Full,
     Wrapped,
     WrappedFull,
+    WrappedEmpty,
     /// One waits again, two wait for the first time.
     GivenBack,
     /// A large one and a small one.
@@ -52,6 +54,7 @@ enum State {
     /// Somebody died between claiming and moving the head.
     LaggingHead,
     Closed,
+    ClosedOne,
     /// One delivery is left to the one that waits.
     LastChance,
 }
@@ -86,6 +89,10 @@ impl State {
                 go_around();
                 put(&["a", "b"])
             }
+            Self::WrappedEmpty => {
+                go_around();
+                Vec::new()
+            }
             Self::WrappedFull => {
                 go_around();
                 put(&["a", "b", "c", "d"])
@@ -102,6 +109,11 @@ impl State {
             }
             Self::Closed => {
                 let waiting = put(&["a", "b"]);
+                queue.close();
+                waiting
+            }
+            Self::ClosedOne => {
+                let waiting = put(&["a"]);
                 queue.close();
                 waiting
             }
@@ -169,7 +181,7 @@ fn lag(queue: &Queue, operation: &str, looks_so: impl Fn(&Queue) -> bool) {
     panic!("the operation was over before the queue looked so");
 }
 
-fn arguments(queue: &Queue, preparation: &str, operation: &str) -> Vec<String> {
+pub fn arguments(queue: &Queue, preparation: &str, operation: &str) -> Vec<String> {
     let path = queue.descriptor_path().to_string_lossy().into_owned();
     vec![path, preparation.to_owned(), operation.to_owned()]
 }
@@ -178,19 +190,20 @@ fn file_of(queue: &Queue) -> File {
     queue.as_fd().try_clone_to_owned().expect("a descriptor is left").into()
 }
 
-fn options() -> QueueOptions {
+fn options(is_durable: bool) -> QueueOptions {
     QueueOptions {
         capacity: Some(CAPACITY),
         max_bytes: Some(PAGES as u64 * 1024),
         max_deliveries: Some(3),
         participants: PARTICIPANTS,
         supervised: true,
+        durable: is_durable.then_some(Fsync::Always),
         ..Default::default()
     }
 }
 
 /// Every scenario.
-pub fn all() -> Vec<Scenario> {
+pub fn all(is_full: bool) -> Vec<Scenario> {
     use State::*;
     let mut all = Vec::new();
     let mut add =
@@ -202,6 +215,7 @@ pub fn all() -> Vec<Scenario> {
                 operation,
                 outcomes,
                 peer: None,
+                is_durable: false,
             });
         };
     let a1b1 = || small(&["a", "b"]);
@@ -215,6 +229,7 @@ pub fn all() -> Vec<Scenario> {
     add(Wrapped, "joined", "put", vec![a1b1(), small(&["a", "b", "new"])]);
     add(Full, "joined", "put-full", vec![abcd()]);
     add(WrappedFull, "joined", "put-full", vec![abcd()]);
+    add(WrappedEmpty, "joined", "put", vec![vec![], small(&["new"])]);
     add(LaggingTail, "joined", "put", vec![small(&["a", "new"]), small(&["a", "new", "new"])]);
     add(
         LaggingHead,
@@ -231,6 +246,8 @@ pub fn all() -> Vec<Scenario> {
     add(Two, "joined", "get", vec![a1b1(), vec![again("a", 2), again("b", 1)]]);
     add(Two, "got", "get", vec![vec![again("a", 2), again("b", 1)], small(&["b"]), vec![again("b", 2)]]);
     add(Full, "joined", "get", vec![abcd(), abcd_with_a_again()]);
+    add(Wrapped, "joined", "get", vec![a1b1(), vec![again("a", 2), again("b", 1)]]);
+    add(WrappedEmpty, "joined", "get", vec![vec![]]);
     add(WrappedFull, "joined", "get", vec![abcd(), abcd_with_a_again()]);
     add(LaggingTail, "joined", "get", vec![small(&["a", "new"]), vec![again("a", 2), again("new", 1)]]);
     add(
@@ -263,7 +280,16 @@ pub fn all() -> Vec<Scenario> {
     add(Closed, "joined", "get", vec![a1b1(), vec![again("a", 2), again("b", 1)]]);
     // In hand.
     add(Two, "joined", "lease", vec![a1b1(), vec![again("a", 2), again("b", 1)]]);
+    add(Empty, "joined", "lease", vec![vec![]]);
+    add(Wrapped, "joined", "lease", vec![a1b1(), vec![again("a", 2), again("b", 1)]]);
+    add(WrappedEmpty, "joined", "lease", vec![vec![]]);
+    add(Full, "joined", "lease", vec![abcd(), abcd_with_a_again()]);
+    add(WrappedFull, "joined", "lease", vec![abcd(), abcd_with_a_again()]);
     add(Two, "leased", "ack", vec![vec![again("a", 2), again("b", 1)], small(&["b"])]);
+    add(One, "leased", "ack", vec![vec![again("a", 2)], vec![]]);
+    add(Wrapped, "leased", "ack", vec![vec![again("a", 2), again("b", 1)], small(&["b"])]);
+    add(Full, "leased", "ack", vec![abcd_with_a_again(), small(&["b", "c", "d"])]);
+    add(WrappedFull, "leased", "ack", vec![abcd_with_a_again(), small(&["b", "c", "d"])]);
     add(Large, "leased", "ack", vec![vec![(large(), 2), again("b", 1)], small(&["b"])]);
     add(Two, "leased", "nack", vec![vec![again("a", 2), again("b", 1)]]);
     add(Two, "leased", "nack-later", vec![vec![again("a", 2), again("b", 1)]]);
@@ -280,21 +306,66 @@ pub fn all() -> Vec<Scenario> {
         vec![vec![again("a", 2), again("b", 2), again("c", 1), again("d", 1)]],
     );
 
-    for (state, operation, peer, outcomes) in [
-        (Empty, "put", "peer-get", vec![vec![], small(&["new"])]),
-        (Full, "get", "peer-put", vec![abcd(), abcd_with_a_again()]),
-        (Empty, "close", "peer-get", vec![vec![]]),
+    // The same on disk: all of it, or what differs by where it is.
+    let on_disk = |one: &Scenario| {
+        is_full
+            || matches!(one.state, Two | Full | WrappedEmpty | DeadHolder)
+                && !matches!(one.operation, "peek" | "len" | "put-two" | "get-two")
+            || one.operation.contains("large")
+    };
+    let durable: Vec<Scenario> = all
+        .iter()
+        .filter(|one| on_disk(one))
+        .map(|one| Scenario {
+            name: format!("durable: {}", one.name),
+            is_durable: true,
+            outcomes: one.outcomes.clone(),
+            ..*one
+        })
+        .collect();
+    all.extend(durable);
+
+    for (state, preparation, operation, peer) in [
+        (Empty, "joined", "put", "peer-get"),
+        (WrappedEmpty, "joined", "put", "peer-get"),
+        (Empty, "joined", "put-large", "peer-get"),
+        (Empty, "joined", "put-two", "peer-get"),
+        (Full, "joined", "get", "peer-put"),
+        (WrappedFull, "joined", "get", "peer-put"),
+        (Full, "joined", "lease", "peer-put"),
+        (WrappedFull, "joined", "get-two", "peer-put"),
+        (One, "leased", "nack", "peer-get"),
+        (One, "leased", "nack-later", "peer-get"),
+        // The last message in hand of a closed queue: whoever waits learns that no more can come.
+        (ClosedOne, "leased", "ack", "peer-get"),
+        (Empty, "joined", "close", "peer-get"),
+        (Full, "joined", "close", "peer-put"),
     ] {
-        all.push(Scenario {
-            name: format!("{operation} while a {peer} sleeps on {state:?}").to_lowercase(),
-            state,
-            preparation: "joined",
-            operation,
-            outcomes,
-            peer: Some(peer),
-        });
+        for is_durable in [false, true] {
+            let on_disk = if is_durable { "durable: " } else { "" };
+            all.push(Scenario {
+                name: format!("{on_disk}{operation} while a {peer} sleeps on {state:?}").to_lowercase(),
+                state,
+                preparation,
+                operation,
+                outcomes: Vec::new(),
+                peer: Some(peer),
+                is_durable,
+            });
+        }
     }
     all
+}
+
+/// A queue, in a file on disk or in memory alone.
+fn new_queue(scenario: &Scenario) -> Result<Queue, String> {
+    let options = options(scenario.is_durable);
+    if !scenario.is_durable {
+        return Queue::create_anonymous("stepped", &options).map_err(|e| e.to_string());
+    }
+    let folder = tempfile::tempdir_in(crate::copy::folder()).map_err(|e| e.to_string())?;
+    // The file goes with its name; who has it open keeps it.
+    Queue::create(folder.path().join("stepped.queue"), &options).map_err(|e| e.to_string())
 }
 
 /// Runs a scenario: all instructions by copies, and real kills at some of them, or at all.
@@ -320,7 +391,7 @@ pub fn run(scenario: &Scenario, is_full: bool) -> Result<Tried, String> {
 }
 
 fn count(scenario: &Scenario) -> Result<usize, String> {
-    let queue = Queue::create_anonymous("count", &options()).map_err(|e| e.to_string())?;
+    let queue = new_queue(scenario)?;
     scenario.state.make(&queue);
     let mut child = Stepped::start(&arguments(&queue, scenario.preparation, scenario.operation))?;
     let mut instructions = 0;
@@ -331,7 +402,7 @@ fn count(scenario: &Scenario) -> Result<usize, String> {
 }
 
 fn by_copies(scenario: &Scenario, tried: &mut Tried) -> Result<(), String> {
-    let queue = Queue::create_anonymous("stepped", &options()).map_err(|e| e.to_string())?;
+    let queue = new_queue(scenario)?;
     scenario.state.make(&queue);
     let file = file_of(&queue);
     let mut child = Stepped::start(&arguments(&queue, scenario.preparation, scenario.operation))?;
@@ -366,10 +437,10 @@ fn by_copies(scenario: &Scenario, tried: &mut Tried) -> Result<(), String> {
 }
 
 fn by_killing(scenario: &Scenario, after: usize) -> Result<(), String> {
-    let queue = Queue::create_anonymous("killed", &options()).map_err(|e| e.to_string())?;
+    let queue = new_queue(scenario)?;
     scenario.state.make(&queue);
-    let peer = scenario.peer.map(|operation| Peer::asleep(&queue, operation)).transpose()?;
     let mut child = Stepped::start(&arguments(&queue, scenario.preparation, scenario.operation))?;
+    let peer = scenario.peer.map(|operation| Peer::asleep(&queue, operation)).transpose()?;
     for _ in 0..after {
         if !child.step()? {
             break;
@@ -464,82 +535,4 @@ fn check_census(queue: &Queue) -> Result<(), String> {
     }
     in_hand.into_iter().for_each(ipc::Lease::ack);
     Ok(())
-}
-
-/// A process that sleeps in a blocking call.
-struct Peer {
-    child: Child,
-    operation: &'static str,
-}
-
-const WATCHDOG: Duration = Duration::from_secs(60);
-
-impl Peer {
-    fn asleep(queue: &Queue, operation: &'static str) -> Result<Self, String> {
-        let child = Command::new(std::env::current_exe().map_err(|e| e.to_string())?)
-            .arg("child")
-            .args(arguments(queue, "joined", operation))
-            .stdin(Stdio::null())
-            .spawn()
-            .map_err(|e| e.to_string())?;
-        let mut peer = Self { child, operation };
-        let start = Instant::now();
-        while !peer.is_asleep() {
-            if peer.has_ended()? || start.elapsed() > WATCHDOG {
-                return Err("the peer does not sleep".to_owned());
-            }
-            std::thread::yield_now();
-        }
-        Ok(peer)
-    }
-
-    /// Whether it sleeps on a futex.
-    fn is_asleep(&self) -> bool {
-        std::fs::read_to_string(format!("/proc/{}/syscall", self.child.id()))
-            .is_ok_and(|call| call.split(' ').next() == Some(&libc_futex().to_string()))
-    }
-
-    fn has_ended(&mut self) -> Result<bool, String> {
-        Ok(self.child.try_wait().map_err(|e| e.to_string())?.is_some())
-    }
-
-    /// It goes on if it has a reason to; else it is given one.
-    fn must_go_on(mut self, queue: &Queue) -> Result<(), String> {
-        let has_reason = |queue: &Queue| match self.operation {
-            "peer-get" => !queue.is_empty() || queue.is_closed(),
-            _ => queue.len() < CAPACITY,
-        };
-        let start = Instant::now();
-        let mut looked = 0;
-        while self.child.try_wait().map_err(|e| e.to_string())?.is_none() {
-            let has_reason_now = has_reason(queue);
-            let sleeps = self.is_asleep();
-            if sleeps && !has_reason_now && !has_reason(queue) {
-                looked += 1;
-                if looked > 3 {
-                    match self.operation {
-                        "peer-get" => queue.try_put(b"reason").map_err(|e| e.to_string())?,
-                        _ => queue.try_lease().map_err(|e| e.to_string())?.ack(),
-                    }
-                    looked = 0;
-                }
-            }
-            if start.elapsed() > WATCHDOG {
-                return Err(format!("the peer sleeps on, with a reason to wake up: {has_reason_now}"));
-            }
-            std::thread::yield_now();
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn libc_futex() -> i64 {
-    if cfg!(target_arch = "x86_64") { 202 } else { 98 }
 }

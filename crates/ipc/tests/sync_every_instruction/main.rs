@@ -250,7 +250,7 @@ fn examine(scenario: &Scenario, bytes: &Bytes, child: u32, ancestor: u32) -> Res
         return Err("somebody dead was left".to_owned());
     }
     for state in family.locks().map_err(|e| words(&e))? {
-        if state.waiting != 0 {
+        if !state.waiters.is_empty() {
             return Err(format!("somebody dead waits for {}", state.name));
         }
     }

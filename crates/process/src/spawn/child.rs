@@ -38,6 +38,8 @@ pub(super) struct Orders<'a> {
     pub(super) parent: Pid,
     /// A pidfd of the parent, closed on exec, where `getppid` can not tell.
     pub(super) lifeline: Option<RawFd>,
+    /// What stays open above 2, the lifeline among it, in order and each once.
+    pub(super) kept: &'a [RawFd],
     pub(super) report: Report,
 }
 
@@ -190,7 +192,7 @@ fn place_descriptors(orders: &Orders) -> Result<(), Failure> {
 
 /// Leaves the parent's table of descriptors for a copy that ends with the last one needed.
 fn unshare_descriptors(orders: &Orders) -> Result<(), Failure> {
-    let mut last = orders.lifeline.unwrap_or(2).max(2);
+    let mut last = orders.kept.last().copied().unwrap_or(2);
     for source in orders.sources.into_iter().flatten() {
         last = last.max(source);
     }
@@ -198,25 +200,31 @@ fn unshare_descriptors(orders: &Orders) -> Result<(), Failure> {
 }
 
 fn close_others(orders: &Orders) -> Result<(), Failure> {
-    match (orders.close, orders.lifeline) {
-        (Close::Range, None) => close_range(3, RawFd::MAX, 0),
+    let mut next = 3;
+    for &kept in orders.kept {
+        close_between(orders, next, kept.wrapping_sub(1))?;
+        next = kept.wrapping_add(1);
         // The lifeline is needed a little longer; exec closes it.
-        (Close::Range, Some(kept)) => {
-            close_range(3, kept.wrapping_sub(1), 0)?;
-            close_range(kept.wrapping_add(1), RawFd::MAX, 0)
-        }
-        (Close::Each { last }, kept) => {
-            let mut fd = 3;
-            while fd <= last {
-                if Some(fd) != kept {
-                    // SAFETY: in our own table, where nobody expects this descriptor to stay.
-                    unsafe { libc::close(fd) };
-                }
-                fd = fd.wrapping_add(1);
-            }
-            Ok(())
+        if Some(kept) != orders.lifeline {
+            // SAFETY: integers only, in our own table of descriptors.
+            done(Stage::Stdio, -1, unsafe { libc::fcntl(kept, libc::F_SETFD, 0) }.into())?;
         }
     }
+    close_between(orders, next, RawFd::MAX)
+}
+
+/// Closes what may be open from `first` to `last`.
+fn close_between(orders: &Orders, first: RawFd, last: RawFd) -> Result<(), Failure> {
+    let Close::Each { last: highest } = orders.close else {
+        return close_range(first, last, 0);
+    };
+    let mut fd = first;
+    while fd <= last.min(highest) {
+        // SAFETY: in our own table, where nobody expects this descriptor to stay.
+        unsafe { libc::close(fd) };
+        fd = fd.wrapping_add(1);
+    }
+    Ok(())
 }
 
 /// Closes these, first and last included; an empty range is nothing to do.

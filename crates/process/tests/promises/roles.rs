@@ -19,6 +19,8 @@ pub fn play(words: &[String]) -> ExitCode {
         ["escape"] => escape(),
         ["connect", path] => connect(path),
         ["drop-spawner"] => drop_spawner(),
+        ["inherit", number] => inherit(number.parse().expect("a number")),
+        ["last-words", how] => last_words(how),
         other => panic!("no role {other:?}"),
     }
 }
@@ -106,4 +108,32 @@ fn drop_spawner() -> ! {
     loop {
         nix::unistd::pause();
     }
+}
+
+/// Writes to a descriptor it was started with, and shows what a program that it starts has open.
+fn inherit(number: i32) -> ExitCode {
+    let mut file = std::fs::File::from(process::inherited(number).expect("it was kept"));
+    file.write_all(b"taken").expect("it is a file");
+    let status = Command::new("ls").arg("/proc/self/fd").status().expect("ls");
+    assert!(status.success());
+    ExitCode::SUCCESS
+}
+
+/// Says something at its end, whichever it is.
+fn last_words(how: &str) -> ExitCode {
+    extern "C" fn first() {
+        println!("first");
+    }
+    extern "C" fn second() {
+        println!("second");
+    }
+    process::at_exit(second).expect("there is room");
+    process::at_exit(first).expect("there is room");
+    match how {
+        "return" => {}
+        "exit" => std::process::exit(0),
+        "abort" => std::process::abort(),
+        other => panic!("no way to end {other:?}"),
+    }
+    ExitCode::SUCCESS
 }

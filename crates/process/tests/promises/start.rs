@@ -16,6 +16,8 @@ pub const PROMISES: &[Promise] = promises![
     a_child_has_clean_signals_whatever_its_parent_ignores_and_blocks,
     the_parents_own_signal_mask_is_as_it_was,
     a_child_has_three_descriptors_whatever_its_parent_leaks,
+    descriptors_to_keep_arrive_under_their_numbers_and_no_others_do,
+    an_inherited_descriptor_is_taken_over_and_goes_no_further,
     standard_descriptors_may_be_exchanged_and_shared,
     a_child_leads_a_session_of_its_own_if_asked,
     a_child_gets_its_environment_folder_mask_niceness_and_limits,
@@ -113,6 +115,55 @@ fn a_child_has_three_descriptors_whatever_its_parent_leaks() {
     let high = unsafe { OwnedFd::from_raw_fd(libc::fcntl(high.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 800)) };
     spec.stdin = Stdio::Fd(Arc::new(high));
     assert_eq!(output(spec).0, "0\n1\n2\n3\n");
+}
+
+/// A copy of `/dev/null` under a number that is free.
+fn at(number: i32) -> Arc<OwnedFd> {
+    let null = File::open("/dev/null").expect("it is always there");
+    // SAFETY: integers only; the new descriptor is ours.
+    let copy = unsafe { libc::fcntl(null.as_raw_fd(), libc::F_DUPFD_CLOEXEC, number) };
+    assert_eq!(copy, number);
+    // SAFETY: the kernel has just made it for us.
+    Arc::new(unsafe { OwnedFd::from_raw_fd(copy) })
+}
+
+fn descriptors_to_keep_arrive_under_their_numbers_and_no_others_do() {
+    for fd in [9, 21, 600, 701] {
+        // SAFETY: integers only; the numbers are free in a process this young, and the copies are not closed on exec.
+        assert_eq!(unsafe { libc::dup2(2, fd) }, fd);
+    }
+    let keep: Vec<_> = [20, 22, 40, 700].into_iter().map(at).collect();
+    let flags = |fd: &OwnedFd| nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFD);
+    // 3 is the folder that the shell lists.
+    let mut spec = shell("cd /proc/self/fd && echo *");
+    spec.keep = vec![keep[3].clone(), keep[0].clone(), keep[2].clone(), keep[1].clone(), keep[0].clone()];
+    // One that dies with its parent has a lifeline among them in some places.
+    spec.parent_death = Some(libc::SIGKILL);
+    assert_eq!(output(spec.clone()).0, "0 1 2 20 22 3 40 700\n");
+    // Here they are still closed by every other exec.
+    assert!(keep.iter().all(|fd| flags(fd) == Ok(libc::FD_CLOEXEC)));
+
+    // SAFETY: 2 stays open: this owner is forgotten.
+    let two = Arc::new(unsafe { OwnedFd::from_raw_fd(2) });
+    spec.keep = vec![two.clone()];
+    let error = spec.spawn().expect_err("2 is standard error's place");
+    forget(two);
+    assert!(error.to_string().contains("0, 1 or 2"), "{error}");
+}
+
+fn an_inherited_descriptor_is_taken_over_and_goes_no_further() {
+    let mut spec = crate::kit::role(&["inherit", "33"]);
+    let told = tempfile::tempfile().expect("a file");
+    // SAFETY: integers only; the new descriptor is ours.
+    let file = unsafe { OwnedFd::from_raw_fd(libc::fcntl(told.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 33)) };
+    assert_eq!(file.as_raw_fd(), 33);
+    spec.keep = vec![Arc::new(file)];
+    let (text, exit) = output(spec);
+    assert_eq!((text.as_str(), exit), ("0\n1\n2\n3\n", Exit::Code(0)));
+    let mut written = [0; 5];
+    std::os::unix::fs::FileExt::read_exact_at(&told, &mut written, 0).expect("it was written");
+    assert_eq!(&written, b"taken");
+    assert_eq!(process::inherited(999).expect_err("not open").raw_os_error(), Some(libc::EBADF));
 }
 
 fn standard_descriptors_may_be_exchanged_and_shared() {

@@ -4,7 +4,9 @@ use std::os::fd::AsFd;
 
 use process::{Exit, Pid, exit_of, facts, is_dead, pidfd_open, wait_leader};
 
-use crate::kit::{ended, kill, line, program, shell, skip, spawn, spawn_reading, until, wait_readable};
+use crate::kit::{
+    ended, kill, line, output, program, role, shell, skip, spawn, spawn_reading, until, wait_readable,
+};
 use crate::{Promise, promises};
 
 pub const PROMISES: &[Promise] = promises![
@@ -14,6 +16,7 @@ pub const PROMISES: &[Promise] = promises![
     the_exit_of_a_process_that_is_not_ours_is_known_once_its_parent_took_it,
     a_signal_to_who_is_gone_says_gone,
     a_group_is_signalled_after_its_leader_was_reaped,
+    last_words_are_said_at_an_end_of_ones_own_and_at_no_other,
 ];
 
 fn an_exit_is_a_code_or_a_signal_and_never_both() {
@@ -116,4 +119,14 @@ fn a_group_is_signalled_after_its_leader_was_reaped() {
         }
     });
     assert_eq!(send_group(leader.pidfd.as_fd(), leader.pid, libc::SIGTERM), Ok(Delivery::Gone));
+}
+
+fn last_words_are_said_at_an_end_of_ones_own_and_at_no_other() {
+    for how in ["return", "exit"] {
+        assert_eq!(output(role(&["last-words", how])), ("first\nsecond\n".into(), Exit::Code(0)));
+    }
+    let mut aborts = role(&["last-words", "abort"]);
+    aborts.limits = vec![process::Limit { resource: libc::RLIMIT_CORE, soft: 0, hard: 0 }];
+    let (said, exit) = output(aborts);
+    assert_eq!((said.as_str(), exit.signal()), ("", Some(libc::SIGABRT)));
 }

@@ -124,6 +124,10 @@ impl Loop {
             let _ = self.epoll.delete(&tree.pidfd);
         }
         self.watched.remove(&token);
+        // Nobody is to wait until its tree is empty for what it alone held.
+        if let Some(tree) = self.processes.get(process) {
+            self.primitives.reclaim(tree.pid.as_raw());
+        }
         self.processes.leader_ended(process, ending);
         self.note_core(process.instance, dumped_core);
         self.when_its_feeder_has_ended(process, ending);
@@ -172,7 +176,7 @@ impl Loop {
             let _ = self.epoll.delete(&held.pidfd);
             self.others.remove(&pid);
             self.watched.remove(&token);
-            self.queues.reclaim(pid);
+            self.reclaim_from(pid);
             self.changed = true;
             if !self.processes.sweeping().is_empty() {
                 self.sweep();
@@ -196,7 +200,7 @@ impl Loop {
         let marks = Marks { roster: &self.roster, socket: &socket };
         let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, marks);
         for pid in reaped {
-            self.queues.reclaim(pid);
+            self.reclaim_from(pid);
         }
         for pid in watch {
             self.watch_other(pid);
@@ -210,7 +214,7 @@ impl Loop {
     /// Gives back what a dead launch held, and lets its output run dry.
     pub(super) fn reclaim(&mut self, process: Process) {
         if let Some(tree) = self.processes.remove(process) {
-            self.queues.reclaim(tree.pid.as_raw());
+            self.reclaim_from(tree.pid.as_raw());
             for place in tree.meeting_places() {
                 crate::joining::clear_meeting_place(place);
             }
@@ -225,7 +229,7 @@ impl Loop {
             .map(|held| held.pid)
             .collect();
         for pid in dead {
-            self.queues.reclaim(pid);
+            self.reclaim_from(pid);
         }
         self.news.push_back(Event::Reclaimed(process));
     }

@@ -1,20 +1,34 @@
 //! What must hold after every action. Knows nothing of the inside of the core: only what went in, what came out, what
 //! people can see, and what is true of the processes.
 
+mod groups;
 mod orders;
 mod seen;
+mod turns;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use supervision::{
-    Ending, Event, Family, Instance, InstanceId, Intensity, Launch, Moment, Phase, Process, Request,
-    Strategy, Supervisor, Target, Worker, WorkerId,
+    Ending, Event, Family, Instance, InstanceId, Launch, Moment, Phase, Process, Request, Supervisor, Target,
+    Worker, WorkerId,
 };
 
+use groups::Tree;
+use turns::Turns;
+
 pub struct Checks {
-    workers: Vec<Worker>,
-    strategy: Strategy,
-    family_intensity: Option<Intensity>,
+    /// The family as it is by now; those that were removed keep their place.
+    family: Family,
+    removed: BTreeSet<WorkerId>,
+    /// Whom the present event removes.
+    removed_now: BTreeSet<WorkerId>,
+    /// Whether nothing had ended the run before the present event.
+    was_open: bool,
+    tree: Tree,
+    turns: Turns,
+    /// The longest grace there ever was.
+    longest_grace: Duration,
     /// What people saw after the last event.
     seen: BTreeMap<InstanceId, Instance>,
     begun_run: bool,
@@ -33,14 +47,19 @@ pub struct Checks {
     processes: BTreeMap<Process, Record>,
     /// Whose fate the present event decides by policy, and whether it succeeded.
     judged: Option<(Process, bool)>,
-    /// Which worker the present event scales, and to how many.
-    scaled: Option<(WorkerId, u32)>,
+    /// Which workers the present event scales, and to how many.
+    scaled: Vec<(WorkerId, u32)>,
     /// Whom the present event may take down by request.
     requested: Vec<InstanceId>,
     restarts: BTreeMap<InstanceId, Vec<Moment>>,
-    /// How many rests in a row an instance has had.
-    rests: BTreeMap<InstanceId, i32>,
-    family_restarts: Vec<Moment>,
+    /// Whose restarts could not all be seen: together with others it is not plain who is charged.
+    unseen: BTreeSet<InstanceId>,
+    /// How many rests in a row an instance has had; `None`: some of no length, which nobody sees.
+    rests: BTreeMap<InstanceId, Option<i32>>,
+    /// Essential instances that ended while nothing else had ended the run.
+    essential: BTreeSet<InstanceId>,
+    /// Something else ended the run at the same moment.
+    ended_otherwise: bool,
     retired: BTreeSet<WorkerId>,
     concluded: bool,
 }
@@ -53,7 +72,8 @@ struct Record {
     known_to_have_ended: bool,
     /// It ended without having been told to: how.
     own_ending: Option<Ending>,
-    asked_at: Option<Moment>,
+    /// When it was asked, and the grace it had then.
+    asked_at: Option<(Moment, Duration)>,
     kills_alive: u32,
     kills_dead: u32,
     reclaims: u32,
@@ -63,9 +83,13 @@ struct Record {
 impl Checks {
     pub fn new(family: &Family) -> Checks {
         Checks {
-            workers: family.workers.clone(),
-            strategy: family.strategy,
-            family_intensity: family.intensity,
+            family: family.clone(),
+            removed: BTreeSet::new(),
+            removed_now: BTreeSet::new(),
+            was_open: true,
+            tree: Tree::of(family),
+            turns: Turns::default(),
+            longest_grace: family.workers.iter().map(|worker| worker.grace).max().unwrap_or_default(),
             seen: BTreeMap::new(),
             begun_run: false,
             begun: BTreeSet::new(),
@@ -78,18 +102,25 @@ impl Checks {
             latest: BTreeMap::new(),
             processes: BTreeMap::new(),
             judged: None,
-            scaled: None,
+            scaled: Vec::new(),
             requested: Vec::new(),
             restarts: BTreeMap::new(),
+            unseen: BTreeSet::new(),
             rests: BTreeMap::new(),
-            family_restarts: Vec::new(),
+            essential: BTreeSet::new(),
+            ended_otherwise: false,
             retired: BTreeSet::new(),
             concluded: false,
         }
     }
 
     pub fn workers(&self) -> usize {
-        self.workers.len()
+        self.family.workers.len()
+    }
+
+    /// The family as it is by now, and who of it was removed.
+    pub fn present(&self) -> (Family, Vec<WorkerId>) {
+        (self.family.clone(), self.removed.iter().copied().collect())
     }
 
     pub fn has_begun(&self) -> bool {
@@ -106,7 +137,7 @@ impl Checks {
     }
 
     fn spec(&self, id: InstanceId) -> &Worker {
-        &self.workers[id.worker.0 as usize]
+        &self.family.workers[id.worker.0 as usize]
     }
 
     fn phase(&self, id: InstanceId) -> Option<Phase> {
@@ -120,7 +151,10 @@ impl Checks {
     /// Notes what is about to be told.
     pub fn before(&mut self, core: &Supervisor, now: Moment, event: &Event) {
         self.events += 1;
-        (self.judged, self.scaled) = (None, None);
+        self.judged = None;
+        self.was_open = self.stopping_since.is_none();
+        self.scaled.clear();
+        self.removed_now.clear();
         self.requested.clear();
         if self.seen.is_empty() {
             self.seen = core.instances().map(|instance| (instance.id, instance)).collect();
@@ -173,13 +207,19 @@ impl Checks {
     fn note_reclaimed(&mut self, process: Process) {
         let why = self.seen.get(&process.instance).map(|instance| instance.why.clone()).unwrap_or_default();
         let success_codes = self.spec(process.instance).success_codes.clone();
+        let awaited = self.turns.awaits(process);
         let record = self.record(process);
         if record.reclaims == 0 || record.judged {
             return;
         }
         record.judged = true;
-        let again_by_request = why == "is started again once it is gone" || why == "scaled away";
-        if again_by_request {
+        let by_request = [
+            "is started again once it is gone",
+            "scaled away",
+            "taken out of the config",
+            "its config has changed",
+        ];
+        if by_request.contains(&why.as_str()) || awaited {
             return;
         }
         if why.starts_with("not ready within") {
@@ -192,7 +232,9 @@ impl Checks {
 
     fn note_request(&mut self, request: &Request) {
         if let Request::Add(worker) = request {
-            self.workers.push((**worker).clone());
+            self.longest_grace = self.longest_grace.max(worker.grace);
+            self.family.workers.push((**worker).clone());
+            self.tree.add();
         }
         if self.stopping_since.is_some() {
             return;
@@ -200,20 +242,13 @@ impl Checks {
         self.requested = match request {
             Request::Stop(target) | Request::Restart(target) => self.targets(*target),
             Request::Scale(worker, _) => self.targets(Target::Worker(*worker)),
-            Request::Start(_) | Request::Add(_) => Vec::new(),
+            Request::Start(_) | Request::Add(_) | Request::Change(_) => Vec::new(),
         };
         match request {
             Request::Start(target) | Request::Restart(target) => {
                 for id in self.targets(*target) {
                     self.down.remove(&id);
-                    self.finals.remove(&id);
-                    self.restarts.remove(&id);
-                    self.rests.remove(&id);
-                    self.failed.remove(&id);
-                    // How it ended is forgiven, whatever comes next.
-                    if let Some(&launch) = self.latest.get(&id) {
-                        self.record(Process { instance: id, launch }).own_ending = None;
-                    }
+                    self.forgive(id);
                 }
             }
             Request::Stop(target) => {
@@ -224,14 +259,38 @@ impl Checks {
                 }
             }
             Request::Scale(worker, instances) => {
-                self.scaled = Some((*worker, *instances));
-                for id in self.targets(Target::Worker(*worker)) {
-                    if self.seen.get(&id).is_some_and(|instance| instance.why == "scaled away") {
-                        self.down.remove(&id);
-                    }
+                if !self.removed.contains(worker) {
+                    self.scaled.push((*worker, *instances));
+                    self.may_come_back(*worker);
                 }
             }
+            Request::Change(change) => self.note_change(change),
             Request::Add(_) => {}
+        }
+    }
+
+    /// Who was on its way out may come up again.
+    fn may_come_back(&mut self, worker: WorkerId) {
+        for id in self.targets(Target::Worker(worker)) {
+            let leaves = |instance: &Instance| {
+                ["scaled away", "taken out of the config"].contains(&instance.why.as_str())
+            };
+            if self.seen.get(&id).is_some_and(leaves) {
+                self.down.remove(&id);
+            }
+        }
+    }
+
+    /// What was before does not count any more.
+    fn forgive(&mut self, id: InstanceId) {
+        self.finals.remove(&id);
+        self.restarts.remove(&id);
+        self.unseen.remove(&id);
+        self.rests.remove(&id);
+        self.failed.remove(&id);
+        // How it ended is forgiven, whatever comes next.
+        if let Some(&launch) = self.latest.get(&id) {
+            self.record(Process { instance: id, launch }).own_ending = None;
         }
     }
 

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
-    WorkerId,
+    After, Backoff, Change, Family, Group, GroupId, Intensity, Manner, Milestone, OnFailed, Policy,
+    Readiness, Restart, Strategy, Worker, WorkerId,
 };
 
 use crate::random::Random;
@@ -15,19 +15,87 @@ pub fn any(random: &mut Random) -> Family {
     let workers = 1 + random.below(6) as u32;
     Family {
         workers: (0..workers).map(|id| any_worker(random, id, workers)).collect(),
-        strategy: random.pick(&[
-            Strategy::OneForOne,
-            Strategy::OneForOne,
-            Strategy::OneForAll,
-            Strategy::RestForOne,
-        ]),
-        intensity: match random.below(4) {
-            0 => Some(any_intensity(random)),
-            1 => Some(Intensity { restarts: 50, within: Duration::from_secs(10) }),
-            _ => None,
-        },
+        strategy: any_strategy(random),
+        intensity: any_family_intensity(random),
+        groups: any_groups(random, workers),
+        lasts: false,
         seed: random.below(u64::MAX),
     }
+}
+
+fn any_strategy(random: &mut Random) -> Strategy {
+    random.pick(&[Strategy::OneForOne, Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne])
+}
+
+fn any_family_intensity(random: &mut Random) -> Option<Intensity> {
+    match random.below(4) {
+        0 => Some(any_intensity(random)),
+        1 => Some(Intensity { restarts: 50, within: Duration::from_secs(10) }),
+        _ => None,
+    }
+}
+
+/// Groups that nest; at times a worker or a group is named twice, or a group lies in itself.
+fn any_groups(random: &mut Random, workers: u32) -> Vec<Group> {
+    let count = random.pick(&[0, 0, 1, 2, 3]);
+    let group = |random: &mut Random, id: u32| {
+        let share = random.pick(&[30, 50]);
+        let inner = if random.percent(5) { 0..count } else { id + 1..count };
+        Group {
+            name: format!("g{id}"),
+            strategy: random.pick(&[Strategy::OneForOne, Strategy::OneForAll, Strategy::RestForOne]),
+            intensity: any_intensity(random),
+            workers: (0..workers).filter(|_| random.percent(share)).map(WorkerId).collect(),
+            groups: inner.filter(|_| random.percent(50)).map(GroupId).collect(),
+        }
+    };
+    (0..count).map(|id| group(random, id)).collect()
+}
+
+/// Any change of a family that is like `present`, of whose workers some were removed.
+pub fn any_change(random: &mut Random, present: &Family, removed: &[WorkerId]) -> Change {
+    let count = present.workers.len() as u32;
+    let mut change = Change {
+        strategy: present.strategy,
+        intensity: present.intensity,
+        groups: present.groups.clone(),
+        ..Change::default()
+    };
+    let added = random.pick(&[0, 0, 1, 2]);
+    for id in (0..count).map(WorkerId) {
+        let gone = removed.contains(&id);
+        match random.below(100) {
+            0..25 if !gone => {
+                let worker = any_worker(random, id.0, count + added);
+                change.changed.push((id, worker, random.pick(&[Manner::Keep, Manner::Restart])));
+            }
+            0..40 if gone => {
+                let worker = any_worker(random, id.0, count + added);
+                change.changed.push((id, worker, Manner::Restart));
+            }
+            25..35 if !gone => change.removed.push(id),
+            _ => {}
+        }
+    }
+    if random.percent(2) {
+        // Nobody there.
+        change.removed.push(WorkerId(count + 77));
+    }
+    change.added = (0..added).map(|nth| any_worker(random, count + nth, count + added)).collect();
+    change.order = (0..count + added).map(WorkerId).filter(|id| !change.removed.contains(id)).collect();
+    if random.percent(30) {
+        for place in (1..change.order.len()).rev() {
+            change.order.swap(place, random.below(place as u64 + 1) as usize);
+        }
+    }
+    if random.percent(30) {
+        change.strategy = any_strategy(random);
+        change.intensity = any_family_intensity(random);
+    }
+    if random.percent(40) {
+        change.groups = any_groups(random, count + added);
+    }
+    change
 }
 
 /// The worker `id` of `workers`.
@@ -53,6 +121,7 @@ pub fn any_worker(random: &mut Random, id: u32, workers: u32) -> Worker {
             _ => Readiness::Start,
         },
         autostart: random.percent(85),
+        essential: random.percent(4),
         ..Worker::named(format!("w{id}"))
     }
 }

@@ -93,6 +93,7 @@ impl World {
     pub fn new(seed: u64, mood: Mood, family: Family, nature: Nature) -> World {
         let mut cast =
             vec![format!("{mood:?}, {:?}, family intensity {:?}", family.strategy, family.intensity)];
+        cast.extend(family.groups.iter().map(|group| format!("{group:?}")));
         for (id, worker) in family.workers.iter().enumerate() {
             cast.push(format!("worker {id}: {worker:?}"));
         }
@@ -312,7 +313,11 @@ impl World {
                 self.plan(after, Happening::GivesBack(process));
             }
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
-            Action::Changed(_) | Action::Retired(_) | Action::Unretired(_) => {}
+            Action::Changed(_)
+            | Action::Retired(_)
+            | Action::Unretired(_)
+            | Action::Removed(_)
+            | Action::GaveUp(..) => {}
         }
     }
 

@@ -1,5 +1,7 @@
 //! What the core promises, one small story each.
 
+mod changes;
+mod groups;
 mod milestones;
 mod requests;
 mod restarts;

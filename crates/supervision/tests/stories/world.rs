@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use supervision::{
-    Action, Backoff, Conclusion, Ending, Event, Family, Instance, InstanceId, Intensity, LaunchFailure,
-    Moment, Phase, Process, Request, Strategy, Supervisor, Target, Worker,
+    Action, Backoff, Change, Conclusion, Ending, Event, Family, Instance, InstanceId, Intensity,
+    LaunchFailure, Moment, Phase, Process, Request, Strategy, Supervisor, Target, Worker, WorkerId,
 };
 
 /// A worker that rests exactly 100 ms, 200 ms, and so on up to a second, and has a second of grace.
@@ -89,6 +89,11 @@ impl World {
                 Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
                 Action::Retired(worker) => self.note(format!("{} retired", self.name_of(worker.0))),
                 Action::Unretired(worker) => self.note(format!("{} unretired", self.name_of(worker.0))),
+                Action::Removed(worker) => self.note(format!("{} removed", self.name_of(worker.0))),
+                Action::GaveUp(group, culprit) => {
+                    let (group, culprit) = (group.0, self.label(culprit));
+                    self.note(format!("group {group} gave up for {culprit}"));
+                }
                 Action::Changed(_) => {}
                 order => orders.push(order),
             }
@@ -149,7 +154,7 @@ impl World {
     }
 
     fn name_of(&self, worker: u32) -> String {
-        self.core.worker(supervision::WorkerId(worker)).map_or_else(String::new, |worker| worker.name.clone())
+        self.core.worker(WorkerId(worker)).map_or_else(String::new, |worker| worker.name.clone())
     }
 
     fn label(&self, id: InstanceId) -> String {
@@ -159,7 +164,9 @@ impl World {
 
     pub fn id(&self, label: &str) -> InstanceId {
         let (name, index) = label.split_once(':').unwrap_or((label, "0"));
-        let worker = self.core.find(name).expect("there is such a worker");
+        let removed =
+            || (0..).map(WorkerId).find(|id| self.core.worker(*id).is_none_or(|worker| worker.name == name));
+        let worker = self.core.find(name).or_else(removed).expect("there is such a worker");
         InstanceId { worker, index: index.parse().expect("a number") }
     }
 
@@ -211,6 +218,11 @@ impl World {
 
     pub fn scale(&mut self, name: &str, instances: u32) {
         self.tell(Event::Asked(Request::Scale(self.id(name).worker, instances)));
+    }
+
+    /// Makes the family another one; who is not named keeps its place.
+    pub fn change(&mut self, change: Change) {
+        self.tell(Event::Asked(Request::Change(Box::new(change))));
     }
 
     pub fn shutdown(&mut self) {

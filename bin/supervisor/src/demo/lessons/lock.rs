@@ -118,7 +118,7 @@ fn teach(stage: &mut Stage) -> Taught {
     stage.step(refusal == TryLockError::Held.to_string() && holder == Some(std::process::id()))?;
 
     let waiting = until("the child waits for the lock", || {
-        Ok(ledger()?.map(|lock| lock.waiting).filter(|waiting| *waiting > 0))
+        Ok(ledger()?.map(|lock| lock.waiters.len()).filter(|waiting| *waiting > 0))
     })?;
     let began = now_us()?;
     guard.release();

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use supervision::{
-    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Strategy,
-    Supervisor, WorkerId,
+    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Supervisor,
+    WorkerId,
 };
 
 use super::Checks;
@@ -33,7 +33,11 @@ impl Checks {
                 assert_eq!(record.reclaims, 1, "reclaimed twice");
             }
             Action::Conclude(conclusion) => self.conclude(conclusion, bodies),
-            Action::Changed(_) | Action::Retired(_) | Action::Unretired(_) => {}
+            Action::Changed(_)
+            | Action::Retired(_)
+            | Action::Unretired(_)
+            | Action::Removed(_)
+            | Action::GaveUp(..) => {}
         }
     }
 
@@ -47,7 +51,9 @@ impl Checks {
             assert!(!body.holds, "what {old:?} held was not given back");
         }
         assert_eq!(self.phase(id), Some(Phase::Starting));
+        assert!(!self.removed.contains(&id.worker), "{id:?} was removed");
         self.family_has_gathered(id);
+        self.its_turn_has_come(id.worker, bodies);
         for after in &self.spec(id).after {
             let awaited: Vec<_> = self.seen.values().filter(|i| i.id.worker == after.worker).collect();
             let reached = |instance: &&Instance| match after.milestone {
@@ -66,46 +72,29 @@ impl Checks {
         }
     }
 
-    /// Who takes part in a restart of the family is launched when all are gone and those to blame have rested.
-    fn family_has_gathered(&self, id: InstanceId) {
-        let concerned = |other: &InstanceId| match self.strategy {
-            Strategy::OneForOne => false,
-            Strategy::OneForAll => true,
-            Strategy::RestForOne => *other <= id,
-        };
-        for other in self.seen.values().filter(|other| concerned(&other.id)) {
-            let leaving = other.phase == Phase::Stopping && other.why.contains("together with");
-            assert!(other.phase != Phase::Backoff && !leaving, "{id:?} is launched without {other:?}");
-        }
-    }
-
     fn ask(&mut self, core: &Supervisor, now: Moment, process: Process) {
         assert!(self.is_latest(process), "an old launch is asked");
+        let grace = self.spec(process.instance).grace;
         let record = self.record(process);
         assert!(record.lives_since.is_some() && !record.known_to_have_ended, "asked, and not known to live");
         assert_eq!(record.kills_alive, 0, "asked after it was killed");
-        assert_eq!(record.asked_at.replace(now), None, "asked twice");
+        assert_eq!(record.asked_at.replace((now, grace)), None, "asked twice");
         if let Some(instance) = core.instance(process.instance, now)
             && self.stopping_since.is_some()
             && self.spec(process.instance).policy == Policy::Daemon
         {
             assert!(self.stops_alone(&instance, now), "a daemon is asked at the end of the run");
         }
-        if self.strategy == Strategy::RestForOne
-            && let Some(instance) = core.instance(process.instance, now)
-            && let Some(culprit) = instance.why.strip_prefix("is started again together with w")
-        {
-            let culprit = culprit.split(':').next().and_then(|number| number.parse().ok());
-            let culprit = WorkerId(culprit.expect("workers are called w and their number"));
-            assert!(process.instance.worker >= culprit, "{instance:?} comes before the one to blame");
+        if let Some(instance) = core.instance(process.instance, now) {
+            self.rests_for_one(&instance);
+            self.goes_in_its_turn(process, &instance);
         }
         self.dependants_are_gone(core, now, process.instance);
     }
 
     fn kill(&mut self, core: &Supervisor, now: Moment, process: Process) {
         assert!(self.is_latest(process), "an old launch is killed");
-        let (grace, daemon) =
-            (self.spec(process.instance).grace, self.spec(process.instance).policy == Policy::Daemon);
+        let daemon = self.spec(process.instance).policy == Policy::Daemon;
         let (stopping, killing) = (self.stopping_since.is_some(), self.killing_since.is_some());
         let record = self.record(process);
         if record.known_to_have_ended {
@@ -115,7 +104,7 @@ impl Checks {
         record.kills_alive += 1;
         assert_eq!(record.kills_alive, 1, "killed twice");
         assert!(record.lives_since.is_some(), "killed, and not known to live");
-        let graced = record.asked_at.is_some_and(|asked| now >= asked + grace);
+        let graced = record.asked_at.is_some_and(|(asked, grace)| now >= asked + grace);
         let at_once = killing || (daemon && stopping);
         assert!(graced || at_once, "killed before its grace was over");
         if !graced && !killing {
@@ -128,6 +117,8 @@ impl Checks {
         let by_itself = instance.why == "stopped by request"
             || instance.why == "is started again once it is gone"
             || instance.why == "scaled away"
+            || instance.why == "taken out of the config"
+            || instance.why == "its config has changed"
             || instance.why.starts_with("not ready within");
         // What was told to stop while its launch was under way is asked when that is known.
         by_itself || instance.launched_at == Some(now) || self.requested.contains(&instance.id)
@@ -142,7 +133,7 @@ impl Checks {
         }
         let whole_run = self.stopping_since.is_some();
         for other in self.seen.values() {
-            let concerned = whole_run || other.id > id;
+            let concerned = whole_run || self.goes_together(&instance, other.id);
             let up = matches!(other.phase, Phase::Starting | Phase::Running | Phase::Stopping);
             let depends = self.worker_after(other.id.worker, id.worker);
             assert!(!(concerned && up && depends), "{other:?} depends on {instance:?} and is still up");
@@ -150,19 +141,19 @@ impl Checks {
     }
 
     /// Whether `worker` comes after `on`, directly or not.
-    fn worker_after(&self, worker: WorkerId, on: WorkerId) -> bool {
+    pub(super) fn worker_after(&self, worker: WorkerId, on: WorkerId) -> bool {
         self.all_awaited(worker).contains(&on)
     }
 
-    fn waits_for_a_circle(&self, worker: WorkerId) -> bool {
+    pub(super) fn waits_for_a_circle(&self, worker: WorkerId) -> bool {
         self.all_awaited(worker).into_iter().any(|on| self.worker_after(on, on))
     }
 
-    fn all_awaited(&self, worker: WorkerId) -> BTreeSet<WorkerId> {
+    pub(super) fn all_awaited(&self, worker: WorkerId) -> BTreeSet<WorkerId> {
         let mut found = BTreeSet::new();
         let mut open = vec![worker];
         while let Some(worker) = open.pop() {
-            for after in self.workers.get(worker.0 as usize).map_or(&[][..], |worker| &worker.after) {
+            for after in self.family.workers.get(worker.0 as usize).map_or(&[][..], |worker| &worker.after) {
                 if found.insert(after.worker) {
                     open.push(after.worker);
                 }
@@ -182,8 +173,14 @@ impl Checks {
             assert!(over, "concluded, and {instance:?}");
         }
         let first = self.failed.values().min();
+        let told = matches!(conclusion, Conclusion::Essential { .. });
+        assert!(told || self.essential.is_empty() || self.ended_otherwise, "who was essential is not named");
         match conclusion {
             Conclusion::Succeeded => assert_eq!(first, None, "succeeded, though {:?} failed", self.failed),
+            Conclusion::Essential { instance, ending } => {
+                assert!(self.essential.contains(instance), "{instance:?} is not what ended the run");
+                assert!(ending.is_none() || *ending == self.seen[instance].last, "{ending:?}");
+            }
             Conclusion::Failed { instance, ending } => {
                 assert_eq!(self.failed.get(instance), first, "not the first that failed");
                 assert_ne!(*ending, Some(Ending::Code(0)));

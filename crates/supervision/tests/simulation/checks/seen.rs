@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use supervision::{
-    Action, Instance, InstanceId, Milestone, Moment, OnFailed, Phase, Policy, Process, Restart, Strategy,
+    Action, GroupId, Instance, InstanceId, Milestone, Moment, OnFailed, Phase, Policy, Process, Restart,
     Supervisor, WorkerId,
 };
 
@@ -27,9 +27,8 @@ impl Checks {
             self.look_at(core, now, id, instance, actions);
             self.look_at_waiting(instance, &seen);
         }
-        if let Some((worker, instances)) = self.scaled
-            && let Some(spec) = self.workers.get(worker.0 as usize)
-        {
+        for &(worker, instances) in &self.scaled {
+            let Some(spec) = self.family.workers.get(worker.0 as usize) else { continue };
             let of_it = || seen.values().filter(|instance| instance.id.worker == worker);
             let leaves = |instance: &&Instance| instance.why == "scaled away";
             assert!(
@@ -47,6 +46,7 @@ impl Checks {
                 }
                 self.failed.remove(&id);
                 self.restarts.remove(&id);
+                self.unseen.remove(&id);
                 self.rests.remove(&id);
             }
         }
@@ -57,11 +57,13 @@ impl Checks {
         let changed: Vec<InstanceId> = actions.iter().filter_map(changed).collect();
         assert_eq!(changed.iter().collect::<BTreeSet<_>>().len(), changed.len(), "changed twice");
         self.look_at_retired(&seen, actions);
+        self.look_at_removed(&seen, actions);
         self.seen = seen;
+        self.turns.look(&self.seen);
         if self.begun_run && self.work_is_done() {
             self.note_stop(now);
         }
-        self.judge_restart(now);
+        self.judge_restart(now, actions);
 
         let deadline = core.next_deadline();
         assert!(deadline.is_none_or(|at| at > now), "a deadline in the past: {deadline:?}, now {now:?}");
@@ -86,7 +88,9 @@ impl Checks {
             None => fresh != (instance.phase, instance.why.as_str()),
         };
         let changed = actions.contains(&Action::Changed(id));
-        assert_eq!(changed, differs, "changed from {before:?} to {instance:?}");
+        // One that comes back as if it had never been may be told of.
+        let is_back = changed && before.is_none();
+        assert!(is_back || changed == differs, "changed from {before:?} to {instance:?}");
 
         let silent = matches!(instance.phase, Phase::Starting | Phase::Running | Phase::Waiting);
         assert!(silent || !instance.why.is_empty(), "no reason for {instance:?}");
@@ -106,16 +110,25 @@ impl Checks {
             matches!(instance.phase, Phase::Backoff | Phase::Waiting | Phase::Starting | Phase::Running);
         assert!(!wants_up || !self.down.contains(&id), "stopped by request, and {instance:?}");
         assert!(!wants_up || !self.finals.contains(&id), "ended for good, and {instance:?}");
+        let mut ends = false;
         if matches!(instance.phase, Phase::Done | Phase::Failed) {
-            self.finals.insert(id);
+            let anew = self.finals.insert(id);
+            if anew && self.was_open && self.spec(id).essential {
+                self.essential.insert(id);
+                self.note_stop(now);
+            }
         }
         if instance.phase != Phase::Failed {
             self.failed.remove(&id);
         } else if !self.failed.contains_key(&id) {
             self.failed.insert(id, self.events);
             if self.spec(id).on_failed == OnFailed::Stop || instance.why.contains("of the family") {
-                self.note_stop(now);
+                ends = true;
             }
+        }
+        if ends {
+            self.ended_otherwise |= self.was_open;
+            self.note_stop(now);
         }
     }
 
@@ -125,7 +138,8 @@ impl Checks {
             return;
         }
         let Some((worker, milestone)) = instance.waits_for else {
-            return assert!(instance.why.contains("together with"), "waits for nothing: {instance:?}");
+            let held = instance.why.contains("together with") || instance.why.contains(" to be gone, ");
+            return assert!(held, "waits for nothing: {instance:?}");
         };
         let phases: Vec<Phase> = seen.values().filter(|i| i.id.worker == worker).map(|i| i.phase).collect();
         let all = |wanted: &[Phase]| !phases.is_empty() && phases.iter().all(|phase| wanted.contains(phase));
@@ -136,12 +150,13 @@ impl Checks {
             Milestone::Succeeded => (all(&[Phase::Done]), failed),
             Milestone::Ended => (all(&[Phase::Done, Phase::Failed]), false),
         };
+        assert!(!self.removed.contains(&worker), "waits for who was removed: {instance:?}");
         assert!(!come, "waits for what has come: {instance:?}");
         assert!(!never, "waits for what cannot come: {instance:?}");
     }
 
     fn look_at_retired(&mut self, seen: &BTreeMap<InstanceId, Instance>, actions: &[Action]) {
-        for worker in (0..self.workers.len() as u32).map(WorkerId) {
+        for worker in (0..self.workers() as u32).map(WorkerId) {
             let mut phases = seen.values().filter(|i| i.id.worker == worker).map(|i| i.phase).peekable();
             let was = self.retired.contains(&worker);
             // Who is scaled down to nothing stays what it was.
@@ -159,11 +174,24 @@ impl Checks {
         }
     }
 
+    /// Who was removed is told to be gone when it is, and only then.
+    fn look_at_removed(&self, seen: &BTreeMap<InstanceId, Instance>, actions: &[Action]) {
+        for worker in (0..self.workers() as u32).map(WorkerId) {
+            let told = actions.contains(&Action::Removed(worker));
+            let there = seen.keys().any(|id| id.worker == worker);
+            let was_there =
+                self.seen.keys().any(|id| id.worker == worker) || self.removed_now.contains(&worker);
+            let gone = self.removed.contains(&worker) && !there && was_there;
+            assert_eq!(told, gone, "{worker:?} gone");
+        }
+    }
+
     /// Holds what became of one that ended by itself against its policy, its limits and those of its family.
-    fn judge_restart(&mut self, now: Moment) {
+    fn judge_restart(&mut self, now: Moment, actions: &[Action]) {
         let Some((process, succeeded)) = self.judged else { return };
         let id = process.instance;
-        let Some(instance) = self.seen.get(&id) else { return };
+        let Some(instance) = self.seen.get(&id).cloned() else { return };
+        let instance = &instance;
         let spec = self.spec(id).clone();
         let again = match spec.restart {
             Restart::Never => false,
@@ -175,45 +203,51 @@ impl Checks {
             return assert_eq!(instance.phase, expected, "ended for good: {instance:?}");
         }
         if let Some(rest) = instance.next_launch_in {
-            let nth = self.rests.entry(id).or_default();
+            let nth = self.rests.entry(id).or_insert(Some(0));
             let backoff = spec.backoff;
-            let grown = backoff.initial.as_secs_f64() * backoff.factor.powi(*nth);
-            let grown = grown.min(backoff.max.as_secs_f64());
-            let (shortest, longest) = (grown * (1.0 - backoff.jitter), grown * (1.0 + backoff.jitter));
-            let rest = rest.as_secs_f64();
-            let fits = (shortest - 1e-6..=longest.min(backoff.max.as_secs_f64()) + 1e-6).contains(&rest);
-            assert!(fits, "rests {rest} s, after {nth} rests in a row: {instance:?}");
-            *nth += 1;
+            if let Some(nth) = nth {
+                let grown = backoff.initial.as_secs_f64() * backoff.factor.powi(*nth);
+                let grown = grown.min(backoff.max.as_secs_f64());
+                let (shortest, longest) = (grown * (1.0 - backoff.jitter), grown * (1.0 + backoff.jitter));
+                let rest = rest.as_secs_f64();
+                let fits = (shortest - 1e-6..=longest.min(backoff.max.as_secs_f64()) + 1e-6).contains(&rest);
+                assert!(fits, "rests {rest} s, after {nth} rests in a row: {instance:?}");
+                *nth += 1;
+            }
         }
         let allowed = spec.intensity;
-        let at_one = self.strategy == Strategy::OneForOne;
+        let gave_up: Vec<GroupId> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::GaveUp(group, culprit) if *culprit == id => Some(*group),
+                _ => None,
+            })
+            .collect();
+        let alone = self.tree.is_alone(id.worker);
+        let together = instance.why.contains("together with");
+        if !gave_up.is_empty() {
+            self.charge(now, id, &gave_up);
+        } else if instance.phase == Phase::Backoff || together_with_itself(instance) || (alone && !together) {
+            if matches!(instance.phase, Phase::Backoff | Phase::Waiting | Phase::Starting) {
+                self.charge(now, id, &gave_up);
+            }
+        } else {
+            self.tree.lost_count(id.worker);
+        }
         let restarts = self.restarts.entry(id).or_default();
         restarts.retain(|&at| at + allowed.within > now);
         match instance.phase {
-            Phase::Backoff | Phase::Waiting | Phase::Starting if at_one => {
+            Phase::Backoff | Phase::Waiting | Phase::Starting if alone => {
                 restarts.push(now);
                 assert!(restarts.len() <= allowed.restarts as usize, "too many restarts: {instance:?}");
-                if let Some(allowed) = self.family_intensity {
-                    self.family_restarts.retain(|&at| at + allowed.within > now);
-                    self.family_restarts.push(now);
-                    assert!(
-                        self.family_restarts.len() <= allowed.restarts as usize,
-                        "too many of the family"
-                    );
-                }
             }
-            Phase::Backoff => {
-                // Under the other strategies only the one to blame rests; each such rest is a restart of the family.
-                let allowed = self.family_intensity.unwrap_or_default();
-                self.family_restarts.retain(|&at| at + allowed.within > now);
-                self.family_restarts.push(now);
-                assert!(self.family_restarts.len() <= allowed.restarts as usize, "too many of the family");
+            Phase::Backoff | Phase::Waiting | Phase::Starting => {
+                self.unseen.insert(id);
             }
-            Phase::Waiting | Phase::Starting => {}
             Phase::Failed if instance.why.contains("of the family") => {}
             Phase::Failed if instance.why.contains("; last:") && !instance.why.contains(" failed: ") => {
                 assert!(
-                    !at_one || restarts.len() == allowed.restarts as usize,
+                    self.unseen.contains(&id) || restarts.len() >= allowed.restarts as usize,
                     "given up too early: {instance:?}"
                 );
             }
@@ -240,8 +274,7 @@ impl Checks {
             .filter(|i| matches!(i.phase, Phase::Starting | Phase::Running | Phase::Stopping));
         let up: Vec<_> = up.map(|instance| instance.id).collect();
         if let Some(since) = self.stopping_since {
-            let grace = self.workers.iter().map(|worker| worker.grace).max().unwrap_or_default();
-            let bound = (grace + SLOWEST_END) * (1 + self.workers.len() as u32);
+            let bound = (self.longest_grace + SLOWEST_END) * (1 + self.workers() as u32);
             assert!(now.since(since) <= bound, "told to stop at {since:?}, up at {now:?}: {up:?}");
         }
         if let Some(since) = self.killing_since {
@@ -264,4 +297,11 @@ impl Checks {
 /// Once a worker is scaled up, `db` is called `db:0`: that is no change.
 fn unnumbered(why: &str) -> String {
     why.replace(":0", "")
+}
+
+/// Whether it is to blame for a restart of several, and has rested already.
+fn together_with_itself(instance: &Instance) -> bool {
+    let InstanceId { worker, index } = instance.id;
+    let itself = format!("is started again together with w{}", worker.0);
+    instance.why == itself || instance.why == format!("{itself}:{index}")
 }

@@ -5,7 +5,7 @@ use supervision::{
 };
 
 use super::{Line, World};
-use crate::families::any_worker;
+use crate::families::{any_change, any_worker};
 
 impl World {
     /// Some processes of a former run still live.
@@ -50,11 +50,15 @@ impl World {
             0 => Target::Worker(worker),
             _ => Target::Instance(InstanceId { worker, index: self.random.below(3) as u32 }),
         };
-        match self.random.below(14) {
+        match self.random.below(16) {
             0..4 => Request::Start(target),
             4..8 => Request::Stop(target),
             8..11 => Request::Restart(target),
             11..13 => Request::Scale(worker, self.random.below(5) as u32),
+            13..15 => {
+                let (present, removed) = self.checks.present();
+                Request::Change(Box::new(any_change(&mut self.random, &present, &removed)))
+            }
             _ => Request::Add(Box::new(any_worker(&mut self.random, workers as u32, workers as u32))),
         }
     }

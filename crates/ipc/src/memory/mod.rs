@@ -6,16 +6,20 @@
 //! crate), never a read outside. Offsets that come out of shared memory are checked by the callers first.
 #![allow(unsafe_code)]
 
-use std::ffi::CString;
+mod copying;
+mod files;
+
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::ptr::NonNull;
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicU8, AtomicU32 as Plain32, AtomicU64 as Plain64, Ordering};
+use std::sync::atomic::{AtomicU32 as Plain32, Ordering};
 
 use crate::atomic::{AtomicU32, AtomicU64};
 use crate::truncation;
+use copying::{copy_from_shared, copy_to_shared};
+pub(crate) use files::{Hold, data, hold, is_sealed, let_go, reserve, sealed_file};
 
 /// Bytes of one page of the operating system, as far as this crate cares.
 pub(crate) const OS_PAGE: usize = 4096;
@@ -87,6 +91,8 @@ impl Memory {
     /// The 64-bit word at `offset`, which must be a multiple of 8 inside the mapping.
     #[inline(always)]
     pub(crate) fn u64(&self, offset: usize) -> &AtomicU64 {
+        #[cfg(all(test, not(loom)))]
+        crate::power::look();
         assert!(offset & 7 == 0 && offset < self.length & !7, "a word outside the mapping");
         #[cfg(loom)]
         return self.words.u64(offset);
@@ -101,6 +107,8 @@ impl Memory {
     /// The 32-bit word at `offset`, which must be a multiple of 4 inside the mapping.
     #[inline(always)]
     pub(crate) fn u32(&self, offset: usize) -> &AtomicU32 {
+        #[cfg(all(test, not(loom)))]
+        crate::power::look();
         assert!(offset & 3 == 0 && offset < self.length & !3, "a word outside the mapping");
         #[cfg(loom)]
         return self.words.u32(offset);
@@ -166,6 +174,35 @@ impl Memory {
             _ => Err(io::Error::last_os_error()),
         }
     }
+
+    /// Waits until a range is on the disk as it is now, or was later.
+    ///
+    /// # Errors
+    /// Where the disk does not take it. What it then holds of the range is not known.
+    pub(crate) fn sync(&self, offset: usize, length: usize) -> io::Result<()> {
+        assert!(offset <= self.length && length <= self.length - offset, "a range outside the mapping");
+        let start = offset & !(OS_PAGE - 1);
+        #[cfg(all(test, not(loom)))]
+        crate::power::note_sync(start..offset + length);
+        // SAFETY: the range, widened to whole pages, lies inside the mapping; the call changes no byte of it.
+        let answer = unsafe {
+            libc::msync(self.base.as_ptr().add(start).cast(), offset + length - start, libc::MS_SYNC)
+        };
+        match answer {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
+    /// Waits until all of it is on the disk.
+    ///
+    /// # Errors
+    /// As [`Memory::sync`].
+    pub(crate) fn sync_all(&self) -> io::Result<()> {
+        #[cfg(all(test, not(loom)))]
+        crate::power::note_sync(0..self.length);
+        self.file.sync_data()
+    }
 }
 
 impl Drop for Memory {
@@ -181,145 +218,6 @@ impl AsFd for Memory {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.as_fd()
     }
-}
-
-/// Up to so many bytes a copy goes word by word; a string instruction takes longer to start.
-const FEW: usize = 128;
-
-/// Copies private bytes to shared ones.
-///
-/// # Safety
-/// Both pointers must be valid for `length` bytes, the ranges must not overlap, and the first must be private.
-#[inline(always)]
-unsafe fn copy_to_shared(from: *const u8, to: *mut u8, length: usize) {
-    if length > FEW || !to.addr().is_multiple_of(8) {
-        // SAFETY: what the caller vouches for.
-        return unsafe { copy(from, to, length) };
-    }
-    // SAFETY: all offsets are below `length`; the shared side is aligned for its words, as just looked at.
-    unsafe {
-        let mut at = 0;
-        while at + 8 <= length {
-            let word = from.add(at).cast::<u64>().read_unaligned();
-            Plain64::from_ptr(to.add(at).cast()).store(word, Ordering::Relaxed);
-            at += 8;
-        }
-        while at < length {
-            AtomicU8::from_ptr(to.add(at)).store(from.add(at).read(), Ordering::Relaxed);
-            at += 1;
-        }
-    }
-}
-
-/// Copies shared bytes to private ones.
-///
-/// # Safety
-/// Both pointers must be valid for `length` bytes, the ranges must not overlap, and the second must be private.
-#[inline(always)]
-unsafe fn copy_from_shared(from: *mut u8, to: *mut u8, length: usize) {
-    if length > FEW || !from.addr().is_multiple_of(8) {
-        // SAFETY: what the caller vouches for.
-        return unsafe { copy(from, to, length) };
-    }
-    // SAFETY: all offsets are below `length`; the shared side is aligned for its words, as just looked at.
-    unsafe {
-        let mut at = 0;
-        while at + 8 <= length {
-            let word = Plain64::from_ptr(from.add(at).cast()).load(Ordering::Relaxed);
-            to.add(at).cast::<u64>().write_unaligned(word);
-            at += 8;
-        }
-        while at < length {
-            to.add(at).write(AtomicU8::from_ptr(from.add(at)).load(Ordering::Relaxed));
-            at += 1;
-        }
-    }
-}
-
-/// Copies bytes of which one side may change under the copy, without the compiler's knowing: what it sees
-/// may be torn, but it is bytes, not undefined behaviour.
-///
-/// # Safety
-/// Both pointers must be valid for `length` bytes and the ranges must not overlap.
-#[inline(always)]
-unsafe fn copy(from: *const u8, to: *mut u8, length: usize) {
-    #[cfg(all(target_arch = "x86_64", not(miri)))]
-    // SAFETY: the caller vouches for both ranges; these instructions read and write exactly them: whole chunks of
-    // 64 bytes by the loop, the rest by the string instruction, whose direction flag is clear by the calling
-    // convention. The string instruction alone would do, but is ten times slower on some processors where the
-    // two sides are aligned differently.
-    unsafe {
-        let chunks = length / 64;
-        let (mut from, mut to) = (from, to);
-        if chunks > 0 {
-            std::arch::asm!(
-                "2:",
-                "movups {a}, [{from}]",
-                "movups {b}, [{from} + 16]",
-                "movups {c}, [{from} + 32]",
-                "movups {d}, [{from} + 48]",
-                "movups [{to}], {a}",
-                "movups [{to} + 16], {b}",
-                "movups [{to} + 32], {c}",
-                "movups [{to} + 48], {d}",
-                "add {from}, 64",
-                "add {to}, 64",
-                "dec {chunks}",
-                "jnz 2b",
-                from = inout(reg) from,
-                to = inout(reg) to,
-                chunks = inout(reg) chunks => _,
-                a = out(xmm_reg) _,
-                b = out(xmm_reg) _,
-                c = out(xmm_reg) _,
-                d = out(xmm_reg) _,
-                options(nostack)
-            );
-        }
-        std::arch::asm!(
-            "rep movsb",
-            inout("rcx") length % 64 => _,
-            inout("rsi") from => _,
-            inout("rdi") to => _,
-            options(nostack, preserves_flags)
-        );
-    }
-    #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-    // SAFETY: the caller vouches for both ranges; volatile accesses of single bytes are never torn or merged.
-    unsafe {
-        for at in 0..length {
-            to.add(at).write_volatile(from.add(at).read_volatile());
-        }
-    }
-}
-
-/// Makes a nameless file in memory that nobody can shrink, grow or unseal.
-///
-/// # Errors
-/// What the kernel says: no memory, no descriptors left.
-pub(crate) fn sealed_file(name: &str, length: usize) -> io::Result<File> {
-    let name = CString::new(name.replace('\0', "_")).expect("no zero is left in it");
-    // SAFETY: the name is a valid C string for the whole call.
-    let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    // SAFETY: the kernel has just made this descriptor for us alone.
-    let file = unsafe { File::from_raw_fd(fd) };
-    file.set_len(length as u64)?;
-    let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_SEAL;
-    // SAFETY: a call on a descriptor we own, without pointers.
-    match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } {
-        0 => Ok(file),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-/// Whether nobody can shrink this file any more.
-pub(crate) fn is_sealed(file: &File) -> bool {
-    // SAFETY: a call on a descriptor we own, without pointers.
-    let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
-    seals >= 0 && seals & libc::F_SEAL_SHRINK != 0
 }
 
 /// The pid of this process, also right after a fork, at the price of one load.

@@ -1,0 +1,294 @@
+//! The run's locks, semaphores, events, values, barriers and conditions: one family, made before the first launch,
+//! and cleared of what the dead held.
+//!
+//! Whoever uses them opens the family's memory itself and is watched from then on, so that what it holds is handed on
+//! the moment it dies. This file answers what can be answered at once; nobody ever waits in the loop.
+
+use std::path::Path;
+
+use control::api::{
+    ApiError, BarrierStatus, Created, ErrorCode, EventStatus, Kind, LockStatus, NewPrimitive, Participant,
+    SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange, ValueStatus,
+};
+use ipc::Fault;
+use ipc::sync::{DefineError, Family, NoSuch, SyncOptions};
+use worker::wire::SyncGrant;
+
+use crate::asking::{Outcome, now};
+use crate::roster::nearest;
+use crate::setup::SyncSetup;
+use crate::talk;
+use crate::the_loop::Loop;
+
+/// How many may be defined while the run goes on.
+const DEFINED_LATER_AT_MOST: u32 = 256;
+
+/// How many processes may use them at once: as many as a family can have.
+const PARTICIPANTS: u32 = 4095;
+
+/// All locks and their like of the run.
+#[derive(Debug)]
+pub struct Primitives {
+    family: Family,
+}
+
+impl Primitives {
+    /// Makes them; or goes on with `found`, which a former run of this folder left in the hands of the living, and
+    /// defines what it lacks.
+    ///
+    /// # Errors
+    ///
+    /// Says what cannot be had.
+    pub fn make(segment: &str, setup: &SyncSetup, found: Option<Family>) -> Result<Primitives, String> {
+        if let Some(family) = found {
+            let primitives = Primitives { family };
+            for new in setup.all() {
+                primitives.have(&new).map_err(|error| error.message)?;
+            }
+            return Ok(primitives);
+        }
+        let options = SyncOptions {
+            locks: setup.locks.clone(),
+            bounded_semaphores: setup.semaphores.clone(),
+            events: setup.events.clone(),
+            conditions: setup.conditions.clone(),
+            barriers: setup.barriers.clone(),
+            values: setup.values.clone(),
+            spare: DEFINED_LATER_AT_MOST,
+            participants: PARTICIPANTS,
+            supervised: true,
+            ..SyncOptions::default()
+        };
+        let family = Family::create_anonymous(segment, &options).map_err(|error| error.to_string())?;
+        Ok(Primitives { family })
+    }
+
+    /// Where they are, for a worker's `Hello`.
+    pub fn grant(&self) -> SyncGrant {
+        let SyncHandle { path, uuid } = self.handle();
+        SyncGrant { path, uuid }
+    }
+
+    fn handle(&self) -> SyncHandle {
+        let path = self.family.descriptor_path().to_string_lossy().into_owned();
+        let uuid = self.family.uuid().iter().map(|byte| format!("{byte:02x}")).collect();
+        SyncHandle { path, uuid }
+    }
+
+    /// Hands on what a dead process held.
+    pub fn reclaim(&self, pid: i32) {
+        let Ok(pid) = u32::try_from(pid) else { return };
+        if let Err(fault) = self.family.reclaim(pid) {
+            talk::say(format_args!("locks and their like: {fault}"));
+        }
+    }
+
+    /// Hands on what anybody dead held: after a former supervisor died with a part of the run.
+    pub fn reclaim_dead(&self) {
+        // Damage is told to whoever uses them.
+        let _ = self.family.reclaim_dead();
+    }
+
+    /// Defines one that is not there; says whether it was not.
+    fn have(&self, new: &NewPrimitive) -> Result<bool, ApiError> {
+        let number = new.number.unwrap_or(0);
+        let small = || u32::try_from(number).unwrap_or(u32::MAX);
+        let family = &self.family;
+        let defined = match new.kind {
+            Kind::Lock => family.define_lock(&new.name).map(drop),
+            Kind::Semaphore => family.define_bounded_semaphore(&new.name, small()).map(drop),
+            Kind::Event => family.define_event(&new.name).map(drop),
+            Kind::Condition => family.define_condition(&new.name).map(drop),
+            Kind::Barrier => family.define_barrier(&new.name, small()).map(drop),
+            Kind::Value => family.define_value(&new.name, number).map(drop),
+        };
+        match defined {
+            Ok(()) => Ok(true),
+            Err(DefineError::Exists) => self.is_as_wanted(new).map(|()| false),
+            Err(DefineError::Full(most)) => {
+                let message = format!("{most} were created in this run, and there is room for no more");
+                Err(ApiError::new(ErrorCode::Refused, message).hint("those of the config do not count"))
+            }
+            Err(DefineError::Options(why)) => Err(ApiError::new(ErrorCode::Usage, why)),
+            Err(DefineError::Fault(fault)) => Err(faulty(fault)),
+        }
+    }
+
+    fn is_as_wanted(&self, new: &NewPrimitive) -> Result<(), ApiError> {
+        let (is, what) = match new.kind {
+            Kind::Semaphore => {
+                (self.family.semaphore(&new.name).ok().map(|it| i64::from(it.permits())), "permits")
+            }
+            Kind::Barrier => {
+                (self.family.barrier(&new.name).ok().map(|it| i64::from(it.parties())), "parties")
+            }
+            _ => return Ok(()),
+        };
+        match is.filter(|is| Some(*is) != new.number) {
+            None => Ok(()),
+            Some(is) => {
+                let message =
+                    format!("there is a {} {:?} already, with {is} {what}", new.kind.word(), new.name);
+                Err(ApiError::new(ErrorCode::Refused, message))
+            }
+        }
+    }
+
+    fn is_there(&self, kind: Kind, name: &str) -> Result<(), ApiError> {
+        let family = &self.family;
+        let found = match kind {
+            Kind::Lock => family.lock(name).map(drop),
+            Kind::Semaphore => family.semaphore(name).map(drop),
+            Kind::Event => family.event(name).map(drop),
+            Kind::Value => family.value(name).map(drop),
+            Kind::Barrier => family.barrier(name).map(drop),
+            Kind::Condition => family.condition(name).map(drop),
+        };
+        found.map_err(|unknown| no_such(&unknown))
+    }
+
+    fn set_event(&self, wanted: &EventStatus) -> Result<EventStatus, ApiError> {
+        let event = self.family.event(&wanted.event).map_err(|unknown| no_such(&unknown))?;
+        if wanted.set { event.set() } else { event.clear() }.map_err(faulty)?;
+        Ok(wanted.clone())
+    }
+
+    fn change_value(&self, change: &ValueChange) -> Result<ValueStatus, ApiError> {
+        let value = self.family.value(&change.value).map_err(|unknown| no_such(&unknown))?;
+        let number = match (change.set, change.add) {
+            (Some(number), _) => {
+                value.set(number);
+                number
+            }
+            (None, Some(more)) => {
+                let mut before = value.get();
+                loop {
+                    let Some(sum) = before.checked_add(more) else {
+                        let message = format!("{before} {more:+} is out of what a value can be");
+                        return Err(ApiError::new(ErrorCode::Failed, message));
+                    };
+                    match value.compare_and_set(before, sum) {
+                        Ok(()) => break sum,
+                        Err(meanwhile) => before = meanwhile,
+                    }
+                }
+            }
+            (None, None) => value.get(),
+        };
+        Ok(ValueStatus { value: change.value.clone(), number })
+    }
+
+    fn reset_barrier(&self, name: &str) -> Result<BarrierStatus, ApiError> {
+        let barrier = self.family.barrier(name).map_err(|unknown| no_such(&unknown))?;
+        barrier.reset().map_err(faulty)?;
+        barrier_status(&barrier).map_err(faulty)
+    }
+
+    fn status(&self, participant: impl Fn((u32, String)) -> Participant) -> Result<SyncStatus, Fault> {
+        let family = &self.family;
+        let mut status = SyncStatus::default();
+        for lock in family.locks()? {
+            status.locks.push(LockStatus {
+                lock: lock.name,
+                holder: lock.holder.map(&participant),
+                waiters: lock.waiters.into_iter().map(&participant).collect(),
+            });
+        }
+        for semaphore in family.semaphores() {
+            status.semaphores.push(SemaphoreStatus {
+                semaphore: semaphore.name().to_owned(),
+                permits: semaphore.permits(),
+                free: semaphore.value()?,
+                holders: semaphore.holders()?.into_iter().map(&participant).collect(),
+            });
+        }
+        for event in family.events() {
+            status.events.push(EventStatus { event: event.name().to_owned(), set: event.is_set()? });
+        }
+        for value in family.values() {
+            status.values.push(ValueStatus { value: value.name().to_owned(), number: value.get() });
+        }
+        for barrier in family.barriers() {
+            status.barriers.push(barrier_status(&barrier)?);
+        }
+        status.conditions = family.conditions().iter().map(|it| it.name().to_owned()).collect();
+        Ok(status)
+    }
+}
+
+fn barrier_status(barrier: &ipc::sync::Barrier) -> Result<BarrierStatus, Fault> {
+    Ok(BarrierStatus {
+        barrier: barrier.name().to_owned(),
+        parties: barrier.parties(),
+        waiting: barrier.waiting()?,
+        broken: barrier.is_broken()?,
+    })
+}
+
+/// The name of the memory of a run's locks and their like, by which a later run of the same folder recognises it. No
+/// queue's memory has such a name.
+pub fn segment_name(run: &str, folder: &Path) -> String {
+    use std::os::unix::fs::MetadataExt;
+    // Other users of this machine may have runs of the same name.
+    let place = std::fs::metadata(folder).map_or((0, 0), |found| (found.dev(), found.ino()));
+    format!("supervisor:{run}@{:x}.{:x}", place.0, place.1)
+}
+
+fn faulty(fault: Fault) -> ApiError {
+    ApiError::new(ErrorCode::Failed, format!("locks and their like cannot be used: {fault}"))
+}
+
+fn no_such(unknown: &NoSuch) -> ApiError {
+    let NoSuch { kind, name, known } = unknown;
+    let error = ApiError::new(ErrorCode::NotFound, format!("no {kind} is called {name:?}"));
+    match nearest(name, known.iter().map(String::as_str)) {
+        Some(like) => error.hint(format!("did you mean {like:?}?")),
+        None if known.is_empty() => {
+            error.hint(format!("`supervisor {kind} create {name}` makes one; the config can name them too"))
+        }
+        None => error
+            .hint(format!("`supervisor {kind} ls` lists them; `supervisor {kind} create {name}` makes one")),
+    }
+}
+
+impl Loop {
+    /// Answers what is asked of locks and their like.
+    pub(crate) fn synchronise(&mut self, request: &SyncRequest, pid: i32) -> Result<Outcome, ApiError> {
+        Ok(match request {
+            SyncRequest::List => {
+                now(self.primitives.status(|holder| self.participant(holder)).map_err(faulty)?)
+            }
+            SyncRequest::Handle(wanted) => {
+                if let Some(wanted) = wanted {
+                    self.primitives.is_there(wanted.kind, &wanted.name)?;
+                }
+                self.watch_participant(pid)?;
+                now(self.primitives.handle())
+            }
+            SyncRequest::Create(new) => {
+                let created = self.primitives.have(new)?;
+                now(Created { kind: new.kind, name: new.name.clone(), created })
+            }
+            SyncRequest::Event(event) => now(self.primitives.set_event(event)?),
+            SyncRequest::Value(change) => now(self.primitives.change_value(change)?),
+            SyncRequest::BarrierReset { barrier } => now(self.primitives.reset_barrier(barrier)?),
+        })
+    }
+
+    fn participant(&self, (pid, name): (u32, String)) -> Participant {
+        let pid = i32::try_from(pid).unwrap_or(0);
+        let launch = self.launch_of(pid);
+        Participant {
+            pid,
+            name,
+            worker: launch.map(|launch| self.roster.name(launch.instance.worker).to_owned()),
+            instance: launch.map(|launch| launch.instance.index),
+        }
+    }
+
+    /// Gives back what a dead process held: messages, and locks and their like.
+    pub(crate) fn reclaim_from(&self, pid: i32) {
+        self.primitives.reclaim(pid);
+        self.queues.reclaim(pid);
+    }
+}
