@@ -128,7 +128,7 @@ fn a_daemon_dies_with_the_work_and_with_the_supervisor() {
 fn what_cannot_be_is_refused_and_says_what_to_do() {
     let sandbox = Sandbox::new();
     let said = complained(&sandbox.supervisor(&["spawn", "--", "true"]), 5);
-    assert!(said.contains("supervisor run config.json --detach"), "{said}");
+    assert!(said.contains("supervisor run --empty --detach"), "{said}");
     let mut run = base(&sandbox);
     let refused: &[(&[&str], i32, &str)] = &[
         (&["--", "no-such-program"], 1, "no-such-program:0 failed: exec no-such-program: not found in PATH"),
