@@ -53,6 +53,33 @@ pub fn stays(what: &str, length: Duration, mut condition: impl FnMut() -> bool) 
     }
 }
 
+/// The cgroups of runs of this name that are there, in any hierarchy.
+pub fn cgroups(name: &str) -> Vec<std::path::PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mounts").expect("/proc is mounted");
+    let mounts = mounts.lines().map(|line| line.split(' ').collect::<Vec<_>>());
+    let mut todo: Vec<std::path::PathBuf> =
+        mounts.filter(|words| words[2].starts_with("cgroup")).map(|words| words[1].into()).collect();
+    let mut found = Vec::new();
+    while let Some(folder) = todo.pop() {
+        for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry.file_name().to_string_lossy().starts_with(&format!("supervisor-{name}-")) {
+                    found.push(entry.path());
+                }
+                todo.push(entry.path());
+            }
+        }
+    }
+    found
+}
+
+/// A name that no other run of any test has.
+pub fn unique(name: &str) -> String {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
+
 /// Says that a part of a test is left out, and why.
 pub fn skipped(why: &str) {
     eprintln!("skipped: {why}");

@@ -56,6 +56,13 @@ impl Said {
         self
     }
 
+    /// Fails unless standard error holds this text.
+    #[track_caller]
+    pub fn tells(&self, text: &str) -> &Said {
+        assert!(self.err.contains(text), "not told: {text}\nerr: {}", self.err);
+        self
+    }
+
     /// Its standard output as JSON.
     #[track_caller]
     pub fn json(&self) -> Value {

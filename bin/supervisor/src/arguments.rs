@@ -137,6 +137,28 @@ Example:
   supervisor spawn --queue-in jobs --queue-out results -- grep -v '^#'
   read name pid < <(supervisor spawn -- make) && supervisor wait \"$name\"")]
     Spawn(Spawn),
+    /// Show what a config would change of the run, worker by worker, and change nothing
+    ///
+    /// What happens to each: none, update (no process is touched), signal (its `reload`), scale, restart, add, remove;
+    /// and why. Workers that `spawn` has added are left alone, what was stopped by request stays so, and a worker
+    /// that was scaled by hand gets the number that the config says.
+    #[command(after_help = "Example:\n  supervisor plan config.json")]
+    Plan {
+        /// The config
+        config: PathBuf,
+    },
+    /// Make the run what a config says; what is unchanged keeps running
+    ///
+    /// Does what `plan` shows. A config with problems, or one that cannot be carried out, changes nothing. Who goes,
+    /// goes before what it depends on; who comes, comes after. SIGHUP to the supervisor applies its own file.
+    #[command(after_help = "Example:\n  supervisor plan config.json && supervisor apply config.json")]
+    Apply {
+        /// The config
+        config: PathBuf,
+        /// Answer at once, not when it is so
+        #[arg(long)]
+        no_wait: bool,
+    },
     /// Show what workers print: the last lines of each, and with -f what comes
     #[command(after_help = "Example:\n  supervisor logs counter:0 -f -n 100")]
     Logs {

@@ -5,10 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use config::{Plan, Problems, Surroundings};
+use config::{Plan, Problems};
 use serde_json::json;
 
 use crate::output::{print, print_json, printable};
+use crate::source::{self, Snapshot};
 use crate::talk::Failure;
 
 /// The exit code of a config with problems.
@@ -58,26 +59,27 @@ fn talk(text: &str) {
 /// # Errors
 /// [`Unusable`], with all that is wrong at once.
 pub fn load(path: &Path) -> Result<Plan, Unusable> {
+    Ok(load_whole(path)?.0)
+}
+
+/// The same, with all that it was made of.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_whole(path: &Path) -> Result<(Plan, Snapshot), Unusable> {
     let unreadable = |error| Unusable::Unreadable(path.to_owned(), error);
-    let text = read_bounded(path).map_err(unreadable)?;
     let absolute = std::path::absolute(path).map_err(unreadable)?;
-    config::read(&text, &absolute, &Here).map_err(Unusable::Problems)
+    source::read(&absolute).map_err(|unusable| match unusable {
+        source::Unusable::Unreadable(error) => unreadable(error),
+        source::Unusable::Problems(problems) => Unusable::Problems(problems),
+    })
 }
 
-/// What a config may refer to: this process's environment and files.
-struct Here;
-
-impl Surroundings for Here {
-    fn var(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        read_bounded(path)
-    }
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// The content of a file, if it is no longer than anything somebody wrote.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES {
@@ -94,7 +96,12 @@ pub fn check(path: &Path, json: bool) -> Result<ExitCode, Failure> {
     match load(path) {
         Err(unusable) => return unusable.tell(json),
         Ok(_) if json => print_json(&json!([]))?,
-        Ok(_) => talk(&format!("supervisor: {} has no problems\n", printable(&path.to_string_lossy()))),
+        Ok(plan) => {
+            for (way, why) in &plan.omissions {
+                talk(&format!("supervisor: {way} is optional and would be left out: {}\n", printable(why)));
+            }
+            talk(&format!("supervisor: {} has no problems\n", printable(&path.to_string_lossy())));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -7,16 +7,19 @@ mod arguments;
 mod check;
 mod demo;
 mod doctor;
+mod granting;
 mod kill;
 mod logs;
 mod messages;
 mod offer;
 mod output;
+mod plan;
 mod processes;
 mod queue;
 mod reach;
 mod run;
 mod setup;
+mod source;
 mod spawn;
 mod status;
 mod sync;
@@ -48,9 +51,6 @@ fn main() -> ExitCode {
     }
     if let Some(code) = runtime::attendant::attend(&given).or_else(|| demo::part(&given)) {
         return code;
-    }
-    if let Some(error) = offer::not_yet(&given) {
-        return conclude(Err(error.into()), offer::wants_json(&given));
     }
     match Arguments::try_parse_from(&given) {
         Ok(arguments) => {
@@ -99,6 +99,10 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Spawn(new) => {
             let run = new.run.clone();
             spawn::spawn(|| connect(run.as_deref()), new, json)
+        }
+        Verb::Plan { config } => plan::plan(&plan::Which { config: &config, name: name.as_deref() }, json),
+        Verb::Apply { config, no_wait } => {
+            plan::apply(&plan::Which { config: &config, name: name.as_deref() }, !no_wait, json)
         }
         Verb::Logs { worker, follow, lines } => logs::logs(supervisor()?, worker, lines, follow, json),
         Verb::Events { follow, after } => logs::events(supervisor()?, after, follow),

@@ -1,33 +1,11 @@
-//! What the command tells about itself: completions, the man page, and what it does not offer yet.
+//! What the command tells about itself: completions and the man page.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 
-use control::api::{ApiError, ErrorCode};
-
 use crate::arguments::command;
 use crate::output::print;
 use crate::talk::Failure;
-
-/// Verbs that are promised under these names and are not there yet.
-const LATER: &[&str] = &["plan", "apply"];
-
-/// The refusal of a verb that is not there yet, if that is what was typed.
-pub fn not_yet(given: &[OsString]) -> Option<ApiError> {
-    let mut words = given.iter().skip(1).map(|word| word.to_string_lossy());
-    let verb = loop {
-        let word = words.next()?;
-        if word == "--name" {
-            words.next();
-        } else if !word.starts_with('-') {
-            break word;
-        }
-    };
-    LATER.contains(&verb.as_ref()).then(|| {
-        ApiError::new(ErrorCode::Usage, format!("{verb} is not offered yet"))
-            .hint("supervisor --help shows what is")
-    })
-}
 
 /// Whether `--json` was given, for errors that come before the arguments are understood.
 pub fn wants_json(given: &[OsString]) -> bool {

@@ -5,6 +5,7 @@ use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::api::{ApiError, ErrorCode};
@@ -12,13 +13,15 @@ use control::{RoomError, Rooms, RunFolder};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use process::{Pid, Stat};
 use runtime::logs::Console;
+use runtime::source::Source;
 use runtime::{Front, Outcome, Setup, WhenUp};
 use supervision::Ending;
 
 use crate::arguments::Run;
-use crate::check::load;
+use crate::check::load_whole;
 use crate::output::print;
 use crate::setup;
+use crate::source::Configs;
 use crate::talk::{self, Failure};
 
 /// How long a killed supervisor may take to let go of its run.
@@ -40,18 +43,26 @@ pub fn run(given: Run, name: Option<String>, json: bool) -> Result<ExitCode, Fai
     if !given.command.is_empty() {
         return command(given, name);
     }
-    let (setup, again) = match &given.config {
-        None => (setup::empty(name.unwrap_or_else(|| EMPTY.to_owned())), vec!["--empty".into()]),
+    let (setup, source, again) = match &given.config {
+        None => (setup::empty(name.unwrap_or_else(|| EMPTY.to_owned())), None, vec!["--empty".into()]),
         Some(path) => {
-            let mut plan = match load(path) {
-                Ok(plan) => plan,
+            let (mut plan, snapshot) = match load_whole(path) {
+                Ok(loaded) => loaded,
                 Err(unusable) => return unusable.tell(json),
             };
             if let Some(name) = name {
                 plan.name = name;
             }
+            if !given.detach {
+                for (path, why) in &plan.omissions {
+                    talk::note(&format!("{path} is optional and left out: {why}"));
+                }
+            }
             let config = std::path::absolute(path).unwrap_or_else(|_| path.clone());
-            (setup::setup(plan, &config), vec![path.clone().into_os_string()])
+            let setup = setup::setup(plan, &config)
+                .map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))?;
+            let source: Arc<dyn Source> = Arc::new(Configs::of(snapshot));
+            (setup, Some(source), vec![path.clone().into_os_string()])
         }
     };
     if given.detach {
@@ -65,7 +76,7 @@ pub fn run(given: Run, name: Option<String>, json: bool) -> Result<ExitCode, Fai
     }
     let folder = take_folder(&setup.name)?;
     let console = if background { None } else { Console::stdout().ok() };
-    carry_out(setup, folder, Front { console, background, when_up })
+    carry_out(setup, folder, Front { console, background, when_up, source })
         .map(|outcome| ExitCode::from(exit_code(outcome)))
 }
 

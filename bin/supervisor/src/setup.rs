@@ -9,19 +9,27 @@ use std::time::Duration;
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use control::api::Restart;
 use nix::libc::SIGTERM;
+use process::AccountError;
 use runtime::logs::{Format, LogFile};
 use runtime::{Command, Fsync, Input, Output, Purpose, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
 use supervision::Family;
 
+use crate::granting;
+
 /// The setup of `plan`, which was read from `config`, an absolute path.
-pub fn setup(plan: Plan, config: &Path) -> Setup {
+///
+/// # Errors
+/// When a user or a group that was there when the plan was made is not there any more.
+pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
     let mut family = plan.family;
     family.seed = seed();
     let mut shared = Shared::default();
     // Not collected: that would keep the plan's memory, which is twice as large.
     let mut workers = Vec::with_capacity(plan.workers.len());
-    workers.extend(plan.workers.into_iter().map(|plan| worker(plan, &mut shared)));
-    Setup {
+    for plan in plan.workers {
+        workers.push(worker(plan, &mut shared)?);
+    }
+    Ok(Setup {
         purpose: Purpose::Config,
         name: plan.name,
         config: Some(config.to_owned()),
@@ -37,7 +45,7 @@ pub fn setup(plan: Plan, config: &Path) -> Setup {
             values: plan.values,
         },
         programs: programs(),
-    }
+    })
 }
 
 /// The setup of a run that waits for what scripts add.
@@ -78,6 +86,7 @@ pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, her
         cwd: here.into(),
         umask: umask(),
         nice: 0,
+        terms: None,
         stdin: Input::Inherit,
         stdout: Output::Inherit,
         stderr: Output::Inherit,
@@ -144,9 +153,10 @@ where
     }
 }
 
-fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
+fn worker(plan: WorkerPlan, shared: &mut Shared) -> Result<WorkerSetup, AccountError> {
+    let terms = granting::terms(&plan)?;
     let log = plan.log;
-    WorkerSetup {
+    Ok(WorkerSetup {
         command: match plan.command {
             config::Command::Argv(argv) => Command::Argv(argv.iter().map(|text| shared.text(text)).collect()),
             config::Command::Shell(line) => Command::Shell(line),
@@ -163,6 +173,7 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
         cwd: shared.path(&plan.cwd),
         umask: plan.umask,
         nice: plan.nice,
+        terms,
         stdin: match plan.stdin {
             config::Stdin::Inherit => Input::Inherit,
             config::Stdin::Path(path) => Input::File(path),
@@ -185,7 +196,7 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> WorkerSetup {
         }),
         notify: plan.ready == config::Ready::Notify,
         puts: plan.puts,
-    }
+    })
 }
 
 fn output(output: config::Output) -> Output {

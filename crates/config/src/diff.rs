@@ -109,7 +109,19 @@ impl Difference {
 /// assert!(diff(&new, &new).is_none());
 /// ```
 pub fn diff(old: &Plan, new: &Plan) -> Difference {
-    let Plan { name, family, queues, locks, semaphores, events, conditions, barriers, values, workers } = old;
+    let Plan {
+        name,
+        family,
+        queues,
+        locks,
+        semaphores,
+        events,
+        conditions,
+        barriers,
+        values,
+        workers,
+        omissions: _,
+    } = old;
     let mut difference = Difference {
         name: (*name != new.name).then(|| (name.clone(), new.name.clone())),
         workers: workers_diff(family, workers, &new.family, &new.workers),
@@ -325,6 +337,12 @@ fn carried_out_diff(
         group,
         umask,
         nice,
+        io_priority,
+        oom_score_adj,
+        cpus,
+        no_new_privs,
+        private_tmp,
+        tree,
         limits,
         stdin,
         stdout,
@@ -353,6 +371,12 @@ fn carried_out_diff(
             ("group", *group != new.group),
             ("umask", *umask != new.umask),
             ("nice", *nice != new.nice),
+            ("ionice", *io_priority != new.io_priority),
+            ("oom_score_adj", *oom_score_adj != new.oom_score_adj),
+            ("cpus", *cpus != new.cpus),
+            ("no_new_privs", *no_new_privs != new.no_new_privs),
+            ("private_tmp", *private_tmp != new.private_tmp),
+            ("tree", *tree != new.tree),
             ("limits", *limits != new.limits),
             ("stdin", *stdin != new.stdin),
             ("stdout", *stdout != new.stdout),

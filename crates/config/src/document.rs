@@ -9,10 +9,11 @@ use crate::choice::{Capacity, Readying, Sink, Source, Timing, Url};
 use crate::collection::{Env, Named, Names, Placed};
 use crate::command::{Args, Invocation, Kwargs};
 use crate::form::document;
+use crate::limit::{Bound, Cpus, Dispensable, IoNice, Microseconds, Seconds};
 use crate::measure::{Fraction, GIB, Grace, Length, PIB, Rest, Size, Wait, Whole};
-use crate::plan::{LogFormat, StopTo};
+use crate::plan::{LogFormat, PrivateTmp, StopTo, TreeBy};
 use crate::signal::Signal;
-use crate::text::{Filled, Name, Umask, Word, Words};
+use crate::text::{Filled, Name, Text, Umask, Word, Words};
 
 /// A whole number that counts something.
 type Count = Whole<0, 1_000_000_000>;
@@ -22,6 +23,8 @@ type Permits = Whole<1, 1024>;
 type Parties = Whole<1, 65_535>;
 /// A size in memory or on disk; not nothing.
 type Bytes = Size<1, PIB>;
+/// A size that may be nothing.
+type Amount = Size<0, PIB>;
 
 /// When a message reaches the disk, as a word.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -157,16 +160,35 @@ document! {
         clear_env: bool = false;
         /// The folder it runs in.
         cwd: Filled = Filled(".".to_owned());
-        /// The user it runs as. Empty: the supervisor's.
-        user: Option<crate::text::Text> = None;
-        /// The group it runs as. Empty: the user's.
-        group: Option<crate::text::Text> = None;
+        /// The user it runs as, by name or number; HOME, USER, LOGNAME and SHELL tell it. Empty: the supervisor's.
+        user: Option<Placed<Text>> = None;
+        /// The group it runs as, by name or number. Empty: the user's own. The supplementary groups are the user's.
+        group: Option<Placed<Text>> = None;
         /// The permission bits its new files do not get, in octal.
         umask: Umask = Umask(0o022);
-        /// Its niceness: from -20 (most urgent) to 19.
-        nice: Whole<-20, 19> = Whole(0);
+        /// Its niceness: from -20 (most urgent) to 19. 0: the supervisor's own.
+        nice: Placed<Whole<-20, 19>> = Placed { value: Whole(0), at: 0 };
+        /// Its priority at disks: idle, or best-effort or realtime with a level from 0 (first) to 7. Left out: the
+        /// supervisor's own.
+        ionice: Option<Placed<IoNice>> = None;
+        /// How much sooner (up to 1000) or later (down to -1000) than others it is killed when the machine runs short of
+        /// memory. Left out: the supervisor's own.
+        oom_score_adj: Option<Placed<Whole<-1000, 1000>>> = None;
+        /// The processors it may run on. Left out: the supervisor's.
+        cpus: Option<Placed<Cpus>> = None;
+        /// Whether neither it nor what it starts can ever gain rights by executing a file (sudo, su).
+        no_new_privs: bool = false;
+        /// Temporary files of its own, which go when it has ended: none (it shares /tmp with all), folder (a folder that
+        /// TMPDIR names), mount (that folder is also its /tmp and /var/tmp; for root).
+        private_tmp: Placed<Word<PrivateTmp>> = Placed { value: Word(PrivateTmp::None), at: 0 };
+        /// How its tree is kept together: cgroup (nothing escapes; it costs a start about 150 us), or auto (a cgroup where
+        /// a limit on memory, pids or cpu needs one anyway; else by parents, sessions and marks in the environment).
+        tree: Placed<Word<TreeBy>> = Placed { value: Word(TreeBy::Auto), at: 0 };
         /// What it may use at most.
         limits: Limits = Limits::default();
+        /// What of this it can do without where the machine cannot give it: keys like nice or limits.memory. What is left
+        /// out then is said at the start.
+        optional: Dispensable = Dispensable::default();
         /// Where its standard input comes from: null, inherit, or a path.
         stdin: Source = Source::Null;
         /// Where its standard output goes: log, inherit, null, or a path.
@@ -228,18 +250,47 @@ document! {
         files: Vec<Filled> = Vec::new();
     }
 
-    /// Limits on what a worker may use.
+    /// Limits on what a worker may use. Those on memory, pids and cpu are for its whole tree, by a cgroup; the others are
+    /// the kernel's for each process (see setrlimit), each an amount, "unlimited", or {"soft": …, "hard": …}.
     Limits {
-        /// Open files of a process.
-        nofile: Option<Whole<1, 1_000_000_000>> = None;
-        /// The size of core dumps.
-        core: Option<Size<0, PIB>> = None;
-        /// The memory of its whole tree.
-        memory: Option<Bytes> = None;
+        /// Memory and swap of its whole tree. Who needs more is killed, and the reason is told.
+        memory: Option<Placed<Bytes>> = None;
         /// Processes and threads of its whole tree.
-        pids: Option<Whole<1, 4_194_304>> = None;
+        pids: Option<Placed<Whole<1, 4_194_304>>> = None;
         /// Processors that its whole tree may keep busy: 0.5 is half of one.
-        cpu: Option<Fraction<1, 1_000_000>> = None;
+        cpu: Option<Placed<Fraction<1, 1_000_000>>> = None;
+        /// Open files of a process.
+        nofile: Option<Placed<Bound<Whole<1, 1_000_000_000>>>> = None;
+        /// The size of core dumps; 0: none is written.
+        core: Option<Placed<Bound<Amount>>> = None;
+        /// The address space of a process.
+        r#as: Option<Placed<Bound<Amount>>> = None;
+        /// The time of a process on processors, in whole seconds.
+        cpu_time: Option<Placed<Bound<Seconds>>> = None;
+        /// The data of a process: its heap, and what it maps for itself alone.
+        data: Option<Placed<Bound<Amount>>> = None;
+        /// The size of a file that it writes.
+        fsize: Option<Placed<Bound<Amount>>> = None;
+        /// The file locks of a process.
+        locks: Option<Placed<Bound<Count>>> = None;
+        /// The memory of a process that is kept from swap.
+        memlock: Option<Placed<Bound<Amount>>> = None;
+        /// The POSIX message queues of its user.
+        msgqueue: Option<Placed<Bound<Amount>>> = None;
+        /// How urgent it may make itself: 20 less the niceness.
+        nice: Option<Placed<Bound<Whole<0, 40>>>> = None;
+        /// The processes and threads of its user, wherever they come from.
+        nproc: Option<Placed<Bound<Count>>> = None;
+        /// The memory of a process; Linux takes the number and does nothing.
+        rss: Option<Placed<Bound<Amount>>> = None;
+        /// The highest real-time priority it may take.
+        rtprio: Option<Placed<Bound<Whole<0, 99>>>> = None;
+        /// How long it may run without a pause under a real-time policy.
+        rttime: Option<Placed<Bound<Microseconds>>> = None;
+        /// The signals that wait for its user's processes.
+        sigpending: Option<Placed<Bound<Count>>> = None;
+        /// The stack of a process.
+        stack: Option<Placed<Bound<Amount>>> = None;
     }
 
     /// How a worker's logs are written.
@@ -285,6 +336,8 @@ words! {
         "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended
     }
     StopTo, Main { "main" => Main, "tree" => Tree }
+    PrivateTmp, None { "none" => None, "folder" => Folder, "mount" => Mount }
+    TreeBy, Auto { "auto" => Auto, "cgroup" => Cgroup }
     FsyncWord, Always { "always" => Always, "interval" => Interval, "never" => Never }
     LogFormat, Text { "text" => Text, "json" => Json, "raw" => Raw }
 }

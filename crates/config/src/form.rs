@@ -20,6 +20,14 @@ pub(crate) trait Form: Sized {
     fn written(&self) -> Option<Json>;
 }
 
+/// A key as it is written: that of a field whose name Rust has a use for itself (`as`) stands behind `r#`.
+pub(crate) const fn key(field: &'static str) -> &'static str {
+    match field.as_bytes() {
+        [b'r', b'#', ..] => field.split_at(2).1,
+        _ => field,
+    }
+}
+
 /// Makes a struct whose fields are the keys of an object, each with its form and its default; the reader, the schema
 /// and the defaults all come from this one list.
 macro_rules! document {
@@ -45,9 +53,9 @@ macro_rules! document {
                 reading: &mut $crate::reading::Reading<'_>,
             ) -> Option<$name> {
                 let required: &[&str] = &[$( $required )?];
-                let fields = reading.fields(node, &[$( stringify!($field), )+], required)?;
+                let fields = reading.fields(node, &[$( $crate::form::key(stringify!($field)), )+], required)?;
                 Some($name {
-                    $( $field: fields.take(stringify!($field), reading).unwrap_or_else(|| $default), )+
+                    $( $field: fields.take($crate::form::key(stringify!($field)), reading).unwrap_or_else(|| $default), )+
                 })
             }
 
@@ -58,7 +66,7 @@ macro_rules! document {
             fn written(&self) -> Option<serde_json::Value> {
                 let mut object = serde_json::Map::new();
                 $( if let Some(value) = $crate::form::Form::written(&self.$field) {
-                    object.insert(stringify!($field).to_owned(), value);
+                    object.insert($crate::form::key(stringify!($field)).to_owned(), value);
                 } )+
                 Some(object.into())
             }
@@ -77,11 +85,11 @@ macro_rules! document {
                     let mut property = <$type as $crate::form::Form>::schema(generator);
                     property.insert("description".into(), concat!($($doc),+).trim().into());
                     if let Some(value) = $crate::form::Form::written(&default.$field)
-                        && !required.contains(&stringify!($field))
+                        && !required.contains(&$crate::form::key(stringify!($field)))
                     {
                         property.insert("default".into(), value);
                     }
-                    properties.insert(stringify!($field).to_owned(), property.to_value());
+                    properties.insert($crate::form::key(stringify!($field)).to_owned(), property.to_value());
                 )+
                 $crate::form::object_schema(concat!($($about),+).trim(), properties, required)
             }

@@ -12,6 +12,7 @@
 //! are made from that one list. `not_yet` lists what is known but not offered.
 #![forbid(unsafe_code)]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
@@ -28,6 +29,8 @@ mod document;
 mod env_file;
 mod expansion;
 mod form;
+mod granting;
+mod limit;
 mod measure;
 mod node;
 mod not_yet;
@@ -43,8 +46,8 @@ mod text;
 
 pub use diff::{Difference, Effect, Thing, ThingDifference, WorkerDifference, diff};
 pub use plan::{
-    Command, Cron, Fsync, HealthPlan, LimitsPlan, LogFormat, LogPlan, Output, Plan, QueuePlan, Ready,
-    ReloadPlan, Schedule, Stdin, StopTo, WorkerPlan,
+    Command, Cron, Fsync, HealthPlan, IoPriority, Limit, LimitsPlan, LogFormat, LogPlan, Optional, Output,
+    Plan, PrivateTmp, QueuePlan, Ready, ReloadPlan, Schedule, Stdin, StopTo, TreeBy, WorkerPlan,
 };
 pub use problem::{Problem, Problems};
 
@@ -66,6 +69,77 @@ pub trait Surroundings {
     /// # Errors
     /// Whatever keeps the file from being read; it is shown to people.
     fn read(&self, path: &Path) -> io::Result<Vec<u8>>;
+
+    /// Whether a worker can have what it asks for beyond the ordinary, here and by whoever runs it. Where nobody says
+    /// otherwise, everything is granted.
+    ///
+    /// # Errors
+    /// Says why not, for people.
+    fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
+        let _ = wish;
+        Ok(())
+    }
+
+    /// A mark of the content of a file, by its absolute path, by which one content is told from another within this
+    /// program; `None` when it cannot be read. For files that a worker reads by itself.
+    fn mark(&self, path: &Path) -> Option<u64> {
+        self.read(path).ok().map(|bytes| mark_of(&bytes))
+    }
+}
+
+/// A mark by which one content is told from another, within one program.
+pub fn mark_of(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Something that not every machine can give to every user's workers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Wish<'w> {
+    /// To run as this user, a name or a number. A refusal of the group that goes with it is not asked for.
+    User {
+        /// Its name.
+        name: &'w str,
+        /// The group that is wanted with it, if not its own.
+        group: Option<&'w str>,
+    },
+    /// To run as this group, a name or a number. A refusal of the user that goes with it is not asked for.
+    Group {
+        /// Its name.
+        name: &'w str,
+        /// The user that is wanted with it, if any.
+        user: Option<&'w str>,
+    },
+    /// This niceness, which is not 0.
+    Nice(i32),
+    /// This priority of input and output.
+    IoPriority(IoPriority),
+    /// To be killed that much sooner or later than others when memory is short.
+    OomScoreAdj(i32),
+    /// To run on these processors.
+    Processors(&'w [u16]),
+    /// This limit of a process.
+    Limit(Limit),
+    /// At most so many bytes of memory for a whole tree.
+    Memory(u64),
+    /// At most so many processes and threads for a whole tree.
+    Pids(u64),
+    /// At most so many processors kept busy by a whole tree.
+    Cpu(f64),
+    /// A tree that is kept together by a cgroup.
+    TreeByCgroup,
+    /// A folder of its own at `/tmp`.
+    MountedTmp,
+}
+
+/// Why something cannot be given: lower case, no full stop.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What stands in the way.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
 }
 
 /// Reads a config: `text` is its content, `file` its absolute path, from which relative paths and the default name
@@ -139,10 +213,12 @@ fn plan_of(
 ) -> Option<Plan> {
     let root = Node { value, path: Way::Root };
     reading::note_repeated_keys(&root, &|at| positions.locate(at), reading);
-    let file = File::read(&root, reading)?;
+    let mut file = File::read(&root, reading)?;
     let name = name_of(&file, &root, path, reading);
     references::check(&file, reading);
-    Some(planning::plan(file, name, path, reading))
+    let omissions = granting::check(&mut file, reading);
+    let plan = planning::plan(file, name, path, reading);
+    Some(Plan { omissions, ..plan })
 }
 
 /// The name that is given, or else the file's, which must be fit to be one.

@@ -26,9 +26,6 @@ pub(crate) const NOT_YET: &[NotYet] = &[
     key("workers.*.ready.command", r#"{"command": …}"#),
     key("workers.*.health", r#""health""#),
     key("workers.*.watchdog", r#""watchdog""#),
-    key("workers.*.user", r#""user""#),
-    key("workers.*.group", r#""group""#),
-    key("workers.*.limits", r#""limits""#),
     key("workers.*.schedule", r#""schedule""#),
 ];
 

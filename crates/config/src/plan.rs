@@ -29,6 +29,9 @@ pub struct Plan {
     pub values: Vec<(String, i64)>,
     /// The workers; each is at the same place as in `family.workers`.
     pub workers: Vec<WorkerPlan>,
+    /// What workers asked for and can do without, and what this machine cannot give: the way to each, and why. The rest
+    /// of the plan does without it.
+    pub omissions: Vec<(String, String)>,
 }
 
 /// A queue.
@@ -91,6 +94,18 @@ pub struct WorkerPlan {
     pub umask: u32,
     /// Its niceness, -20 to 19.
     pub nice: i32,
+    /// Its priority of input and output; `None`: the supervisor's own.
+    pub io_priority: Option<IoPriority>,
+    /// How much sooner or later than others it is killed when memory is short, -1000 to 1000; `None`: the supervisor's own.
+    pub oom_score_adj: Option<i32>,
+    /// The processors it may run on, at least one; `None`: the supervisor's own.
+    pub cpus: Option<Vec<u16>>,
+    /// Whether nothing of it can ever gain rights by executing a file.
+    pub no_new_privs: bool,
+    /// Whether it has temporary files of its own.
+    pub private_tmp: PrivateTmp,
+    /// How its tree is kept together.
+    pub tree: TreeBy,
     /// What it may use at most.
     pub limits: LimitsPlan,
     /// Where its standard input comes from.
@@ -197,18 +212,154 @@ pub enum LogFormat {
 }
 
 /// What a worker may use at most; `None`: no limit of ours.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct LimitsPlan {
-    /// Open files of a process.
-    pub nofile: Option<u64>,
-    /// The size of core dumps, in bytes.
-    pub core: Option<u64>,
-    /// The memory of its whole tree, in bytes.
+    /// The memory of its whole tree, in bytes, swap included.
     pub memory: Option<u64>,
     /// Processes and threads of its whole tree.
     pub pids: Option<u32>,
     /// Processors that its whole tree may keep busy; more than 0.
     pub cpu: Option<f64>,
+    /// The limits of each process, each name once.
+    pub of_processes: Vec<Limit>,
+}
+
+/// A limit of a process (see setrlimit).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// `nofile`, `core`, `as`, `cpu_time` (`RLIMIT_CPU`), …: the kernel's name in small letters.
+    pub name: &'static str,
+    /// What is enforced, in the kernel's unit; `u64::MAX`: no limit.
+    pub soft: u64,
+    /// How far the process may raise it.
+    pub hard: u64,
+}
+
+/// A priority of input and output; levels are 0 (first) to 7.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IoPriority {
+    /// Before everybody else.
+    Realtime(u8),
+    /// As usual.
+    BestEffort(u8),
+    /// When nobody else wants to.
+    Idle,
+}
+
+/// Whether a worker has temporary files of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrivateTmp {
+    /// It shares `/tmp` with all.
+    None,
+    /// A folder of its own, named by `TMPDIR`.
+    Folder,
+    /// The same folder, which is also its `/tmp` and `/var/tmp`.
+    Mount,
+}
+
+/// How the tree of a worker is kept together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TreeBy {
+    /// By a cgroup where a limit needs one, else by parents, sessions and marks.
+    Auto,
+    /// By a cgroup.
+    Cgroup,
+}
+
+/// What a worker may declare that it can do without.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "each is a key of the config, named as that")]
+pub enum Optional {
+    Nice,
+    IoNice,
+    OomScoreAdj,
+    Cpus,
+    PrivateTmp,
+    Tree,
+    Memory,
+    Pids,
+    Cpu,
+    Nofile,
+    Core,
+    As,
+    CpuTime,
+    Data,
+    Fsize,
+    Locks,
+    Memlock,
+    Msgqueue,
+    LimitNice,
+    Nproc,
+    Rss,
+    Rtprio,
+    Rttime,
+    Sigpending,
+    Stack,
+}
+
+impl Optional {
+    /// All of them.
+    pub const ALL: [Optional; 25] = {
+        use Optional::*;
+        [
+            Nice,
+            IoNice,
+            OomScoreAdj,
+            Cpus,
+            PrivateTmp,
+            Tree,
+            Memory,
+            Pids,
+            Cpu,
+            Nofile,
+            Core,
+            As,
+            CpuTime,
+            Data,
+            Fsize,
+            Locks,
+            Memlock,
+            Msgqueue,
+            LimitNice,
+            Nproc,
+            Rss,
+            Rtprio,
+            Rttime,
+            Sigpending,
+            Stack,
+        ]
+    };
+
+    /// The way to the key, from the worker.
+    pub fn key(self) -> &'static str {
+        match self {
+            Optional::Nice => "nice",
+            Optional::IoNice => "ionice",
+            Optional::OomScoreAdj => "oom_score_adj",
+            Optional::Cpus => "cpus",
+            Optional::PrivateTmp => "private_tmp",
+            Optional::Tree => "tree",
+            Optional::Memory => "limits.memory",
+            Optional::Pids => "limits.pids",
+            Optional::Cpu => "limits.cpu",
+            Optional::Nofile => "limits.nofile",
+            Optional::Core => "limits.core",
+            Optional::As => "limits.as",
+            Optional::CpuTime => "limits.cpu_time",
+            Optional::Data => "limits.data",
+            Optional::Fsize => "limits.fsize",
+            Optional::Locks => "limits.locks",
+            Optional::Memlock => "limits.memlock",
+            Optional::Msgqueue => "limits.msgqueue",
+            Optional::LimitNice => "limits.nice",
+            Optional::Nproc => "limits.nproc",
+            Optional::Rss => "limits.rss",
+            Optional::Rtprio => "limits.rtprio",
+            Optional::Rttime => "limits.rttime",
+            Optional::Sigpending => "limits.sigpending",
+            Optional::Stack => "limits.stack",
+        }
+    }
 }
 
 /// When a launch counts as ready.

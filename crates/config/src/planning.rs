@@ -1,7 +1,6 @@
 //! From what the file says to what shall be done: names become places, paths absolute, variables one list.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use supervision::{After, Family, GroupId, Readiness, WorkerId};
@@ -13,11 +12,11 @@ use crate::document::{
     Backoff, File, FsyncWord, Group, Health, Intensity, Limits, Log, Queue, Reload, Worker,
 };
 use crate::env_file::{self, Variables};
-use crate::measure::{Fraction, Length, Size, Whole};
+use crate::measure::{Length, Size, Whole};
 use crate::node::Path as Way;
 use crate::plan::{
-    Command, Fsync, HealthPlan, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, ReloadPlan, Schedule,
-    Stdin, WorkerPlan,
+    Command, Fsync, HealthPlan, Limit, LimitsPlan, LogPlan, Output, Plan, QueuePlan, Ready, ReloadPlan,
+    Schedule, Stdin, WorkerPlan,
 };
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
@@ -52,6 +51,7 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
         barriers: pairs(file.barriers, |parties| small(&parties)),
         values: pairs(file.values, |Whole(value)| value),
         workers,
+        omissions: Vec::new(),
     }
 }
 
@@ -110,7 +110,7 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
 fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut Reading<'_>) -> WorkerPlan {
     let Args(args) = worker.args;
     let Kwargs(kwargs) = worker.kwargs;
-    let filled = |text: Option<Text>| text.map(|Text(text)| text).filter(|text| !text.is_empty());
+    let filled = |text: Option<Placed<Text>>| text.map(|text| text.value.0).filter(|text| !text.is_empty());
     let env = environment(&name, worker.env_file, worker.env, folder, reading);
     // A queue that a stream leads to or from is listed as if by name.
     let (mut gets, mut puts) = (worker.queues.get.into_strings(), worker.queues.put.into_strings());
@@ -142,7 +142,13 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
             let Umask(mask) = worker.umask;
             mask
         },
-        nice: worker.nice.0 as i32,
+        nice: worker.nice.value.0 as i32,
+        io_priority: worker.ionice.map(|priority| priority.value.0),
+        oom_score_adj: worker.oom_score_adj.map(|score| score.value.0 as i32),
+        cpus: worker.cpus.map(|cpus| cpus.value.0),
+        no_new_privs: worker.no_new_privs,
+        private_tmp: worker.private_tmp.value.0,
+        tree: worker.tree.value.0,
         limits: limits_of(&worker.limits),
         stdin: match worker.stdin {
             Source::Null => Stdin::Null,
@@ -278,17 +284,10 @@ fn queue_of(queue: Queue) -> QueuePlan {
 fn reload_of(reload: Reload, folder: Folder<'_>, reading: &Reading<'_>) -> ReloadPlan {
     let file = |Filled(path)| {
         let path = folder.join(&path);
-        let content = reading.surroundings.read(&path).ok();
-        (path, content.map(|bytes| mark_of(&bytes)))
+        let mark = reading.surroundings.mark(&path);
+        (path, mark)
     };
     ReloadPlan { signal: reload.signal.0, files: reload.files.into_iter().map(file).collect() }
-}
-
-/// A mark by which one content is told from another, within one program.
-fn mark_of(content: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn output_of(sink: Sink, folder: Folder<'_>) -> Output {
@@ -311,12 +310,22 @@ fn log_of(log: Log, folder: Folder<'_>) -> LogPlan {
 }
 
 fn limits_of(limits: &Limits) -> LimitsPlan {
+    let mut of_processes = Vec::new();
+    macro_rules! add {
+        ($( $field:ident )+) => { $(
+            of_processes.extend(limits.$field.as_ref().map(|limit| Limit {
+                name: crate::form::key(stringify!($field)),
+                soft: limit.value.soft,
+                hard: limit.value.hard,
+            }));
+        )+ };
+    }
+    add!(nofile core r#as cpu_time data fsize locks memlock msgqueue nice nproc rss rtprio rttime sigpending stack);
     LimitsPlan {
-        nofile: limits.nofile.map(|Whole(count)| count.unsigned_abs()),
-        core: limits.core.map(|Size(bytes)| bytes),
-        memory: limits.memory.map(|Size(bytes)| bytes),
-        pids: limits.pids.as_ref().map(small),
-        cpu: limits.cpu.map(|Fraction(cpu)| cpu),
+        memory: limits.memory.as_ref().map(|limit| limit.value.0),
+        pids: limits.pids.as_ref().map(|limit| small(&limit.value)),
+        cpu: limits.cpu.as_ref().map(|limit| limit.value.0),
+        of_processes,
     }
 }
 

@@ -4,8 +4,9 @@
 use crate::atomic::{AtomicU64, Ordering};
 use crate::core::Core;
 use crate::errors::Damage;
-use crate::layout::{self, BYTES, CHAIN, CHECKSUM, ID, INLINE, LENGTH, RAISED};
+use crate::layout::{self, BLOCK, BYTES, CHAIN, CHECKSUM, ID, INLINE, LENGTH, RAISED, TAG};
 use crate::locals::Local;
+use crate::memory::Stretch;
 use crate::tag::{TICKET, Tag};
 
 /// Blocks looked at before the window of blocks in use is widened.
@@ -29,6 +30,11 @@ impl Core {
     }
 
     #[inline(always)]
+    pub(crate) fn look_at_block(&self, block: u32) -> Stretch<'_, BLOCK> {
+        self.layout.look_at(self.segment.memory(), block)
+    }
+
+    #[inline(always)]
     fn field(&self, block: u32, field: usize) -> &AtomicU64 {
         self.segment.memory().u64(self.layout.block(block) + field)
     }
@@ -37,7 +43,7 @@ impl Core {
     /// as small as the queue's use of it, so that a short queue stays in the caches.
     #[inline]
     pub(crate) fn take_block(&self, me: u32, local: &Local) -> Result<u32, Short> {
-        let window = self.segment.memory().u32(layout::WINDOW).load(Ordering::Relaxed);
+        let window = self.segment.memory().fixed_u32::<{ layout::WINDOW }>().load(Ordering::Relaxed);
         let window = window.clamp(FIRST_WINDOW, u32::MAX).min(self.layout.counts.blocks as u32);
         match self.take_block_in(me, local, window, PROBES.min(window)) {
             None => self.take_block_beyond(me, local, window),
@@ -52,10 +58,11 @@ impl Core {
             if block >= window {
                 block = 0;
             }
-            let tag = self.tag(block);
+            let place = self.look_at_block(block);
+            let tag = place.u64::<TAG>();
             if tag.load(Ordering::Relaxed) == Tag::FREE.0 {
                 // The reach goes up first, so that every scan for the blocks of the dead looks here.
-                let reach = self.segment.memory().u32(layout::REACH);
+                let reach = self.segment.memory().fixed_u32::<{ layout::REACH }>();
                 if reach.load(Ordering::Relaxed) <= block {
                     reach.fetch_max(block + 1, Ordering::AcqRel);
                 }
@@ -63,7 +70,9 @@ impl Core {
                 if tag.compare_exchange(Tag::FREE.0, mine, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                     local.block.set(u64::from(block) + 1);
                     // A consumer has these lines; by the time of the next put they are here.
-                    self.segment.memory().expect_to_write(self.layout.block(block + 1));
+                    if u64::from(block + 1) < self.layout.counts.blocks {
+                        self.look_at_block(block + 1).expect_to_write();
+                    }
                     return Some(block);
                 }
             }
@@ -96,22 +105,21 @@ impl Core {
     #[inline]
     pub(crate) fn write_message(&self, me: u32, local: &Local, bytes: &[u8]) -> Result<u32, Short> {
         let block = self.take_block(me, local)?;
-        let memory = self.segment.memory();
-        let at = self.layout.block(block);
+        let place = self.look_at_block(block);
         if bytes.len() <= INLINE {
-            self.field(block, CHAIN).store(0, Ordering::Relaxed);
-            memory.write(at + BYTES, bytes);
+            place.u64::<CHAIN>().store(0, Ordering::Relaxed);
+            self.segment.memory().write(self.layout.block(block) + BYTES, bytes);
         } else if let Err(short) = self.write_pages(block, local, bytes) {
-            self.tag(block).store(Tag::FREE.0, Ordering::Release);
+            place.u64::<TAG>().store(Tag::FREE.0, Ordering::Release);
             return Err(short);
         }
-        memory.u32(at + LENGTH).store(bytes.len() as u32, Ordering::Relaxed);
+        place.u32::<LENGTH>().store(bytes.len() as u32, Ordering::Relaxed);
         if self.settings.has_checksums {
             self.id(block).store(0, Ordering::Relaxed);
             let sum = crc32c::crc32c(bytes) ^ self.fold(0, bytes.len());
-            memory.u32(at + CHECKSUM).store(sum, Ordering::Relaxed);
+            place.u32::<CHECKSUM>().store(sum, Ordering::Relaxed);
         }
-        self.field(block, RAISED).store(0, Ordering::Relaxed);
+        place.u64::<RAISED>().store(0, Ordering::Relaxed);
         Ok(block)
     }
 
@@ -119,20 +127,20 @@ impl Core {
     #[inline]
     pub(crate) fn read_message(&self, block: u32) -> Result<Vec<u8>, Damage> {
         let memory = self.segment.memory();
-        let at = self.layout.block(block);
-        let length = memory.u32(at + LENGTH).load(Ordering::Relaxed) as usize;
+        let place = self.look_at_block(block);
+        let length = place.u32::<LENGTH>().load(Ordering::Relaxed) as usize;
         if length as u64 > self.settings.max_message.max(INLINE as u64) {
             return Err(Damage::Length);
         }
         let mut message = Vec::with_capacity(length);
         if length <= INLINE {
-            memory.append_to(&mut message, at + BYTES, length);
+            memory.append_to(&mut message, self.layout.block(block) + BYTES, length);
         } else {
             self.read_pages(block, length, &mut message)?;
         }
         if self.settings.has_checksums {
             let sum = crc32c::crc32c(&message) ^ self.fold(self.id(block).load(Ordering::Relaxed), length);
-            if sum != memory.u32(at + CHECKSUM).load(Ordering::Relaxed) {
+            if sum != place.u32::<CHECKSUM>().load(Ordering::Relaxed) {
                 return Err(Damage::Checksum);
             }
         }
@@ -169,16 +177,16 @@ impl Core {
     /// The id that goes with a ticket of the first ring.
     #[inline(always)]
     pub(crate) fn id_of(&self, ticket: u64) -> u64 {
-        self.segment.memory().u64(layout::ID_BASE).load(Ordering::Relaxed).wrapping_add(ticket)
+        self.segment.memory().fixed_u64::<{ layout::ID_BASE }>().load(Ordering::Relaxed).wrapping_add(ticket)
     }
 
     /// Gives a block back that is this process's own, with its pages.
     #[inline]
     pub(crate) fn free_block(&self, block: u32) {
-        let memory = self.segment.memory();
-        let length = memory.u32(self.layout.block(block) + LENGTH).load(Ordering::Relaxed) as usize;
+        let place = self.look_at_block(block);
+        let length = place.u32::<LENGTH>().load(Ordering::Relaxed) as usize;
         if length <= INLINE {
-            self.tag(block).store(Tag::FREE.0, Ordering::Release);
+            place.u64::<TAG>().store(Tag::FREE.0, Ordering::Release);
         } else {
             self.free_block_and_pages(block, length);
         }

@@ -10,7 +10,7 @@ use crate::errors::{Damage, Fault};
 use crate::formation::Settings;
 use crate::get::{Claim, Next};
 use crate::keeping::Keeper;
-use crate::layout::{CAME, DRAINED, INLINE, Layout, MEMORY, PAGE, PLACE};
+use crate::layout::{CAME, DRAINED, Layout, MEMORY, PLACE};
 use crate::lease::Lease;
 use crate::liveness::Identity;
 use crate::locals::{Local, Locals};
@@ -190,7 +190,7 @@ impl Core {
     }
 
     pub(crate) fn largest(&self) -> u64 {
-        self.settings.max_message.min((self.layout.counts.pages * PAGE as u64).max(INLINE as u64))
+        self.settings.max_message.min(self.layout.largest)
     }
 
     /// Puts a message; `until_ns` zero means not to wait.
@@ -204,7 +204,7 @@ impl Core {
         self.locals.with(|local| {
             let block = match self.write_message(me, local, message) {
                 Ok(block) => {
-                    self.segment.check().map_err(Fault::Corrupt)?;
+                    self.segment.check_whole().map_err(Fault::Corrupt)?;
                     match self.publish_first(me, block, local).map_err(|damage| self.fault(damage))? {
                         Published::Done => return Ok(self.keep_put(block, message.len())?),
                         Published::Full => Some(block),
@@ -340,7 +340,7 @@ impl Core {
             let claim = self.next(me, local, until_ns, End::Drained)?;
             self.tell_if_drained();
             let message = self.read_message(claim.block).map_err(|damage| self.fault(damage))?;
-            self.segment.check().map_err(Fault::Corrupt)?;
+            self.segment.check_whole().map_err(Fault::Corrupt)?;
             if self.acknowledges_at_once.load(Ordering::Relaxed) {
                 self.acknowledge(me, claim);
                 fence(Ordering::SeqCst);

@@ -6,7 +6,7 @@ use crate::atomic::{Ordering, barrier_after_rmw, fence};
 use crate::core::Core;
 use crate::errors::Damage;
 use crate::futex;
-use crate::layout::{CAME, DRAINED, DUE, MEMORY, PLACE};
+use crate::layout::{CAME, DRAINED, DUE, MEMORY, PLACE, TAG};
 use crate::locals::Local;
 use crate::put::TURNS;
 use crate::ring::Slot;
@@ -44,7 +44,7 @@ impl Core {
     /// Claims the next message: what was given back comes before what was never delivered.
     #[inline]
     pub(crate) fn claim(&self, me: u32) -> Result<Next, Damage> {
-        if self.segment.memory().u64(DUE).load(Ordering::Relaxed) & TICKET != 0 {
+        if self.segment.memory().fixed_u64::<DUE>().load(Ordering::Relaxed) & TICKET != 0 {
             self.publish_due(me)?;
         }
         for _ in 0..TURNS {
@@ -78,8 +78,9 @@ impl Core {
             match ring.read(ticket)? {
                 Slot::Filled(block) => {
                     // Both lines are about to move here: together, and at once for writing.
-                    self.segment.memory().expect_to_write(self.layout.block(block));
-                    let tag = self.tag(block);
+                    let place = self.look_at_block(block);
+                    place.expect_to_write();
+                    let tag = place.u64::<TAG>();
                     let before = tag.load(Ordering::Acquire);
                     let tagged = ring.tagged(ticket);
                     if Tag(before).is_ready(which, tagged) {
@@ -114,8 +115,9 @@ impl Core {
         let mut wants_more = true;
         while wants_more && let Slot::Filled(block) = ring.read(next)? {
             let tagged = ring.tagged(next);
-            self.segment.memory().expect_to_write(self.layout.block(block));
-            let tag = self.tag(block);
+            let place = self.look_at_block(block);
+            place.expect_to_write();
+            let tag = place.u64::<TAG>();
             let before = tag.load(Ordering::Acquire);
             let mine = Tag::leased(me, tagged).0;
             if !Tag(before).is_ready(Which::First, tagged)
@@ -162,8 +164,8 @@ impl Core {
     #[inline]
     pub(crate) fn tell_if_drained(&self) {
         let memory = self.segment.memory();
-        Side::at(memory, MEMORY).wake_all_if_waited_for();
-        Side::at(memory, DRAINED).wake_all_if_waited_for();
+        Side::fixed::<MEMORY, { MEMORY + 8 }>(memory).wake_all_if_waited_for();
+        Side::fixed::<DRAINED, { DRAINED + 8 }>(memory).wake_all_if_waited_for();
     }
 
     /// Gives a claimed message back for another delivery.

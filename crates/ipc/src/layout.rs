@@ -24,13 +24,14 @@
 //! Every ring begins at its second lap, so that a slot that was never touched reads as used up in the first
 //! and only tails and heads need to be written to make an empty queue.
 
-use crate::memory::OS_PAGE;
+use crate::memory::{Memory, OS_PAGE, Stretch};
 use crate::segment;
 
 /// Bytes of a block.
 pub(crate) const BLOCK: usize = 128;
 /// Bytes of a message that fit beside its block's own words.
 pub(crate) const INLINE: usize = BLOCK - BYTES;
+pub(crate) const TAG: usize = 0;
 pub(crate) const LENGTH: usize = 8;
 pub(crate) const CHECKSUM: usize = 12;
 pub(crate) const RAISED: usize = 16;
@@ -83,6 +84,8 @@ pub(crate) struct Layout {
     /// Bits of a ticket that choose the slot, for the first ring and the two others.
     pub(crate) slot_bits: [u32; 3],
     pub(crate) slots: [usize; 3],
+    /// The longest message there is memory for, in bytes.
+    pub(crate) largest: u64,
     pub(crate) page_words: usize,
     pub(crate) successors: usize,
     pub(crate) blocks: usize,
@@ -120,12 +123,19 @@ impl Layout {
             counts,
             slot_bits: [first.trailing_zeros(), other.trailing_zeros(), other.trailing_zeros()],
             slots,
+            largest: (pages * PAGE as u64).max(INLINE as u64),
             page_words,
             successors,
             blocks: block_area,
             pages: page_area,
             total: at,
         })
+    }
+
+    /// A block. The number has been checked or came from here.
+    #[inline(always)]
+    pub(crate) fn look_at<'a>(&self, memory: &'a Memory, block: u32) -> Stretch<'a, BLOCK> {
+        memory.stretch(self.block(block))
     }
 
     /// Where a block begins. The number has been checked or came from here.

@@ -176,7 +176,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn tell_it_came(&self) {
         barrier_after_rmw();
-        Side::at(self.segment.memory(), CAME).wake_one_if_waited_for();
+        Side::fixed::<CAME, { CAME + 8 }>(self.segment.memory()).wake_one_if_waited_for();
     }
 
     /// Closes the first ring and wakes everybody to learn of it. Whoever closed it before may have died before
@@ -237,7 +237,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn tell_a_place_is_free(&self) {
         barrier_after_rmw();
-        Side::at(self.segment.memory(), PLACE).wake_one_if_waited_for();
+        Side::fixed::<PLACE, { PLACE + 8 }>(self.segment.memory()).wake_one_if_waited_for();
     }
 }
 

@@ -16,6 +16,8 @@ use crate::tag::Which;
 
 /// Names no block: the queue was closed here.
 pub(crate) const END: u32 = 0xff_ffff;
+/// Laps have 40 bits.
+const LAPS: u64 = (1 << 40) - 1;
 
 /// What a slot says about a ticket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,12 +66,20 @@ impl<'a> Ring<'a> {
 
     #[inline(always)]
     pub(crate) fn tail(&self) -> &'a AtomicU64 {
-        self.memory.u64(RINGS + self.which as usize * RING)
+        match self.which {
+            Which::First => self.memory.fixed_u64::<RINGS>(),
+            Which::Again => self.memory.fixed_u64::<{ RINGS + RING }>(),
+            Which::Dead => self.memory.fixed_u64::<{ RINGS + 2 * RING }>(),
+        }
     }
 
     #[inline(always)]
     pub(crate) fn head(&self) -> &'a AtomicU64 {
-        self.memory.u64(RINGS + self.which as usize * RING + HEAD)
+        match self.which {
+            Which::First => self.memory.fixed_u64::<{ RINGS + HEAD }>(),
+            Which::Again => self.memory.fixed_u64::<{ RINGS + RING + HEAD }>(),
+            Which::Dead => self.memory.fixed_u64::<{ RINGS + 2 * RING + HEAD }>(),
+        }
     }
 
     /// A ticket as it stands in tags: told apart from those of the other rings.
@@ -89,7 +99,7 @@ impl<'a> Ring<'a> {
 
     #[inline(always)]
     fn lap(&self, ticket: u64) -> u64 {
-        ticket >> self.bits & ((1 << 40) - 1)
+        ticket >> self.bits & LAPS
     }
 
     /// What the slot of a ticket says.
@@ -99,17 +109,14 @@ impl<'a> Ring<'a> {
     #[inline(always)]
     pub(crate) fn read(&self, ticket: u64) -> Result<Slot, Damage> {
         let word = self.slot(ticket).load(Ordering::Acquire);
-        let lap = word >> 24;
-        if lap == self.lap(ticket) {
-            match word as u32 & END {
-                END => Ok(Slot::End),
+        match (ticket >> self.bits).wrapping_sub(word >> 24) & LAPS {
+            0 => match word as u32 & END {
                 block if block < self.blocks => Ok(Slot::Filled(block)),
+                END => Ok(Slot::End),
                 _ => Err(Damage::Block),
-            }
-        } else if lap == self.lap(ticket.wrapping_sub(self.origin())) {
-            Ok(Slot::Open(word))
-        } else {
-            Ok(Slot::Stale)
+            },
+            1 => Ok(Slot::Open(word)),
+            _ => Ok(Slot::Stale),
         }
     }
 

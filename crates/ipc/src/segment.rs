@@ -162,6 +162,9 @@ impl Segment {
 
     /// The segment in a file that says this of itself, for those to whom pids mean the same.
     pub(crate) fn attach(file: File, header: Header) -> Result<Self, OpenError> {
+        if header.total < memory::LEAST as u64 {
+            return Err(OpenError::CorruptHeader);
+        }
         header.check_namespace()?;
         let memory = Memory::map(file, length_of(&header)?)?;
         Ok(Self::over(memory, header))
@@ -207,10 +210,16 @@ impl Segment {
         if self.memory.is_cut() {
             return Err(Damage::Cut);
         }
-        match self.memory.u32(POISONED).load(Ordering::Relaxed) {
+        match self.memory.fixed_u32::<POISONED>().load(Ordering::Relaxed) {
             0 => Ok(()),
             code => Err(Damage::from_code(code)),
         }
+    }
+
+    /// The damage if the file was cut short: what was copied out of it, or into it, is not what it seems.
+    #[inline]
+    pub(crate) fn check_whole(&self) -> Result<(), Damage> {
+        if self.memory.is_cut() { Err(Damage::Cut) } else { Ok(()) }
     }
 
     /// Tells everybody that the segment is damaged. The first reason stays.

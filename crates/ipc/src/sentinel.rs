@@ -18,7 +18,7 @@ use crate::atomic::Ordering;
 use crate::errors::Fault;
 use crate::futex;
 use crate::liveness::Identity;
-use crate::memory::{Memory, OS_PAGE, this_process};
+use crate::memory::{LEAST, Memory, this_process};
 use crate::segment::{MEMBERSHIP, Segment};
 
 /// What sentinels watch over.
@@ -47,7 +47,7 @@ impl Sentinel {
     /// # Errors
     /// Where there are no threads, descriptors or addresses left.
     pub(crate) fn start(segment: &Segment, watched: Weak<impl Watched>) -> io::Result<Self> {
-        let memory = Arc::new(Memory::map(segment.memory().file().try_clone()?, OS_PAGE)?);
+        let memory = Arc::new(Memory::map(segment.memory().file().try_clone()?, LEAST)?);
         let has_ended = Arc::new(AtomicBool::new(false));
         let (hears, tells) = io::pipe()?;
         let started = Self { process: this_process(), has_ended, memory };

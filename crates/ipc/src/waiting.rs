@@ -43,6 +43,13 @@ fn on_their_way(word: u64) -> u64 {
 }
 
 impl<'a> Side<'a> {
+    /// The side at an offset that every mapping has.
+    #[inline(always)]
+    pub(crate) fn fixed<const OFFSET: usize, const SEQUENCE: usize>(memory: &'a Memory) -> Self {
+        const { assert!(SEQUENCE == OFFSET + 8) };
+        Self { waiters: memory.fixed_u64::<OFFSET>(), sequence: memory.fixed_u32::<SEQUENCE>() }
+    }
+
     /// The side at `offset`.
     #[inline(always)]
     pub(crate) fn at(memory: &'a Memory, offset: usize) -> Self {

@@ -22,10 +22,16 @@
 //! System calls that no crate wraps live here behind safe functions; each `unsafe` block argues for itself.
 #![allow(unsafe_code)]
 
+mod account;
+mod capability;
+mod cgroup;
 mod descriptors;
 mod facts;
 mod identity;
+mod limit;
+mod offer;
 mod peer;
+mod priority;
 mod proc;
 mod reader;
 mod setup;
@@ -36,12 +42,20 @@ mod spawner;
 mod tree;
 mod wait;
 
+pub use account::{Account, AccountError};
+pub use capability::{Capability, is_capable};
+pub use cgroup::{
+    Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, Vigil, leaf_of,
+};
 pub use descriptors::{inherited, pidfd_open};
 pub use facts::{Fact, facts, own_cgroup};
 pub use identity::{Identity, boot_id, is_kernel_thread};
+pub use limit::{Limit, LimitName};
 pub use nix::errno::Errno;
 pub use nix::unistd::Pid;
+pub use offer::{Offer, Refused};
 pub use peer::{Peer, peer};
+pub use priority::{IoPriority, Processors};
 pub use proc::{Stat, TICKS_A_SECOND, cmdline, environ_var, ticks_since_boot};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
@@ -49,7 +63,7 @@ pub use setup::{
     let_die_with_us, original_nofile_limit, raise_nofile_limit,
 };
 pub use signals::{Received, Signals, is_ignored};
-pub use spawn::{Credentials, Limit, Spawn, SpawnError, Spawned, Stage, Stdio, environment};
+pub use spawn::{Credentials, Spawn, SpawnError, Spawned, Stage, Stdio, environment};
 pub use spawner::Spawner;
 pub use tree::{Killed, Order, Origin, Snapshot, Struck, freeze_and_kill, freeze_and_signal, origin};
 pub use wait::{Exit, Orphans, exit_of, is_dead, reap_orphan, wait_leader};

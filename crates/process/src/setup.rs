@@ -12,7 +12,7 @@ use nix::sys::prctl;
 use nix::sys::signal::{SigHandler, Signal, signal};
 use nix::unistd::Pid;
 
-use crate::spawn::Limit;
+use crate::limit::{Limit, LimitName};
 
 static ORIGINAL_NOFILE: OnceLock<Limit> = OnceLock::new();
 
@@ -47,11 +47,7 @@ pub fn raise_nofile_limit() -> io::Result<u64> {
         Errno::result(libc::getrlimit(libc::RLIMIT_NOFILE, now.as_mut_ptr()))?;
         now.assume_init()
     };
-    ORIGINAL_NOFILE.get_or_init(|| Limit {
-        resource: libc::RLIMIT_NOFILE,
-        soft: now.rlim_cur,
-        hard: now.rlim_max,
-    });
+    ORIGINAL_NOFILE.get_or_init(|| Limit { name: LimitName::Nofile, soft: now.rlim_cur, hard: now.rlim_max });
     now.rlim_cur = now.rlim_max;
     // SAFETY: one rlimit of ours is read.
     Errno::result(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const now) })?;

@@ -8,16 +8,18 @@
 //! The child borrows this process's memory until its exec, so a spawn costs the same however large the process has
 //! grown, and says what failed through that memory. What it does meanwhile is in [`child`].
 
+mod birth;
 mod child;
+mod error;
 mod ground;
 mod path;
 mod stack;
 
-use std::ffi::{CString, OsString, c_char};
-use std::fmt;
+use std::cell::Cell;
+use std::ffi::{CStr, CString, OsString, c_char};
 use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
@@ -25,12 +27,17 @@ use std::sync::{Arc, OnceLock};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
+use crate::cgroup::{Cgroup, CgroupError, Plot};
 use crate::descriptors::{has_close_range, has_pidfd, pidfd_open};
+use crate::limit::Limit;
+use crate::priority::{IoPriority, Processors};
 use crate::setup::original_nofile_limit;
-use child::{Close, Orders, Report};
+use birth::{clone_into, knows_no_cgroups, reap};
+use child::{Close, Handed, Orders, Report};
 use ground::null_device;
-use stack::Stack;
 
+pub(crate) use birth::BlockedSignals;
+pub use error::{SpawnError, Stage};
 pub(crate) use ground::Ground;
 
 /// A program to start and all that it shall get; nothing else of this process reaches it.
@@ -59,9 +66,9 @@ pub struct Spawn {
     pub argv: Vec<CString>,
     /// The whole environment, each entry `NAME=value`; see [`environment`].
     pub env: Vec<CString>,
-    /// The name of a variable that is set to the program's own pid: what it starts inherits the variable, but cannot
-    /// have that pid, so that the two can be told apart. It must not be in `env`.
-    pub pid_variable: Option<CString>,
+    /// The names of variables that are set to the program's own pid: what it starts inherits them, but cannot have that
+    /// pid, so that the two can be told apart. They must not be in `env`.
+    pub pid_variables: Vec<CString>,
     /// The folder it starts in; relative to this process's own.
     pub cwd: CString,
     /// Descriptor 0.
@@ -70,6 +77,9 @@ pub struct Spawn {
     pub stdout: Stdio,
     /// Descriptor 2.
     pub stderr: Stdio,
+    /// Further descriptors it gets, each with its number there, 3 or above, in the order of the numbers and none twice.
+    /// They stay open here.
+    pub handed: Vec<(RawFd, Arc<OwnedFd>)>,
     /// The signal the kernel sends it when this process dies, however it dies. It is bound to the spawning *thread*,
     /// so that thread must live as long as the process: see [`Spawner`](crate::Spawner). The kernel forgets it when the
     /// program executes a set-user-id file or changes its user.
@@ -84,9 +94,19 @@ pub struct Spawn {
     pub credentials: Option<Credentials>,
     /// Resource limits, set in this order and before the user changes.
     pub limits: Vec<Limit>,
-    /// Descriptors of this process that the program gets too, under the numbers they have here; none is 0, 1 or 2. See
-    /// [`inherited`](crate::inherited) for the other side.
-    pub keep: Vec<Arc<OwnedFd>>,
+    /// Its priority of input and output; `None`: as here.
+    pub io_priority: Option<IoPriority>,
+    /// How much sooner (up to 1000) or later (down to −1000) than others the kernel kills it when the machine is short of
+    /// memory; `None`: as here.
+    pub oom_score_adj: Option<i32>,
+    /// The processors it may run on; `None`: as here.
+    pub processors: Option<Processors>,
+    /// Whether neither it nor what it starts can ever gain rights by executing a file.
+    pub no_new_privileges: bool,
+    /// A folder that it sees at each of these places, in a mount namespace of its own.
+    pub mounts: Vec<(CString, CString)>,
+    /// The cgroup that is made for it and that it is born into; `None`: the one of this process.
+    pub cgroup: Option<Plot>,
 }
 
 /// Where one of the three standard descriptors goes. Opening files is for the caller.
@@ -111,122 +131,16 @@ pub struct Credentials {
     pub groups: Option<Vec<u32>>,
 }
 
-/// One resource limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit {
-    /// `libc::RLIMIT_NOFILE`, `libc::RLIMIT_CORE`, `libc::RLIMIT_AS`, …
-    pub resource: u32,
-    /// What is enforced; `u64::MAX` for no limit.
-    pub soft: u64,
-    /// How far the program may raise it.
-    pub hard: u64,
-}
-
 /// A program that has been started.
 #[derive(Debug)]
 pub struct Spawned {
+    /// The cgroup that was made for it, to be removed when all of it has ended.
+    pub cgroup: Option<Cgroup>,
     /// Its process id, not reused before [`wait_leader`](crate::wait_leader) has taken its exit.
     pub pid: Pid,
     /// Means this process for ever; readable when it has ended. Closed on exec.
     pub pidfd: OwnedFd,
 }
-
-/// What was being done when a spawn failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Stage {
-    /// Making the process.
-    Clone = 1,
-    /// Leading a session.
-    Session,
-    /// Setting a resource limit.
-    Limit,
-    /// Setting the niceness.
-    Nice,
-    /// Changing user and groups.
-    Credentials,
-    /// Entering the folder.
-    Chdir,
-    /// Asking for the signal at this process's death.
-    ParentDeath,
-    /// Putting descriptors 0, 1 and 2 in place and closing the others.
-    Stdio,
-    /// Executing the program.
-    Exec,
-    /// Executing a file that exists but names, in its first line or as its loader, a program that does not.
-    Interpreter,
-}
-
-impl Stage {
-    const ALL: [Self; 10] = [
-        Self::Clone,
-        Self::Session,
-        Self::Limit,
-        Self::Nice,
-        Self::Credentials,
-        Self::Chdir,
-        Self::ParentDeath,
-        Self::Stdio,
-        Self::Exec,
-        Self::Interpreter,
-    ];
-
-    fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|stage| *stage as u8 == number)
-    }
-}
-
-/// A program could not be started. No process is left of the attempt.
-///
-/// Reads `exec ./nothere: No such file or directory`, `chdir /x: Permission denied`, `exec foo: not found in PATH`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SpawnError {
-    /// What was being done.
-    pub stage: Stage,
-    /// What the kernel said.
-    pub errno: Errno,
-    /// What it was done with, and more words where the kernel's do not tell enough.
-    pub what: String,
-}
-
-impl SpawnError {
-    fn new(stage: Stage, errno: Errno, what: impl Into<String>) -> Self {
-        Self { stage, errno, what: what.into() }
-    }
-
-    /// Whether the same attempt may succeed later: the machine was short of processes, memory or descriptors.
-    pub fn is_shortage(&self) -> bool {
-        matches!(self.errno, Errno::EAGAIN | Errno::ENOMEM | Errno::EMFILE | Errno::ENFILE)
-    }
-}
-
-impl fmt::Display for SpawnError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let doing = match self.stage {
-            Stage::Clone => "start a process",
-            Stage::Session => "setsid",
-            Stage::Limit => "set limit",
-            Stage::Nice => "nice",
-            Stage::Credentials => "become user",
-            Stage::Chdir => "chdir",
-            Stage::ParentDeath => "ask for a signal at the supervisor's death",
-            Stage::Stdio => "redirect",
-            Stage::Exec | Stage::Interpreter => "exec",
-        };
-        f.write_str(doing)?;
-        if !self.what.is_empty() {
-            write!(f, " {}", self.what)?;
-        }
-        match (self.stage, self.errno) {
-            (Stage::Interpreter, _) => f.write_str(": the file is there, the interpreter it names is not"),
-            (Stage::Exec, Errno::ENOENT) if !self.what.contains('/') => f.write_str(": not found in PATH"),
-            (_, Errno::EAGAIN) => f.write_str(": the limit of processes is reached (ulimit -u, pids.max)"),
-            (_, errno) => write!(f, ": {}", errno.desc()),
-        }
-    }
-}
-
-impl std::error::Error for SpawnError {}
 
 /// `NAME=` and room for a pid, which only the child knows.
 struct PidEntry {
@@ -235,7 +149,7 @@ struct PidEntry {
 }
 
 impl PidEntry {
-    fn named(name: &std::ffi::CStr) -> Self {
+    fn named(name: &CStr) -> Self {
         let mut bytes = name.to_bytes().to_vec();
         bytes.push(b'=');
         let value = bytes.len();
@@ -256,19 +170,33 @@ impl Spawn {
         Self {
             argv,
             env,
-            pid_variable: None,
+            pid_variables: Vec::new(),
             cwd,
             stdin: Stdio::Null,
             stdout: Stdio::Null,
             stderr: Stdio::Null,
+            handed: Vec::new(),
             parent_death: None,
             umask: None,
             nice: None,
             session: true,
             credentials: None,
             limits: Vec::new(),
-            keep: Vec::new(),
+            io_priority: None,
+            oom_score_adj: None,
+            processors: None,
+            no_new_privileges: false,
+            mounts: Vec::new(),
+            cgroup: None,
         }
+    }
+
+    /// Hands it these descriptors under the numbers they have here, beside what it is handed already. See
+    /// [`inherited`](crate::inherited) for the other side.
+    pub fn keep(&mut self, descriptors: impl IntoIterator<Item = Arc<OwnedFd>>) {
+        self.handed.extend(descriptors.into_iter().map(|fd| (fd.as_raw_fd(), fd)));
+        self.handed.sort_by_key(|(place, _)| *place);
+        self.handed.dedup_by_key(|(place, _)| *place);
     }
 
     /// Starts the program as a child of the calling thread and returns once it executes.
@@ -280,60 +208,116 @@ impl Spawn {
     ///
     /// The first thing that failed. A shortage ([`SpawnError::is_shortage`]) may pass.
     pub fn spawn(&self) -> Result<Spawned, SpawnError> {
-        let clone_failed = |errno: Errno, what: &str| SpawnError::new(Stage::Clone, errno, what);
         if !has_pidfd() {
-            return Err(clone_failed(Errno::ENOSYS, "with a pidfd (Linux 5.4 or newer is needed)"));
+            let what = "with a pidfd (Linux 5.4 or newer is needed)";
+            return Err(SpawnError::new(Stage::Clone, Errno::ENOSYS, what));
         }
         let Some(program) = self.argv.first().filter(|program| !program.is_empty()) else {
             return Err(SpawnError::new(Stage::Exec, Errno::EINVAL, "an empty command"));
         };
+        let in_cgroup = |error: CgroupError| SpawnError::new(Stage::Cgroup, error.errno, error.what);
+        let cgroup = self.cgroup.as_ref().map(Plot::make).transpose().map_err(in_cgroup)?;
+        let born = match &cgroup {
+            None => self.give_birth(program, None, &[]),
+            Some(cgroup) => match self.give_birth_in(program, cgroup) {
+                // The folders are told by their doors, which are gone by now.
+                Err(error) => {
+                    cgroup.remove();
+                    Err(error)
+                }
+                born => born,
+            },
+        };
+        born.map(|child| Spawned { pid: child.pid, pidfd: child.pidfd, cgroup })
+    }
+
+    /// Into a cgroup by birth; or, where the kernel does not know of that, by the child's own first step.
+    fn give_birth_in(&self, program: &CStr, cgroup: &Cgroup) -> Result<birth::Child, SpawnError> {
+        let in_cgroup = |error: CgroupError| SpawnError::new(Stage::Cgroup, error.errno, error.what);
+        let doors = cgroup.doors().map_err(in_cgroup)?;
+        let unified = doors.unified.as_ref().map(AsFd::as_fd);
+        match self.give_birth(program, unified, &doors.legacy) {
+            Err(error)
+                if error.stage == Stage::Clone && unified.is_some() && knows_no_cgroups(error.errno) =>
+            {
+                let mut doors = doors.legacy;
+                doors.extend(cgroup.side_door().map_err(in_cgroup)?);
+                self.give_birth(program, None, &doors)
+            }
+            born => born,
+        }
+    }
+
+    /// Makes the child, in the cgroup of this folder if there is one; it enters others through `doors`.
+    fn give_birth(
+        &self,
+        program: &CStr,
+        cgroup: Option<BorrowedFd<'_>>,
+        doors: &[OwnedFd],
+    ) -> Result<birth::Child, SpawnError> {
+        let clone_failed = |errno: Errno, what: &str| SpawnError::new(Stage::Clone, errno, what);
         let candidates = path::candidates(program, &self.env);
         let sources = self.sources()?;
         let lifeline = lifeline(self.parent_death.is_some())
             .map_err(|error| clone_failed(errno_of(&error), "with a pidfd of its parent"))?;
 
-        let kept = self.kept(lifeline.as_ref())?;
+        self.check_places()?;
 
         let argv = pointers(&self.argv);
-        let mut pid_entry = self.pid_variable.as_deref().map(PidEntry::named);
+        let mut pid_entries: Vec<PidEntry> =
+            self.pid_variables.iter().map(|name| PidEntry::named(name)).collect();
         let mut envp = pointers(&self.env);
-        let pid_digits = pid_entry.as_mut().map(|entry| {
+        let mut pid_digits = Vec::with_capacity(pid_entries.len());
+        for entry in &mut pid_entries {
             let (start, digits) = entry.pointers();
             envp.insert(0, start);
-            digits
-        });
+            pid_digits.push(digits);
+        }
         let paths: Vec<_> = candidates.iter().map(|path| path.as_ptr()).collect();
         let limits: Vec<Limit> =
             original_nofile_limit().into_iter().chain(self.limits.iter().copied()).collect();
+        let handed: Vec<Handed> = self
+            .handed
+            .iter()
+            .map(|(place, fd)| Handed { place: *place, source: Cell::new(fd.as_raw_fd()) })
+            .collect();
+        let doors: Vec<RawFd> = doors.iter().map(AsRawFd::as_raw_fd).collect();
+        let oom_score_adj = self.oom_score_adj.map(|score| score.to_string());
         let mut orders = Orders {
             candidates: &paths,
             argv: &argv,
             envp: &envp,
-            pid_digits,
+            pid_digits: &pid_digits,
             cwd: &self.cwd,
             sources,
+            handed: &handed,
             close: if has_close_range() { Close::Range } else { Close::Each { last: last_descriptor() } },
             session: self.session,
             limits: &limits,
             nice: self.nice,
+            io_priority: self.io_priority.map(IoPriority::number),
+            oom_score_adj: oom_score_adj.as_deref().map(str::as_bytes),
+            processors: self.processors.as_ref().map(Processors::mask),
+            cgroup_doors: &doors,
+            mounts: &self.mounts,
+            no_new_privileges: self.no_new_privileges,
             credentials: self.credentials.as_ref(),
             umask: self.umask,
             parent_death: self.parent_death,
             parent: Pid::this(),
-            lifeline: lifeline.as_ref().map(AsRawFd::as_raw_fd),
-            kept: &kept,
+            lifeline: Cell::new(lifeline.as_ref().map(AsRawFd::as_raw_fd)),
             report: Report::default(),
         };
-        let spawned = Ground::with(|ground| {
+        let child = Ground::with(|ground| {
             let low = ground.bring_down(sources);
             orders.sources = low.sources;
-            clone_into(&orders, &ground.stack)
+            clone_into(&orders, &ground.stack, cgroup)
         })
         .map_err(|errno| clone_failed(errno, ""))?;
         match orders.report.read() {
-            None => Ok(spawned),
+            None => Ok(child),
             Some((stage, errno, index)) => {
-                reap(&spawned.pidfd);
+                reap(&child.pidfd);
                 Err(SpawnError::new(stage, errno, self.blame(stage, index, &candidates, &limits)))
             }
         }
@@ -357,20 +341,18 @@ impl Spawn {
         Ok(sources)
     }
 
-    /// The descriptors above 2 that stay open in the child, in order: those to keep, and the lifeline until exec.
-    fn kept(&self, lifeline: Option<&OwnedFd>) -> Result<Vec<RawFd>, SpawnError> {
-        let mut kept: Vec<RawFd> = self.keep.iter().map(AsRawFd::as_raw_fd).collect();
-        if kept.iter().any(|fd| *fd <= 2) {
-            return Err(SpawnError::new(
-                Stage::Stdio,
-                Errno::EINVAL,
-                "a descriptor to keep, which is 0, 1 or 2",
-            ));
+    fn check_places(&self) -> Result<(), SpawnError> {
+        let ordered = self.handed.iter().is_sorted_by(|(one, _), (next, _)| one < next);
+        match self.handed.first() {
+            Some(_) if !ordered => {
+                let what = "further descriptors, which are not in the order of their numbers";
+                Err(SpawnError::new(Stage::Stdio, Errno::EINVAL, what))
+            }
+            Some((place, _)) if *place <= 2 => {
+                Err(SpawnError::new(Stage::Stdio, Errno::EINVAL, "a further descriptor, which is 0, 1 or 2"))
+            }
+            _ => Ok(()),
         }
-        kept.extend(lifeline.map(AsRawFd::as_raw_fd));
-        kept.sort_unstable();
-        kept.dedup();
-        Ok(kept)
     }
 
     /// What the step that failed was done with; `index` says which one of several.
@@ -379,19 +361,30 @@ impl Spawn {
             Stage::Clone | Stage::Session | Stage::ParentDeath => String::new(),
             Stage::Chdir => self.cwd.to_string_lossy().into_owned(),
             Stage::Nice => self.nice.map(|nice| nice.to_string()).unwrap_or_default(),
+            Stage::IoPriority => self.io_priority.map(|priority| priority.to_string()).unwrap_or_default(),
+            Stage::OomScore => self.oom_score_adj.map(|score| score.to_string()).unwrap_or_default(),
+            Stage::Processors => self.processors.as_ref().map(ToString::to_string).unwrap_or_default(),
+            Stage::Cgroup => "it cannot be entered".to_owned(),
+            Stage::NoNewPrivileges => String::new(),
+            Stage::Mount => match index.and_then(|index| self.mounts.get(index)) {
+                Some((folder, place)) => {
+                    format!("{} at {}", folder.to_string_lossy(), place.to_string_lossy())
+                }
+                None => "in a namespace of its own".to_owned(),
+            },
             Stage::Credentials => self
                 .credentials
                 .as_ref()
                 .map(|to| format!("{} of group {}", to.uid, to.gid))
                 .unwrap_or_default(),
-            Stage::Limit => index
-                .and_then(|index| limits.get(index))
-                .map(|limit| format!("{} to {} (at most {})", limit.resource, limit.soft, limit.hard))
-                .unwrap_or_default(),
-            Stage::Stdio => index
-                .and_then(|index| ["stdin", "stdout", "stderr"].get(index).copied())
-                .unwrap_or("the other descriptors")
-                .to_owned(),
+            Stage::Limit => {
+                index.and_then(|index| limits.get(index)).map(|limit| format!("{limit}")).unwrap_or_default()
+            }
+            Stage::Stdio => match index {
+                Some(index @ 0..=2) => ["stdin", "stdout", "stderr"][index].to_owned(),
+                Some(number) => format!("descriptor {number}"),
+                None => "the other descriptors".to_owned(),
+            },
             // Without an index no candidate exists, and the program is named as it was asked for.
             Stage::Exec | Stage::Interpreter => index
                 .and_then(|index| candidates.get(index))
@@ -441,71 +434,4 @@ fn last_descriptor() -> RawFd {
 
 fn errno_of(error: &io::Error) -> Errno {
     Errno::from_raw(error.raw_os_error().unwrap_or(libc::EIO))
-}
-
-fn clone_into(orders: &Orders, stack: &Stack) -> Result<Spawned, Errno> {
-    let files = match orders.close {
-        // The child takes its own copy at once, and only of the few descriptors it needs: copying and closing
-        // thousands would cost more than everything else here.
-        Close::Range => libc::CLONE_FILES,
-        Close::Each { .. } => 0,
-    };
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | files | libc::SIGCHLD;
-    let mut pidfd: RawFd = -1;
-    let argument = ptr::from_ref(orders).cast_mut().cast();
-    let signals = BlockedSignals::all();
-    // SAFETY: the stack is ours alone (`Ground::with`) and VFORK keeps this thread, with everything `orders` borrows,
-    // where it is until the child has left our memory by exec or exit. `child::run` keeps to what is allowed in
-    // between. The kernel writes one descriptor to `pidfd`. Signals are blocked, so no handler runs in the child.
-    let pid = unsafe { libc::clone(child::run, stack.top(), flags, argument, &raw mut pidfd) };
-    let errno = Errno::last();
-    drop(signals);
-    if pid < 0 {
-        return Err(errno);
-    }
-    // SAFETY: CLONE_PIDFD made this descriptor for us (its support was asked for before) and nobody else knows it.
-    Ok(Spawned { pid: Pid::from_raw(pid), pidfd: unsafe { OwnedFd::from_raw_fd(pidfd) } })
-}
-
-/// Takes the exit of a child that has failed and is ending or has ended.
-fn reap(pidfd: &OwnedFd) {
-    loop {
-        let options = libc::WEXITED | libc::__WALL;
-        // SAFETY: integers only; the null pointer asks for no details.
-        let answer =
-            unsafe { libc::waitid(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, ptr::null_mut(), options) };
-        if answer == 0 || Errno::last() != Errno::EINTR {
-            return;
-        }
-    }
-}
-
-/// Blocks every signal of this thread, those of the C library included, until dropped.
-pub(crate) struct BlockedSignals {
-    before: u64,
-}
-
-impl BlockedSignals {
-    pub(crate) fn all() -> Self {
-        Self { before: exchange_mask(u64::MAX) }
-    }
-}
-
-impl Drop for BlockedSignals {
-    fn drop(&mut self) {
-        exchange_mask(self.before);
-    }
-}
-
-/// Sets the signal mask of this thread as the kernel knows it, a bit a signal, and returns the one before.
-///
-/// The C library's own call would leave out the two signals by which it makes threads change user together; a handler
-/// of those that ran in a child would work in our memory.
-fn exchange_mask(mask: u64) -> u64 {
-    let mut before = 0u64;
-    // SAFETY: both pointers are to 8 bytes of ours, and the size says 8.
-    unsafe {
-        libc::syscall(libc::SYS_rt_sigprocmask, libc::SIG_SETMASK, &raw const mask, &raw mut before, 8)
-    };
-    before
 }

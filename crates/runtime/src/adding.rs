@@ -214,6 +214,7 @@ fn carried_out(new: &NewWorker) -> WorkerSetup {
         cwd: PathBuf::from(&new.cwd).into(),
         umask: 0o022,
         nice: 0,
+        terms: None,
         stdin: new.queue_in.clone().map_or(Input::Null, Input::Queue),
         stdout: new.queue_out.clone().map_or(Output::Log, Output::Queue),
         stderr: Output::Log,

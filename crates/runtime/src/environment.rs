@@ -64,11 +64,16 @@ impl Environment {
         name: &str,
         policy: Policy,
         Process { instance, launch }: Process,
+        tmp: Option<&Path>,
     ) -> Vec<CString> {
         let mut all: BTreeMap<&OsStr, &OsStr> = BTreeMap::new();
         if !worker.clear_env {
             all.extend(self.inherited.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())));
         }
+        let account = worker.terms.as_deref().and_then(|terms| terms.account.as_ref());
+        let told = account.into_iter().flat_map(|account| &account.variables);
+        all.extend(told.map(|(name, value)| (OsStr::new(*name), value.as_os_str())));
+        all.extend(tmp.map(|tmp| (OsStr::new("TMPDIR"), tmp.as_os_str())));
         all.extend(worker.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
         let path = self.path(all.get(OsStr::new("PATH")).copied().unwrap_or(OsStr::new(DEFAULT_PATH)));
         let numbers = [instance.index.to_string(), launch.0.to_string(), std::process::id().to_string()];

@@ -95,6 +95,9 @@ pub fn guard(supervisor: i32, socket: &Path) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
+    if let Some(folder) = socket.parent() {
+        crate::cgroups::kill_daemons(folder);
+    }
     for _ in 0..LOOKS_AT_MOST {
         let victims = daemons(supervisor, socket)?;
         if victims.is_empty() {

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use process::{Spawn, Stdio};
+use process::{Plot, Spawn, Stdio};
 use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
@@ -18,6 +18,7 @@ use crate::environment::Environment;
 use crate::logs::{self, Label, Pump, Stream, StreamId};
 use crate::queues::Queues;
 use crate::setup::{Command, Input, Output, WorkerSetup};
+use crate::temporary;
 use crate::words;
 
 /// What one launch needs beside its worker's setup.
@@ -33,6 +34,15 @@ pub struct Launch<'a> {
     pub policy: Policy,
     /// How it is launched.
     pub worker: &'a WorkerSetup,
+}
+
+/// What was made for one launch alone.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// Its cgroup's place.
+    pub cgroup: Option<Plot>,
+    /// Its temporary folder.
+    pub temporary: temporary::Given,
 }
 
 /// Where a launch takes place.
@@ -64,7 +74,7 @@ impl Launch<'_> {
     /// # Errors
     ///
     /// Says which file could not be opened, and why.
-    pub fn prepare(&self, place: &Place<'_>) -> Result<Prepared, LaunchFailure> {
+    pub fn prepare(&self, place: &Place<'_>, given: Given) -> Result<Prepared, LaunchFailure> {
         let (mut streams, mut attendants) = (Vec::new(), Vec::new());
         let stdin = match &self.worker.stdin {
             Input::Null => Stdio::Null,
@@ -86,10 +96,11 @@ impl Launch<'_> {
         };
         let stdout = output(&self.worker.stdout, Stream::Stdout)?;
         let stderr = output(&self.worker.stderr, Stream::Stderr)?;
-        let spawn = Spawn {
+        let tmp = given.temporary.path.as_deref();
+        let mut spawn = Spawn {
             argv: self.argv()?,
-            env: place.environment.of_launch(self.worker, self.name, self.policy, self.process),
-            pid_variable: Some(c"SUPERVISOR_LEADER".to_owned()),
+            env: place.environment.of_launch(self.worker, self.name, self.policy, self.process, tmp),
+            pid_variables: vec![c"SUPERVISOR_LEADER".to_owned()],
             cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin,
             stdout,
@@ -102,12 +113,25 @@ impl Launch<'_> {
             },
             umask: Some(self.worker.umask),
             nice: (self.worker.nice != 0).then_some(self.worker.nice),
-            session: true,
-            credentials: None,
-            limits: Vec::new(),
-            keep: Vec::new(),
+            cgroup: given.cgroup,
+            ..Spawn::new(Vec::new(), Vec::new(), CString::default())
         };
+        for (folder, place) in &given.temporary.mounts {
+            let text = |path: &Path| text(path.as_os_str().as_bytes(), "private_tmp");
+            spawn.mounts.push((text(folder)?, text(place)?));
+        }
+        self.apply_terms(&mut spawn);
         Ok(Prepared { spawn, streams, attendants })
+    }
+
+    fn apply_terms(&self, spawn: &mut Spawn) {
+        let Some(terms) = self.worker.terms.as_deref() else { return };
+        spawn.credentials = terms.account.as_ref().and_then(|account| account.credentials.clone());
+        spawn.limits.clone_from(&terms.limits);
+        spawn.io_priority = terms.io_priority;
+        spawn.oom_score_adj = terms.oom_score_adj;
+        spawn.processors.clone_from(&terms.processors);
+        spawn.no_new_privileges = terms.no_new_privileges;
     }
 
     fn argv(&self) -> Result<Vec<CString>, LaunchFailure> {

@@ -4,8 +4,11 @@
 
 mod adding;
 mod additions;
+mod applying;
+mod askers;
 mod asking;
 pub mod attendant;
+mod cgroups;
 mod clock;
 mod environment;
 pub mod guard;
@@ -20,19 +23,25 @@ mod notify;
 mod owning;
 mod primitives;
 mod processes;
+mod proposal;
 mod queues;
 mod roster;
 mod run;
 mod setup;
+pub mod source;
 mod state;
 mod sweeping;
 mod takeover;
 mod talk;
 mod telling;
+mod temporary;
 mod the_loop;
 mod waiting;
 mod words;
 
 pub use adding::name_of;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
-pub use setup::{Command, Fsync, Input, Output, Purpose, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
+pub use setup::{
+    Command, Fsync, Input, Output, PrivateTmp, Purpose, QueueSetup, Setup, StopTo, SyncSetup, Terms,
+    WorkerSetup,
+};

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use ipc_channel::ipc::IpcSender;
-use process::{Identity, Pid};
+use process::{Cgroup, Identity, Pid, Vigil};
 use supervision::{Ending, InstanceId, Moment, Process};
 use worker::wire::{self, Command};
 
@@ -31,8 +31,19 @@ pub struct Tree {
     pub lost_its_feeder: bool,
     /// The streams of the log that it writes to.
     pub streams: Vec<StreamId>,
+    /// The cgroup that it is in, if it has one of its own.
+    pub cgroup: Option<Box<Nest>>,
     /// What was said, if anything was: most programs know nothing of their supervisor, and cost nothing here.
     talk: Option<Box<Talk>>,
+}
+
+/// The cgroup of a launch.
+#[derive(Debug)]
+pub struct Nest {
+    /// The group.
+    pub cgroup: Cgroup,
+    /// Watches for its becoming empty, once that is waited for.
+    pub vigil: Option<Vigil>,
 }
 
 /// What was said between a launch and us.
@@ -86,8 +97,19 @@ impl Tree {
             condemned: false,
             lost_its_feeder: false,
             streams,
+            cgroup: None,
             talk: None,
         }
+    }
+
+    /// The same in a cgroup of its own.
+    pub fn within(self, cgroup: Option<Cgroup>) -> Tree {
+        Tree { cgroup: cgroup.map(|cgroup| Box::new(Nest { cgroup, vigil: None })), ..self }
+    }
+
+    /// Its cgroup, if that keeps all of it together.
+    pub fn kept_by(&self) -> Option<&Cgroup> {
+        self.cgroup.as_ref().map(|nest| &nest.cgroup).filter(|cgroup| cgroup.keeps_tree())
     }
 
     /// What was said, to add to it.

@@ -1,6 +1,7 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
+use std::sync::Arc;
 
 use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
@@ -8,6 +9,7 @@ use supervision::{Conclusion, Ending};
 
 use crate::adding;
 use crate::additions::{Addition, Additions};
+use crate::cgroups::Cgroups;
 use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
@@ -17,10 +19,12 @@ use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::setup::{Output, Purpose, Setup};
+use crate::source::Source;
 use crate::sweeping::Marks;
 use crate::takeover::{self, Survivors};
 use crate::talk;
-use crate::the_loop::{Loop, PASSED_ON, Parts};
+use crate::temporary::Temporary;
+use crate::the_loop::{Loop, NOTIFY_SOCKET, PASSED_ON, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
 const SPAWNERS: usize = 2;
@@ -87,6 +91,8 @@ pub struct Front {
     pub background: bool,
     /// Whom to tell when all is up.
     pub when_up: Option<WhenUp>,
+    /// Where other configs come from; `None`: the run stays what it is.
+    pub source: Option<Arc<dyn Source>>,
 }
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
@@ -98,7 +104,7 @@ pub struct Front {
 ///
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
-    let Front { console, background, when_up } = front;
+    let Front { console, background, when_up, source } = front;
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
     // Children get the limit back that this process was started with.
@@ -116,6 +122,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
 
     // A supervisor that ended by itself took its socket with it.
     let socket = folder.socket();
+    let of_config = setup.workers.len();
     let former = if socket.exists() { Additions::of_former(folder.path()) } else { Vec::new() };
     let added = if former.is_empty() {
         Vec::new()
@@ -129,12 +136,16 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         additions.keep(addition).map_err(cannot("cannot keep what was added to a former run"))?;
     }
     let roster = Roster::of(&setup);
+    let mut cgroups = Cgroups::of(folder.path());
     let survivors = if socket.exists() {
-        takeover::survivors(Marks { roster: &roster, socket: &socket })
+        takeover::survivors(Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() })
             .map_err(cannot("cannot look for survivors of a former run"))?
     } else {
         Survivors::default()
     };
+    cgroups.clear_former(&survivors.leaders.iter().map(|survivor| survivor.pid).collect::<Vec<_>>());
+    let living: Vec<_> = survivors.leaders.iter().map(|survivor| survivor.process).collect();
+    let temporary = Temporary::of(folder.path(), |process| roster.leaf(process), &living);
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
@@ -147,7 +158,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
 
     let notify = if setup.workers.iter().any(|worker| worker.notify) {
         Some(
-            NotifySocket::bind(&folder.path().join("notify"))
+            NotifySocket::bind(&folder.path().join(NOTIFY_SOCKET))
                 .map_err(cannot("cannot bind the notification socket"))?,
         )
     } else {
@@ -169,11 +180,15 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         spawner,
         signals,
         notify,
+        cgroups,
+        temporary,
         mail,
         mailbox,
         when_up,
         background,
         additions,
+        of_config,
+        source,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     running.added = added
@@ -229,5 +244,7 @@ fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
             }
         }
     }
-    running.take_back(process, Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams));
+    let cgroup = running.cgroups.of_survivor(survivor.pid);
+    let tree = Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams).within(cgroup);
+    running.take_back(process, tree);
 }

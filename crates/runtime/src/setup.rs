@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::api::{Kind, NewPrimitive};
+use process::{Account, Ceilings, IoPriority, Limit, Processors};
 use supervision::Family;
 
 use crate::logs::LogFile;
@@ -109,6 +110,8 @@ pub struct WorkerSetup {
     pub umask: u32,
     /// Its niceness; 0: the supervisor's own.
     pub nice: i32,
+    /// What else its processes are and may use; `None`: what the supervisor is and may.
+    pub terms: Option<Box<Terms>>,
     /// Where its standard input comes from.
     pub stdin: Input,
     /// Where its standard output goes.
@@ -132,6 +135,41 @@ impl WorkerSetup {
                 .any(|to| matches!(to, Output::Queue(name) if name == queue))
             || self.puts.iter().any(|name| name == queue)
     }
+}
+
+/// What the processes of a worker are and may use beyond what is ordinary.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Terms {
+    /// Whom they run as; `None`: the supervisor's user and groups.
+    pub account: Option<Account>,
+    /// The limits of each of them.
+    pub limits: Vec<Limit>,
+    /// What all of them together may use.
+    pub ceilings: Ceilings,
+    /// Whether a cgroup keeps them together even where no ceiling needs one.
+    pub cgroup: bool,
+    /// Their priority of input and output; `None`: the supervisor's own.
+    pub io_priority: Option<IoPriority>,
+    /// How much sooner or later than others they are killed when memory is short; `None`: the supervisor's own.
+    pub oom_score_adj: Option<i32>,
+    /// The processors they may run on; `None`: the supervisor's own.
+    pub processors: Option<Processors>,
+    /// Whether none of them can ever gain rights by executing a file.
+    pub no_new_privileges: bool,
+    /// Whether they have temporary files of their own.
+    pub private_tmp: PrivateTmp,
+}
+
+/// Whether a worker has temporary files of its own.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PrivateTmp {
+    /// It shares `/tmp` with all.
+    #[default]
+    None,
+    /// A folder of its own, named by `TMPDIR`.
+    Folder,
+    /// The same folder, which is also its `/tmp` and `/var/tmp`.
+    Mount,
 }
 
 /// What is executed.

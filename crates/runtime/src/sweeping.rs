@@ -11,7 +11,8 @@ use process::{Identity, Origin, Orphans, Pid, Snapshot};
 use supervision::{InstanceId, Launch, Process};
 
 use crate::attendant::{self, Role};
-use crate::processes::{Kinship, Processes};
+use crate::cgroups::launch_in;
+use crate::processes::{Kinship, Processes, Tree};
 use crate::roster::Roster;
 
 /// What one sweep found.
@@ -23,6 +24,8 @@ pub struct Swept {
     pub reaped: Vec<i32>,
     /// Processes that were killed and are not our children: their death has to be watched for.
     pub watch: Vec<i32>,
+    /// Trees whose cgroup was killed and is not empty yet: that has to be watched for.
+    pub populated: Vec<Process>,
 }
 
 /// What marks a process as one of this run's.
@@ -32,6 +35,8 @@ pub struct Marks<'a> {
     pub roster: &'a Roster,
     /// The run's control socket, which no other run has.
     pub socket: &'a Path,
+    /// What the run's cgroups are told by, if it has any.
+    pub cgroups: Option<&'a str>,
 }
 
 /// What a process's environment tells of where it comes from.
@@ -54,11 +59,11 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
         .copied()
         .filter(|process| processes.get(*process).is_some_and(|tree| tree.ended.is_some()))
         .collect();
-    let taken_back: Vec<Process> = leaderless
-        .iter()
-        .copied()
-        .filter(|process| processes.get(*process).is_some_and(|tree| tree.kinship == Kinship::TakenBack))
-        .collect();
+    let leaderless = kill_cgroups(processes, leaderless, &mut swept.populated);
+    // A cgroup that is empty leaves nothing to be looked for by marks.
+    let by_marks = |tree: &Tree| tree.kinship == Kinship::TakenBack && tree.kept_by().is_none();
+    let taken_back: Vec<Process> =
+        leaderless.iter().copied().filter(|process| processes.get(*process).is_some_and(by_marks)).collect();
     if leaderless.is_empty() {
         return swept;
     }
@@ -85,6 +90,26 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     }
     // They end faster than they can be looked at. Each end is a signal that brings us here again.
     swept
+}
+
+/// Kills what is left in the cgroups of these, and gives those of which nothing is, or which have none.
+fn kill_cgroups(
+    processes: &Processes,
+    leaderless: BTreeSet<Process>,
+    populated: &mut Vec<Process>,
+) -> BTreeSet<Process> {
+    let mut empty = BTreeSet::new();
+    for process in leaderless {
+        let cgroup = processes.get(process).and_then(|tree| tree.cgroup.as_ref()).map(|nest| &nest.cgroup);
+        match cgroup.filter(|cgroup| cgroup.is_populated()) {
+            Some(cgroup) => {
+                cgroup.kill();
+                populated.push(process);
+            }
+            None => drop(empty.insert(process)),
+        }
+    }
+    empty
 }
 
 /// How often a sweep looks again when what it saw has changed meanwhile.
@@ -204,9 +229,14 @@ pub fn bears_mark_of(pid: Pid, socket: &Path) -> bool {
     origin.is_some_and(|origin| origin.mark("SOCKET").map(Path::new) == Some(socket))
 }
 
-/// What a process's environment tells, if it is of this run and no attendant.
+/// What a process's cgroup or environment tells, if it is of this run and no attendant.
 pub fn mark_of(pid: Pid, marks: Marks<'_>) -> Option<Mark> {
     let origin = process::origin(pid).ok()??;
+    // A process can empty its environment, and lie in it; it cannot leave its cgroup. Attendants are in none.
+    if let Some(process) = marks.cgroups.and_then(|name| launch_in(pid, name, marks.roster)) {
+        let leads = origin.mark("LEADER").and_then(|leader| leader.parse().ok()) == Some(pid.as_raw());
+        return Some(Mark { process, leads });
+    }
     if origin.mark(attendant::MARK).is_some() { None } else { mark_in(&origin, marks) }
 }
 

@@ -16,7 +16,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::api::NewWorker;
@@ -25,11 +26,14 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, Signals, Spawn, Spawner};
 use supervision::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
+    Action, Conclusion, Ending, Event, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
 
 use crate::additions::Additions;
+use crate::applying::{Configs, no_family};
+use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
+use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
@@ -43,9 +47,11 @@ use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::run::WhenUp;
-use crate::setup::{Purpose, Setup};
+use crate::setup::{Purpose, Setup, StopTo};
+use crate::source::Source;
 use crate::sweeping::{self, Marks};
 use crate::talk;
+use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
@@ -66,6 +72,8 @@ enum Watched {
     Guard,
     /// The leader of a launch.
     Leader(Process),
+    /// The cgroup of a launch, for its becoming empty.
+    Cgroup(Process),
     /// A process that joins a stream of a launch to a queue.
     Attendant(i32),
     /// A process that is watched for another reason: it uses a queue, or somebody waits for its end.
@@ -105,6 +113,9 @@ const EARLY_AT_MOST: usize = 1024;
 /// Where a run in the background keeps what it says; it goes with the run.
 const BACKGROUND_LOG: &str = "log";
 
+/// The notification socket in the run's folder.
+pub const NOTIFY_SOCKET: &str = "notify";
+
 /// How long somebody else may take to reap its child before the exit counts as unknown.
 const PARENT_REAPS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -140,6 +151,10 @@ pub struct Loop {
     pub(crate) clock: Clock,
     pub(crate) processes: Processes,
     pub(crate) queues: Queues,
+    pub(crate) configs: Configs,
+    pub(crate) askers: Askers,
+    /// How launches are asked to stop whose worker's setup says something else by now.
+    former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
     pub(crate) meetings: Meetings,
@@ -148,6 +163,8 @@ pub struct Loop {
     /// Processes that use a queue, or whose end somebody waits for: held, so that their pid cannot be mistaken.
     others: HashMap<i32, Held>,
     environment: Environment,
+    pub(crate) cgroups: Cgroups,
+    temporary: Temporary,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -215,6 +232,10 @@ pub struct Parts {
     pub signals: Signals,
     /// Where readiness is reported, if any worker is to report it.
     pub notify: Option<NotifySocket>,
+    /// The run's cgroups.
+    pub cgroups: Cgroups,
+    /// The temporary folders of its launches.
+    pub temporary: Temporary,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -225,6 +246,10 @@ pub struct Parts {
     pub background: bool,
     /// What is added while it runs, as it is kept.
     pub additions: Additions,
+    /// How many of its workers are of its config: the first ones.
+    pub of_config: usize,
+    /// Where other configs come from.
+    pub source: Option<Arc<dyn Source>>,
 }
 
 impl Loop {
@@ -240,17 +265,22 @@ impl Loop {
             spawner,
             signals,
             notify,
+            cgroups,
+            temporary,
             mail,
             mailbox,
             when_up,
             background,
             additions,
+            of_config,
+            source,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
-        let family = std::mem::replace(&mut setup.family, Family::of(Vec::new()));
+        let family = std::mem::replace(&mut setup.family, no_family());
         let has_daemons = setup.purpose == Purpose::Command
             || family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
-        let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
+        // It is bound when the first worker needs it.
+        let notify_path = folder.path().join(NOTIFY_SOCKET);
         let mut all = Loop {
             when_up,
             not_up_yet: Vec::new(),
@@ -261,6 +291,9 @@ impl Loop {
             clock: Clock::start(),
             processes: Processes::default(),
             queues,
+            askers: Askers::default(),
+            configs: Configs::new(source, of_config),
+            former_stops: HashMap::new(),
             primitives,
             waiters: Vec::new(),
             meetings: Meetings::default(),
@@ -272,6 +305,8 @@ impl Loop {
                 &notify_path,
             ),
             folder,
+            cgroups,
+            temporary,
             history: History::default(),
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
@@ -369,6 +404,7 @@ impl Loop {
                     Watched::Notify => self.hear_notifications(),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
+                    Watched::Cgroup(process) => self.cgroup_may_be_empty(process, event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
                     Watched::Attendant(pid) => self.attendant_may_have_ended(pid),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
@@ -415,7 +451,7 @@ impl Loop {
 
     /// What marks this run's processes.
     pub(crate) fn marks<'a>(&'a self, socket: &'a Path) -> Marks<'a> {
-        Marks { roster: &self.roster, socket }
+        Marks { roster: &self.roster, socket, cgroups: self.cgroups.name() }
     }
 
     fn tell_troubles(&self) {
@@ -433,6 +469,9 @@ impl Loop {
             Action::Changed(instance) => {
                 self.changed = true;
                 let now = self.core.instance(instance, self.clock.now());
+                if now.is_none() {
+                    self.askers.forget(instance);
+                }
                 self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
@@ -447,16 +486,30 @@ impl Loop {
                     self.queues.unretire(worker, &setup.puts);
                 }
             }
-            Action::Removed(_) => {}
-            Action::GaveUp(..) => {}
+            Action::Removed(worker) => self.removed(worker),
+            Action::GaveUp(group, culprit) => self.tell_of_group(group, culprit),
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
     }
 
     fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<()> {
         self.tokens += 1;
-        self.epoll.add(descriptor.as_fd(), EpollEvent::new(EpollFlags::EPOLLIN, self.tokens))?;
+        let flags = match what {
+            Watched::Cgroup(_) => EpollFlags::EPOLLPRI,
+            _ => EpollFlags::EPOLLIN,
+        };
+        self.epoll.add(descriptor.as_fd(), EpollEvent::new(flags, self.tokens))?;
         self.watched.insert(self.tokens, what);
+        Ok(())
+    }
+
+    /// Lets workers report their readiness, if none has needed to before.
+    pub(crate) fn need_notify(&mut self) -> io::Result<()> {
+        if self.notify.is_none() {
+            let socket = NotifySocket::bind(&self.folder.path().join(NOTIFY_SOCKET))?;
+            self.watch(&socket, Watched::Notify)?;
+            self.notify = Some(socket);
+        }
         Ok(())
     }
 
@@ -464,6 +517,7 @@ impl Loop {
         while let Some(mail) = self.mailbox.next() {
             match mail {
                 Mail::Call(call) => self.take_call(*call),
+                Mail::Read(read) => self.config_read(*read),
                 Mail::Met(process, commands) => {
                     if let Some(tree) = self.processes.get_mut(process) {
                         tree.talk().commands = Some((commands, 0));
@@ -494,7 +548,7 @@ impl Loop {
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
                 libc::SIGQUIT => self.stop_now(),
                 libc::SIGUSR1 => self.pump.reopen(),
-                libc::SIGHUP => talk::say("got SIGHUP: reloading is not offered yet; nothing changes"),
+                libc::SIGHUP => self.reload(),
                 _ => {}
             }
         }
@@ -508,6 +562,10 @@ impl Loop {
                 "got {}{by}: stopping; once more kills at once",
                 process::signal::name(signal)
             ));
+            self.askers.told_to_stop(
+                Asker::signal(process::signal::name(signal).as_ref(), sender),
+                self.clock.now(),
+            );
             self.shut_down();
         } else {
             self.stop_now();
@@ -543,6 +601,8 @@ impl Loop {
     pub fn finish(mut self, server: Server) {
         self.dismiss_attendants();
         self.kill_strays();
+        self.cgroups.remove();
+        self.temporary.remove();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }

@@ -90,10 +90,6 @@ fn options_that_are_not_there_yet_are_refused_by_name() {
     let of_a_worker = [
         ("health", json!({ "http": "http://localhost:1/" })),
         ("watchdog", json!("30s")),
-        ("user", json!("nobody")),
-        ("group", json!("nogroup")),
-        ("limits", json!({ "memory": "1GiB" })),
-        ("limits", json!({ "nofile": 100 })),
         ("schedule", json!({ "every": "1s" })),
         ("ready", json!({ "tcp": "localhost:1" })),
         ("ready", json!({ "log": "up" })),

@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod arrows;
+mod cgroups;
 mod checking;
 mod console;
 mod durable;
@@ -9,7 +10,9 @@ mod endings;
 mod footprint;
 mod hostile;
 mod hygiene;
+mod identity;
 mod init;
+mod limits;
 mod policies;
 mod queues;
 mod restarts;

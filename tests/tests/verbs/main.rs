@@ -1,5 +1,6 @@
 //! The verbs that change a run and tell of it, on real processes.
 
+mod apply;
 mod events;
 mod logs;
 mod processes;

@@ -223,6 +223,19 @@ fn values() -> Vec<Json> {
         json!({ "grace": 600 }),
         json!({ "grace": 601 }),
         json!({ "xyzzy": 1 }),
+        json!("unlimited"),
+        json!("idle"),
+        json!("best-effort:7"),
+        json!("realtime:8"),
+        json!("0-3,5"),
+        json!("3-1"),
+        json!("cgroup"),
+        json!("folder"),
+        json!({ "soft": 1, "hard": 2 }),
+        json!({ "soft": "unlimited", "hard": 1 }),
+        json!({ "soft": 0, "hard": "unlimited" }),
+        json!(["nice", "limits.memory"]),
+        json!(["limits.memry"]),
     ]);
     values
 }
@@ -235,6 +248,7 @@ fn is_beyond_schemas(message: &str) -> bool {
         "must be at most ",
         " is no regular expression",
         "cannot take its own",
+        "\"soft\" must be at most \"hard\"",
         "cannot lie in itself",
     ]
     .iter()
@@ -341,10 +355,31 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "files",
             "reload",
         ];
+        optional.extend(["user", "group", "ionice", "oom_score_adj", "cpus", "memory", "pids", "cpu"]);
+        for limit in [
+            "nofile",
+            "core",
+            "as",
+            "cpu_time",
+            "data",
+            "fsize",
+            "locks",
+            "memlock",
+            "msgqueue",
+            "nice",
+            "nproc",
+            "rss",
+            "rtprio",
+            "rttime",
+            "sigpending",
+            "stack",
+        ] {
+            optional.extend([limit, "soft", "hard"]);
+        }
         if rows.is_empty() {
             optional.extend([
-                "fd", "log", "tcp", "http", "command", "health", "http", "watchdog", "user", "group",
-                "nofile", "core", "memory", "pids", "cpu", "schedule", "cron", "every",
+                "fd", "log", "tcp", "http", "command", "health", "http", "watchdog", "schedule", "cron",
+                "every",
             ]);
         }
         optional.sort();
@@ -355,7 +390,7 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
 
 #[test]
 fn every_key_of_the_schema_says_what_it_is() {
-    let tags = ["fd", "log", "tcp", "http", "command", "queue", "cron", "every"];
+    let tags = ["fd", "log", "tcp", "http", "command", "queue", "cron", "every", "soft", "hard"];
     for Key { object, name, schema } in keys(&schema::without(&[])) {
         let told = schema["description"].as_str().is_some_and(|text| text.len() > 10);
         assert!(told || tags.contains(&name.as_str()), "{object:?} {name}");
@@ -377,14 +412,14 @@ fn every_row_of_what_is_not_offered_takes_something_out() {
 #[test]
 fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
     let text = schema().to_string();
-    for word in ["Health", "Limits", "\"schedule\"", "\"watchdog\"", "\"tcp\"", "\"user\""] {
+    for word in ["Health", "\"schedule\"", "\"watchdog\"", "\"tcp\""] {
         assert!(!text.contains(word), "{word}");
     }
 }
 
 #[test]
 fn what_is_not_offered_yet_is_read_all_the_same() {
-    use crate::{Cron, HealthPlan, LimitsPlan, Output, Ready, Schedule, Stdin};
+    use crate::{Cron, HealthPlan, Limit, LimitsPlan, Output, Ready, Schedule, Stdin};
     use std::time::Duration;
 
     let plan = read(
@@ -420,12 +455,12 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         })
     );
     assert_eq!((a.watchdog, a.user.as_deref(), a.group.as_deref()), (Some(seconds(30)), Some("bob"), None));
+    let limit = |name, both| Limit { name, soft: both, hard: both };
     let limits = LimitsPlan {
-        nofile: Some(1024),
-        core: Some(0),
         memory: Some(512 << 20),
         pids: Some(100),
         cpu: Some(0.5),
+        of_processes: vec![limit("nofile", 1024), limit("core", 0)],
     };
     assert_eq!(a.limits, limits);
     assert_eq!((&a.stdin, &a.stdout), (&Stdin::Queue("jobs".to_owned()), &Output::Queue("jobs".to_owned())));

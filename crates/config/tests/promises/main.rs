@@ -1,5 +1,7 @@
 //! What `config` promises, seen from outside.
 
+mod diff;
+mod grants;
 mod groups;
 mod hostile;
 mod plan;

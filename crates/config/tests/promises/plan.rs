@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use crate::world::{World, beside_workers, queue, worker};
 use config::{
-    Command, LimitsPlan, LogFormat, LogPlan, Output, Plan, QueuePlan, Ready, Stdin, StopTo, WorkerPlan,
+    Command, LimitsPlan, LogFormat, LogPlan, Output, Plan, PrivateTmp, QueuePlan, Ready, Stdin, StopTo,
+    TreeBy, WorkerPlan,
 };
 use supervision::{
     After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
@@ -66,6 +67,12 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         group: None,
         umask: 0o022,
         nice: 0,
+        io_priority: None,
+        oom_score_adj: None,
+        cpus: None,
+        no_new_privs: false,
+        private_tmp: PrivateTmp::None,
+        tree: TreeBy::Auto,
         limits: LimitsPlan::default(),
         stdin: Stdin::Null,
         stdout: Output::Log,
@@ -113,6 +120,7 @@ fn what_is_left_out_is_what_was_promised() {
             barriers: vec![],
             values: vec![],
             workers: vec![hands],
+            omissions: vec![],
         }
     );
 }

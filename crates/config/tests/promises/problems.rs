@@ -148,9 +148,6 @@ fn what_is_not_offered_yet_is_refused_by_name() {
         (r#""ready": { "command": →["x"] }"#, "ready.command", r#"{"command": …}"#),
         (r#""health": →{ "http": "http://h" }"#, "health", r#""health""#),
         (r#""watchdog": →"1s""#, "watchdog", r#""watchdog""#),
-        (r#""user": →"bob""#, "user", r#""user""#),
-        (r#""group": →"bob""#, "group", r#""group""#),
-        (r#""limits": →{ "nofile": 5 }"#, "limits", r#""limits""#),
         (r#""schedule": →{ "every": "1s" }"#, "schedule", r#""schedule""#),
     ];
     for (keys, path, what) in in_workers {

@@ -4,13 +4,15 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use config::{Plan, Problem, Problems, Surroundings};
+use config::{Plan, Problem, Problems, Refusal, Surroundings, Wish};
 
 /// An environment and files that exist only here.
 #[derive(Default)]
 pub struct World {
     variables: HashMap<String, String>,
     files: HashMap<PathBuf, Vec<u8>>,
+    /// Where nothing is granted beyond the ordinary.
+    poor: bool,
 }
 
 impl World {
@@ -22,6 +24,11 @@ impl World {
     pub fn file(mut self, path: &str, content: &[u8]) -> World {
         self.files.insert(path.into(), content.to_owned());
         self
+    }
+
+    /// One that grants nothing, and says what was wished for.
+    pub fn poor() -> World {
+        World { poor: true, ..World::default() }
     }
 
     pub fn read(&self, text: impl AsRef<[u8]>) -> Result<Plan, Problems> {
@@ -57,6 +64,10 @@ impl Surroundings for World {
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
         self.files.get(path).cloned().ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
+        if self.poor { Err(Refusal { message: format!("no {wish:?}"), hint: None }) } else { Ok(()) }
     }
 }
 

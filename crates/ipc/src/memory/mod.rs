@@ -24,6 +24,9 @@ pub(crate) use files::{Hold, data, hold, is_sealed, let_go, reserve, sealed_file
 /// Bytes of one page of the operating system, as far as this crate cares.
 pub(crate) const OS_PAGE: usize = 4096;
 
+/// Bytes that every mapping has: the page of the header and that of the object.
+pub(crate) const LEAST: usize = 2 * OS_PAGE;
+
 /// A shared mapping of a whole file, and the file.
 #[derive(Debug)]
 pub(crate) struct Memory {
@@ -48,8 +51,11 @@ impl Memory {
     /// makes [`Memory::is_cut`] true instead of ending the process.
     ///
     /// # Errors
-    /// What `mmap` says, most often that there is not enough address space.
+    /// What `mmap` says, most often that there is not enough address space; `InvalidInput` for less than [`LEAST`].
     pub(crate) fn map(file: File, length: usize) -> io::Result<Self> {
+        if length < LEAST {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
         // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
         let address = unsafe {
             libc::mmap(
@@ -104,6 +110,44 @@ impl Memory {
         }
     }
 
+    /// The 64-bit word at an offset that every mapping has.
+    #[inline(always)]
+    pub(crate) fn fixed_u64<const OFFSET: usize>(&self) -> &AtomicU64 {
+        const { assert!(OFFSET.is_multiple_of(8) && OFFSET <= LEAST - 8) };
+        #[cfg(all(test, not(loom)))]
+        crate::power::look();
+        #[cfg(loom)]
+        return self.words.u64(OFFSET);
+        // SAFETY: as for `u64`; in bounds because no mapping is shorter than `LEAST`.
+        #[cfg(not(loom))]
+        unsafe {
+            AtomicU64::from_ptr(self.base.as_ptr().add(OFFSET).cast())
+        }
+    }
+
+    /// The 32-bit word at an offset that every mapping has.
+    #[inline(always)]
+    pub(crate) fn fixed_u32<const OFFSET: usize>(&self) -> &AtomicU32 {
+        const { assert!(OFFSET.is_multiple_of(4) && OFFSET <= LEAST - 4) };
+        #[cfg(all(test, not(loom)))]
+        crate::power::look();
+        #[cfg(loom)]
+        return self.words.u32(OFFSET);
+        // SAFETY: as for `u64`; in bounds because no mapping is shorter than `LEAST`.
+        #[cfg(not(loom))]
+        unsafe {
+            AtomicU32::from_ptr(self.base.as_ptr().add(OFFSET).cast())
+        }
+    }
+
+    /// The `LENGTH` bytes at `offset`, which must be a multiple of 8, all of them inside the mapping.
+    #[inline(always)]
+    pub(crate) fn stretch<const LENGTH: usize>(&self, offset: usize) -> Stretch<'_, LENGTH> {
+        const { assert!(LENGTH <= LEAST) };
+        assert!(offset & 7 == 0 && offset <= self.length - LENGTH, "a stretch outside the mapping");
+        Stretch { memory: self, offset }
+    }
+
     /// The 32-bit word at `offset`, which must be a multiple of 4 inside the mapping.
     #[inline(always)]
     pub(crate) fn u32(&self, offset: usize) -> &AtomicU32 {
@@ -117,22 +161,6 @@ impl Memory {
         unsafe {
             AtomicU32::from_ptr(self.base.as_ptr().add(offset).cast())
         }
-    }
-
-    /// Asks for the two cache lines from `offset` on, to write to them soon. Only a hint.
-    #[inline(always)]
-    pub(crate) fn expect_to_write(&self, offset: usize) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        if offset < self.length.saturating_sub(128) {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            // SAFETY: a prefetch touches nothing; the address is inside the mapping all the same.
-            unsafe {
-                _mm_prefetch::<_MM_HINT_ET0>(self.base.as_ptr().add(offset).cast());
-                _mm_prefetch::<_MM_HINT_ET0>(self.base.as_ptr().add(offset + 64).cast());
-            }
-        }
-        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
-        let _ = offset;
     }
 
     /// Copies `bytes` to `offset`. What a reader in another process sees meanwhile may be torn.
@@ -202,6 +230,60 @@ impl Memory {
         #[cfg(all(test, not(loom)))]
         crate::power::note_sync(0..self.length);
         self.file.sync_data()
+    }
+}
+
+/// Some bytes of a mapping that are known to lie inside it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stretch<'a, const LENGTH: usize> {
+    memory: &'a Memory,
+    offset: usize,
+}
+
+impl<'a, const LENGTH: usize> Stretch<'a, LENGTH> {
+    /// The 64-bit word so far from its beginning.
+    #[inline(always)]
+    pub(crate) fn u64<const AT: usize>(self) -> &'a AtomicU64 {
+        const { assert!(AT.is_multiple_of(8) && AT + 8 <= LENGTH) };
+        #[cfg(all(test, not(loom)))]
+        crate::power::look();
+        #[cfg(loom)]
+        return self.memory.words.u64(self.offset + AT);
+        // SAFETY: as for `Memory::u64`; in bounds and aligned because the whole stretch is.
+        #[cfg(not(loom))]
+        unsafe {
+            AtomicU64::from_ptr(self.memory.base.as_ptr().add(self.offset + AT).cast())
+        }
+    }
+
+    /// The 32-bit word so far from its beginning.
+    #[inline(always)]
+    pub(crate) fn u32<const AT: usize>(self) -> &'a AtomicU32 {
+        const { assert!(AT.is_multiple_of(4) && AT + 4 <= LENGTH) };
+        #[cfg(all(test, not(loom)))]
+        crate::power::look();
+        #[cfg(loom)]
+        return self.memory.words.u32(self.offset + AT);
+        // SAFETY: as for `Memory::u64`; in bounds and aligned because the whole stretch is.
+        #[cfg(not(loom))]
+        unsafe {
+            AtomicU32::from_ptr(self.memory.base.as_ptr().add(self.offset + AT).cast())
+        }
+    }
+
+    /// Asks for its first two cache lines, to write to them soon. Only a hint.
+    #[inline(always)]
+    pub(crate) fn expect_to_write(self) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            // SAFETY: a prefetch touches nothing, wherever it points; the first line lies inside the mapping.
+            unsafe {
+                let start = self.memory.base.as_ptr().add(self.offset);
+                _mm_prefetch::<_MM_HINT_ET0>(start.cast());
+                _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(64).cast());
+            }
+        }
     }
 }
 
@@ -319,15 +401,15 @@ mod tests {
     #[test]
     #[should_panic(expected = "a word outside the mapping")]
     fn a_word_past_the_end_is_refused() {
-        let memory = Memory::map(sealed_file("end", 4096).unwrap(), 4096).unwrap();
-        memory.u64(4096);
+        let memory = Memory::map(sealed_file("end", 8192).unwrap(), 8192).unwrap();
+        memory.u64(8192);
     }
 
     #[test]
     #[should_panic(expected = "a copy outside the mapping")]
     fn a_copy_past_the_end_is_refused() {
-        let memory = Memory::map(sealed_file("end", 4096).unwrap(), 4096).unwrap();
-        memory.write(4090, &[0; 7]);
+        let memory = Memory::map(sealed_file("end", 8192).unwrap(), 8192).unwrap();
+        memory.write(8186, &[0; 7]);
     }
 
     #[test]

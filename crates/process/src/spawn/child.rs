@@ -4,7 +4,8 @@
 //! locks, panics or unwinds: it reads what the parent prepared, makes system calls, and writes one report. Calls that
 //! the C library would spread over all threads of the parent (changing user) are made raw.
 
-use std::ffi::{CStr, c_char, c_int, c_void};
+use std::cell::Cell;
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::os::fd::RawFd;
 use std::ptr;
 use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
@@ -12,7 +13,8 @@ use std::sync::atomic::{AtomicI32, AtomicU8, Ordering};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-use super::{Credentials, Limit, Stage};
+use super::{Credentials, Stage};
+use crate::limit::Limit;
 
 /// As many digits as a pid can have.
 pub(super) const PID_DIGITS: usize = 10;
@@ -23,24 +25,43 @@ pub(super) struct Orders<'a> {
     /// Ends with a null pointer, as `envp` does.
     pub(super) argv: &'a [*const c_char],
     pub(super) envp: &'a [*const c_char],
-    /// Where in `envp` the child writes its pid: [`PID_DIGITS`] bytes that nobody else touches, followed by a zero.
-    pub(super) pid_digits: Option<*mut u8>,
+    /// Where in `envp` the child writes its pid: each [`PID_DIGITS`] bytes that nobody else touches, followed by a zero.
+    pub(super) pid_digits: &'a [*mut u8],
     pub(super) cwd: &'a CStr,
     /// What becomes descriptors 0, 1 and 2; `None` leaves the parent's.
     pub(super) sources: [Option<RawFd>; 3],
+    /// What becomes further descriptors, by their numbers.
+    pub(super) handed: &'a [Handed],
     pub(super) close: Close,
     pub(super) session: bool,
     pub(super) limits: &'a [Limit],
     pub(super) nice: Option<i32>,
+    /// As `ioprio_set` takes it.
+    pub(super) io_priority: Option<c_int>,
+    /// In decimal.
+    pub(super) oom_score_adj: Option<&'a [u8]>,
+    /// A bit a processor.
+    pub(super) processors: Option<&'a [u64]>,
+    /// Files `cgroup.procs` of the cgroups to enter.
+    pub(super) cgroup_doors: &'a [RawFd],
+    /// What is to be seen, and where.
+    pub(super) mounts: &'a [(CString, CString)],
+    pub(super) no_new_privileges: bool,
     pub(super) credentials: Option<&'a Credentials>,
     pub(super) umask: Option<u32>,
     pub(super) parent_death: Option<i32>,
     pub(super) parent: Pid,
     /// A pidfd of the parent, closed on exec, where `getppid` can not tell.
-    pub(super) lifeline: Option<RawFd>,
-    /// What stays open above 2, the lifeline among it, in order and each once.
-    pub(super) kept: &'a [RawFd],
+    pub(super) lifeline: Cell<Option<RawFd>>,
     pub(super) report: Report,
+}
+
+/// A descriptor beyond the standard three.
+pub(super) struct Handed {
+    /// Its number in the program, 3 or above.
+    pub(super) place: RawFd,
+    /// Which it is here; the child moves it out of the way of others.
+    pub(super) source: Cell<RawFd>,
 }
 
 /// How the descriptors above 2 are closed.
@@ -101,6 +122,8 @@ pub(super) extern "C" fn run(orders: *mut c_void) -> c_int {
 
 fn follow(orders: &Orders) -> Result<std::convert::Infallible, Failure> {
     default_signals();
+    // Before anything is used that a cgroup counts, and while all of the parent's descriptors are there.
+    enter_cgroups(orders)?;
     // Descriptors before limits, which might leave no room for moving them.
     place_descriptors(orders)?;
     if orders.session {
@@ -113,15 +136,38 @@ fn follow(orders: &Orders) -> Result<std::convert::Infallible, Failure> {
         let wanted =
             libc::rlimit { rlim_cur: limit.soft as libc::rlim_t, rlim_max: limit.hard as libc::rlim_t };
         // SAFETY: one rlimit of ours is read.
-        done(Stage::Limit, index, unsafe { libc::setrlimit(limit.resource as _, &raw const wanted) }.into())?;
+        done(Stage::Limit, index, unsafe { libc::setrlimit(limit.name as _, &raw const wanted) }.into())?;
         index = index.wrapping_add(1);
     }
     if let Some(nice) = orders.nice {
         // SAFETY: integers only; 0 is this process.
         done(Stage::Nice, -1, unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) }.into())?;
     }
+    if let Some(priority) = orders.io_priority {
+        const WHO_PROCESS: c_int = 1;
+        // SAFETY: integers only; 0 is this process.
+        let answer = unsafe { libc::syscall(libc::SYS_ioprio_set, WHO_PROCESS, 0, priority) };
+        done(Stage::IoPriority, -1, answer)?;
+    }
+    if let Some(score) = orders.oom_score_adj {
+        write_oom_score(score)?;
+    }
+    if let Some(mask) = orders.processors {
+        // SAFETY: the pointer and the size in bytes of one slice that the parent keeps; 0 is this process.
+        let answer =
+            unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(mask), mask.as_ptr()) };
+        done(Stage::Processors, -1, answer)?;
+    }
+    if !orders.mounts.is_empty() {
+        mount_folders(orders)?;
+    }
     if let Some(credentials) = orders.credentials {
         become_user(credentials)?;
+    }
+    if orders.no_new_privileges {
+        // SAFETY: integers only.
+        let answer = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        done(Stage::NoNewPrivileges, -1, answer.into())?;
     }
     if let Some(mask) = orders.umask {
         // SAFETY: an integer only; it can not fail.
@@ -165,66 +211,149 @@ fn unblock_signals() {
     };
 }
 
+fn enter_cgroups(orders: &Orders) -> Result<(), Failure> {
+    let mut index = 0;
+    for door in orders.cgroup_doors {
+        // 0 is whoever writes.
+        // SAFETY: one byte of a constant.
+        let answer = unsafe { libc::write(*door, c"0".as_ptr().cast(), 1) };
+        done(Stage::Cgroup, index, answer as i64)?;
+        index = index.wrapping_add(1);
+    }
+    Ok(())
+}
+
+fn write_oom_score(score: &[u8]) -> Result<(), Failure> {
+    // SAFETY: a C string; the descriptor is ours and closed again.
+    unsafe {
+        let file = libc::open(c"/proc/self/oom_score_adj".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        done(Stage::OomScore, -1, file.into())?;
+        let answer = done(Stage::OomScore, -1, libc::write(file, score.as_ptr().cast(), score.len()) as i64);
+        libc::close(file);
+        answer
+    }
+}
+
+/// Leaves the parent's mount namespace for one in which each folder is also seen at its place.
+fn mount_folders(orders: &Orders) -> Result<(), Failure> {
+    // SAFETY: an integer only. Only this process changes: it does not share its view of files with the parent.
+    done(Stage::Mount, -1, unsafe { libc::syscall(libc::SYS_unshare, libc::CLONE_NEWNS) })?;
+    let nothing = ptr::null::<c_char>();
+    // What is mounted here must not show there; what is mounted there still shows here.
+    let flags = libc::MS_REC | libc::MS_SLAVE;
+    // SAFETY: C strings and null pointers, which this call allows where it does not look.
+    let answer = unsafe { libc::mount(nothing, c"/".as_ptr(), nothing, flags, nothing.cast()) };
+    done(Stage::Mount, -1, answer.into())?;
+    let mut index = 0;
+    for (folder, place) in orders.mounts {
+        // SAFETY: as above.
+        let answer =
+            unsafe { libc::mount(folder.as_ptr(), place.as_ptr(), nothing, libc::MS_BIND, nothing.cast()) };
+        done(Stage::Mount, index, answer.into())?;
+        index = index.wrapping_add(1);
+    }
+    Ok(())
+}
+
 fn place_descriptors(orders: &Orders) -> Result<(), Failure> {
     if let Close::Range = orders.close {
         unshare_descriptors(orders)?;
     }
     let mut sources = [0, 1, 2];
+    let last = last_place(orders);
     for (index, (slot, source)) in (0..).zip(sources.iter_mut().zip(orders.sources)) {
-        *slot = source.unwrap_or(index);
-        // One that is to move within 0, 1 and 2 must be out of the way before its place is taken.
-        if *slot <= 2 && *slot != index {
-            // SAFETY: integers only, in our own table of descriptors.
-            *slot = unsafe { libc::fcntl(*slot, libc::F_DUPFD_CLOEXEC, 3) };
-            done(Stage::Stdio, index, (*slot).into())?;
-        }
+        *slot = out_of_the_way(source.unwrap_or(index), index, last)?;
+    }
+    for handed in orders.handed {
+        handed.source.set(out_of_the_way(handed.source.get(), handed.place, last)?);
+    }
+    if let Some(lifeline) = orders.lifeline.get() {
+        orders.lifeline.set(Some(out_of_the_way(lifeline, -1, last)?));
     }
     for (index, source) in (0..).zip(sources) {
-        // dup2 onto itself would leave it to be closed by exec.
-        // SAFETY: integers only, in our own table of descriptors.
-        let answer = unsafe {
-            if source == index { libc::fcntl(index, libc::F_SETFD, 0) } else { libc::dup2(source, index) }
-        };
-        done(Stage::Stdio, index, answer.into())?;
+        put(source, index)?;
+    }
+    for handed in orders.handed {
+        put(handed.source.get(), handed.place)?;
     }
     close_others(orders)
 }
 
+/// The highest number of a descriptor that the program gets.
+fn last_place(orders: &Orders) -> RawFd {
+    orders.handed.iter().fold(2, |last, handed| last.max(handed.place))
+}
+
+/// One that is to move among the places of the program must be out of the way before its own is taken.
+fn out_of_the_way(source: RawFd, place: RawFd, last: RawFd) -> Result<RawFd, Failure> {
+    if source > last || source == place {
+        return Ok(source);
+    }
+    // SAFETY: integers only, in our own table of descriptors.
+    let moved = unsafe { libc::fcntl(source, libc::F_DUPFD_CLOEXEC, last.wrapping_add(1)) };
+    done(Stage::Stdio, place, moved.into())?;
+    Ok(moved)
+}
+
+fn put(source: RawFd, place: RawFd) -> Result<(), Failure> {
+    // dup2 onto itself would leave it to be closed by exec.
+    // SAFETY: integers only, in our own table of descriptors.
+    let answer = unsafe {
+        if source == place { libc::fcntl(place, libc::F_SETFD, 0) } else { libc::dup2(source, place) }
+    };
+    done(Stage::Stdio, place, answer.into())
+}
+
 /// Leaves the parent's table of descriptors for a copy that ends with the last one needed.
 fn unshare_descriptors(orders: &Orders) -> Result<(), Failure> {
-    let mut last = orders.kept.last().copied().unwrap_or(2);
+    let mut last = orders.lifeline.get().unwrap_or(2).max(2);
     for source in orders.sources.into_iter().flatten() {
         last = last.max(source);
+    }
+    for handed in orders.handed {
+        last = last.max(handed.source.get());
     }
     close_range(last.wrapping_add(1), RawFd::MAX, libc::CLOSE_RANGE_UNSHARE)
 }
 
 fn close_others(orders: &Orders) -> Result<(), Failure> {
-    let mut next = 3;
-    for &kept in orders.kept {
-        close_between(orders, next, kept.wrapping_sub(1))?;
-        next = kept.wrapping_add(1);
-        // The lifeline is needed a little longer; exec closes it.
-        if Some(kept) != orders.lifeline {
-            // SAFETY: integers only, in our own table of descriptors.
-            done(Stage::Stdio, -1, unsafe { libc::fcntl(kept, libc::F_SETFD, 0) }.into())?;
+    match orders.close {
+        Close::Range => {
+            // What was handed stays, in the order of the numbers, and the lifeline behind it, which is needed a little
+            // longer; exec closes it.
+            let mut first = 3;
+            let kept = orders.lifeline.get();
+            for handed in orders.handed {
+                close_but(first, handed.place.wrapping_sub(1), kept)?;
+                first = handed.place.wrapping_add(1);
+            }
+            close_but(first, RawFd::MAX, kept)
+        }
+        Close::Each { last } => {
+            let mut fd = 3;
+            // What was moved out of the way may lie behind the last; exec closes that.
+            while fd <= last {
+                let handed = orders.handed.iter().any(|handed| handed.place == fd);
+                if !handed && Some(fd) != orders.lifeline.get() {
+                    // SAFETY: in our own table, where nobody expects this descriptor to stay.
+                    unsafe { libc::close(fd) };
+                }
+                fd = fd.wrapping_add(1);
+            }
+            Ok(())
         }
     }
-    close_between(orders, next, RawFd::MAX)
 }
 
-/// Closes what may be open from `first` to `last`.
-fn close_between(orders: &Orders, first: RawFd, last: RawFd) -> Result<(), Failure> {
-    let Close::Each { last: highest } = orders.close else {
-        return close_range(first, last, 0);
-    };
-    let mut fd = first;
-    while fd <= last.min(highest) {
-        // SAFETY: in our own table, where nobody expects this descriptor to stay.
-        unsafe { libc::close(fd) };
-        fd = fd.wrapping_add(1);
+/// Closes these but for one.
+fn close_but(first: RawFd, last: RawFd, kept: Option<RawFd>) -> Result<(), Failure> {
+    match kept {
+        Some(kept) if (first..=last).contains(&kept) => {
+            close_range(first, kept.wrapping_sub(1), 0)?;
+            close_range(kept.wrapping_add(1), last, 0)
+        }
+        _ => close_range(first, last, 0),
     }
-    Ok(())
 }
 
 /// Closes these, first and last included; an empty range is nothing to do.
@@ -259,7 +388,7 @@ fn die_with(orders: &Orders, signal: c_int) -> Result<(), Failure> {
     done(Stage::ParentDeath, -1, unsafe { libc::prctl(libc::PR_SET_PDEATHSIG, signal, 0, 0, 0) }.into())?;
     // SAFETY: no arguments.
     let parent = unsafe { libc::getppid() };
-    let lives = match orders.lifeline {
+    let lives = match orders.lifeline.get() {
         Some(lifeline) if parent == 0 => {
             let mut poll = libc::pollfd { fd: lifeline, events: libc::POLLIN, revents: 0 };
             // SAFETY: one pollfd on our stack, and the count says one.
@@ -297,8 +426,8 @@ fn write_pid(digits: *mut u8) {
 
 /// Tries each candidate; returns only with what hindered the most promising one.
 fn execute(orders: &Orders) -> Result<std::convert::Infallible, Failure> {
-    if let Some(digits) = orders.pid_digits {
-        write_pid(digits);
+    for digits in orders.pid_digits {
+        write_pid(*digits);
     }
     let mut worst = Failure { stage: Stage::Exec, errno: libc::ENOENT, index: -1 };
     for (index, &path) in (0..).zip(orders.candidates) {

@@ -23,6 +23,11 @@ impl Stack {
         unsafe { self.base.as_ptr().byte_add(BYTES) }
     }
 
+    /// Its lowest address and its size, the page that nobody may touch included.
+    pub(super) fn extent(&self) -> (*mut c_void, usize) {
+        (self.base.as_ptr(), BYTES)
+    }
+
     pub(super) fn map() -> Result<Self, Errno> {
         let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_STACK;
         // SAFETY: a fresh mapping at an address of the kernel's choice touches nothing that exists.

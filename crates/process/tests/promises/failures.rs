@@ -6,7 +6,7 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
-use process::{Credentials, Errno, Exit, Limit, Spawn, SpawnError, Stage, Stdio};
+use process::{Credentials, Errno, Exit, Limit, LimitName, Spawn, SpawnError, Stage, Stdio};
 
 use crate::kit::{c, has_children, is_root, open_descriptors, output, program, script};
 use crate::{Promise, promises};
@@ -67,12 +67,12 @@ fn every_step_before_the_exec_that_fails_is_named() {
 
     let mut greedy = program(&["true"]);
     greedy.limits = vec![
-        Limit { resource: libc::RLIMIT_CORE, soft: 0, hard: 0 },
-        Limit { resource: libc::RLIMIT_CPU, soft: 20, hard: 10 },
+        Limit { name: LimitName::Core, soft: 0, hard: 0 },
+        Limit { name: LimitName::CpuTime, soft: 20, hard: 10 },
     ];
     let error = failure(greedy);
     assert_eq!((error.stage, error.errno), (Stage::Limit, Errno::EINVAL));
-    assert_eq!(error.what, format!("{} to 20 (at most 10)", libc::RLIMIT_CPU));
+    assert_eq!(error.to_string(), "set limit cpu_time to 20 (at most 10): Invalid argument");
 
     let mut odd = program(&["true"]);
     odd.parent_death = Some(99);

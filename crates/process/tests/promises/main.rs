@@ -5,7 +5,9 @@
 
 #![allow(unsafe_code)]
 
+mod cgroups;
 mod failures;
+mod grants;
 mod identity;
 mod kit;
 mod orphans;
@@ -36,6 +38,8 @@ macro_rules! promises {
 
 const ALL: &[&[Promise]] = &[
     start::PROMISES,
+    grants::PROMISES,
+    cgroups::PROMISES,
     failures::PROMISES,
     waiting::PROMISES,
     orphans::PROMISES,

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use process::{Credentials, Exit, Limit, Pid, Stat, Stdio, raise_nofile_limit};
+use process::{Credentials, Exit, Limit, LimitName, Pid, Stat, Stdio, raise_nofile_limit};
 
 use crate::kit::{c, is_root, kill_and_reap, output, program, shell, skip, spawn};
 use crate::{Promise, promises};
@@ -136,7 +136,7 @@ fn descriptors_to_keep_arrive_under_their_numbers_and_no_others_do() {
     let flags = |fd: &OwnedFd| nix::fcntl::fcntl(fd, nix::fcntl::FcntlArg::F_GETFD);
     // 3 is the folder that the shell lists.
     let mut spec = shell("cd /proc/self/fd && echo *");
-    spec.keep = vec![keep[3].clone(), keep[0].clone(), keep[2].clone(), keep[1].clone(), keep[0].clone()];
+    spec.keep([3, 0, 2, 1, 0].map(|one: usize| keep[one].clone()));
     // One that dies with its parent has a lifeline among them in some places.
     spec.parent_death = Some(libc::SIGKILL);
     assert_eq!(output(spec.clone()).0, "0 1 2 20 22 3 40 700\n");
@@ -145,7 +145,7 @@ fn descriptors_to_keep_arrive_under_their_numbers_and_no_others_do() {
 
     // SAFETY: 2 stays open: this owner is forgotten.
     let two = Arc::new(unsafe { OwnedFd::from_raw_fd(2) });
-    spec.keep = vec![two.clone()];
+    spec.keep([two.clone()]);
     let error = spec.spawn().expect_err("2 is standard error's place");
     forget(two);
     assert!(error.to_string().contains("0, 1 or 2"), "{error}");
@@ -157,7 +157,7 @@ fn an_inherited_descriptor_is_taken_over_and_goes_no_further() {
     // SAFETY: integers only; the new descriptor is ours.
     let file = unsafe { OwnedFd::from_raw_fd(libc::fcntl(told.as_raw_fd(), libc::F_DUPFD_CLOEXEC, 33)) };
     assert_eq!(file.as_raw_fd(), 33);
-    spec.keep = vec![Arc::new(file)];
+    spec.keep([Arc::new(file)]);
     let (text, exit) = output(spec);
     assert_eq!((text.as_str(), exit), ("0\n1\n2\n3\n", Exit::Code(0)));
     let mut written = [0; 5];
@@ -224,8 +224,8 @@ fn a_child_gets_its_environment_folder_mask_niceness_and_limits() {
     spec.umask = Some(0o027);
     spec.nice = Some(7);
     spec.limits = vec![
-        Limit { resource: libc::RLIMIT_CORE, soft: 0, hard: 0 },
-        Limit { resource: libc::RLIMIT_NOFILE, soft: 77, hard: 99 },
+        Limit { name: LimitName::Core, soft: 0, hard: 0 },
+        Limit { name: LimitName::Nofile, soft: 77, hard: 99 },
     ];
     let (text, exit) = output(spec);
     assert_eq!(exit, Exit::Code(0));

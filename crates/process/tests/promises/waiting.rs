@@ -126,7 +126,7 @@ fn last_words_are_said_at_an_end_of_ones_own_and_at_no_other() {
         assert_eq!(output(role(&["last-words", how])), ("first\nsecond\n".into(), Exit::Code(0)));
     }
     let mut aborts = role(&["last-words", "abort"]);
-    aborts.limits = vec![process::Limit { resource: libc::RLIMIT_CORE, soft: 0, hard: 0 }];
+    aborts.limits = vec![process::Limit { name: process::LimitName::Core, soft: 0, hard: 0 }];
     let (said, exit) = output(aborts);
     assert_eq!((said.as_str(), exit.signal()), ("", Some(libc::SIGABRT)));
 }

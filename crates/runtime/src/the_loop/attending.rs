@@ -31,7 +31,7 @@ impl Loop {
         socket: UnixStream,
         spawned: Spawned,
     ) {
-        let Spawned { pid, pidfd } = spawned;
+        let Spawned { pid, pidfd, .. } = spawned;
         let show = self.roster.show(process.instance);
         let label = Label {
             worker: self.roster.name(process.instance.worker).to_owned(),

@@ -56,6 +56,15 @@ impl Loop {
         Ok(())
     }
 
+    /// A group could not go on as it was.
+    pub(super) fn tell_of_group(&self, group: supervision::GroupId, culprit: InstanceId) {
+        let name = self.core.group_name(group).unwrap_or_default();
+        talk::say(format_args!(
+            "group {name}: has spent its restarts, the last for {}; it is started again as a whole",
+            self.roster.show(culprit)
+        ));
+    }
+
     pub(super) fn tell_people(&self, instance: InstanceId) {
         // Who stands in for a command says how it ended by its exit code.
         let passed_on = self.setup.purpose == Purpose::Command && self.command_ended().is_some();

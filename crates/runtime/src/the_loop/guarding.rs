@@ -36,7 +36,7 @@ impl Loop {
 
     pub(super) fn guard_spawned(&mut self, result: Result<Spawned, SpawnError>) {
         match result {
-            Ok(Spawned { pid, pidfd }) => {
+            Ok(Spawned { pid, pidfd, .. }) => {
                 if let Err(error) = self.watch(&pidfd, Watched::Guard) {
                     talk::say(format_args!("cannot watch the guard: {error}"));
                 }

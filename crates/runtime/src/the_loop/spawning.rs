@@ -6,7 +6,7 @@ use supervision::{Event, LaunchFailure, Policy, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
 use crate::attendant;
-use crate::launching::{Launch, Place, Prepared};
+use crate::launching::{Given, Launch, Place, Prepared};
 use crate::notify;
 use crate::processes::{Kinship, Tree};
 use crate::setup::Purpose;
@@ -32,6 +32,7 @@ impl Loop {
 
     pub(super) fn launch(&mut self, process: Process) {
         let instance = process.instance;
+        let given = self.given_to(process);
         let prepared =
             match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
@@ -43,7 +44,8 @@ impl Loop {
                         Purpose::Command => Policy::Daemon,
                         Purpose::Config | Purpose::Scripts => decided.policy,
                     };
-                    Launch { process, name: &decided.name, show: &show, policy, worker }.prepare(&place)
+                    let launch = Launch { process, name: &decided.name, show: &show, policy, worker };
+                    given.and_then(|given| launch.prepare(&place, given))
                 }
                 _ => Err(LaunchFailure("no such worker".to_owned())),
             };
@@ -54,8 +56,32 @@ impl Loop {
                 let pending = Pending { process, streams, attendants, being_spawned: None, leader: spawn };
                 self.spawn_next(self.tickets, pending);
             }
-            Err(failure) => self.news.push_back(Event::LaunchFailed(process, failure)),
+            Err(failure) => self.launch_failed(process, failure),
         }
+    }
+
+    /// Has made what a launch alone is to have.
+    fn given_to(&mut self, process: Process) -> Result<Given, LaunchFailure> {
+        let id = process.instance.worker;
+        let worker = self.setup.workers.get(id.0 as usize).zip(self.core.worker(id));
+        let Some((terms, decided)) =
+            worker.and_then(|(setup, decided)| Some((setup.terms.as_deref()?, decided)))
+        else {
+            return Ok(Given::default());
+        };
+        let leaf = self.roster.leaf(process);
+        let credentials = terms.account.as_ref().and_then(|account| account.credentials.as_ref());
+        Ok(Given {
+            cgroup: self.cgroups.plot(terms, decided.policy, &leaf)?,
+            temporary: self.temporary.give(terms.private_tmp, &leaf, credentials)?,
+        })
+    }
+
+    fn launch_failed(&mut self, process: Process, failure: LaunchFailure) {
+        self.dismiss_attendants_of(process);
+        self.lost_early.remove(&process);
+        self.temporary.take_back(&self.roster.leaf(process));
+        self.news.push_back(Event::LaunchFailed(process, failure));
     }
 
     pub(super) fn hear_spawner(&mut self) {
@@ -75,10 +101,7 @@ impl Loop {
                     for stream in pending.streams {
                         self.pump.finish(stream);
                     }
-                    self.dismiss_attendants_of(pending.process);
-                    self.lost_early.remove(&pending.process);
-                    self.news
-                        .push_back(Event::LaunchFailed(pending.process, LaunchFailure(error.to_string())));
+                    self.launch_failed(pending.process, LaunchFailure(error.to_string()));
                 }
             }
         }
@@ -112,7 +135,7 @@ impl Loop {
 
     fn leader_spawned(&mut self, pending: Pending, spawned: Spawned) {
         let Pending { process, streams, .. } = pending;
-        let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams);
+        let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams).within(spawned.cgroup);
         self.enter(process, tree);
         self.tell_feeder_whom(process, spawned.pid);
         self.send_unsent(process);

@@ -1,7 +1,7 @@
 //! The trees of processes: entered, asked, killed, seen to end, swept and given back.
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
-use process::{Exit, Pid};
+use process::{Exit, Pid, Vigil};
 use std::os::fd::AsFd;
 use supervision::{Ending, Event, Process};
 
@@ -28,8 +28,8 @@ impl Loop {
 
     /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
     pub(super) fn ask(&mut self, process: Process) {
-        let Some(setup) = self.setup.workers.get(process.instance.worker.0 as usize) else { return };
-        let (signal, to) = (self.passed_on.unwrap_or(setup.stop_signal), setup.stop_to);
+        let Some((signal, to)) = self.how_to_stop(process) else { return };
+        let signal = self.passed_on.unwrap_or(signal);
         let Some(tree) = self.processes.get_mut(process) else { return };
         tree.command(worker::wire::Command::Stop);
         let leader = tree.pid;
@@ -50,13 +50,37 @@ impl Loop {
         }
     }
 
+    fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
+        let by_setup = || {
+            let setup = self.setup.workers.get(process.instance.worker.0 as usize)?;
+            Some((setup.stop_signal, setup.stop_to))
+        };
+        self.former_stops.get(&process).copied().or_else(by_setup)
+    }
+
+    /// Before a worker's setup is exchanged: what runs of it and is to be started again is stopped as it expects.
+    pub(crate) fn remember_how_to_stop(&mut self, worker: supervision::WorkerId) {
+        for instance in self.instances_of_worker(worker).collect::<Vec<_>>() {
+            let Some((process, _)) = self.processes.of_instance(instance) else { continue };
+            if let Some(stop) = self.how_to_stop(process) {
+                self.former_stops.insert(process, stop);
+            }
+        }
+    }
+
     /// The processes of a launch, its leader first: all below the leader, and the orphans that belong to it with all
     /// below them.
     pub(crate) fn tree_of(&mut self, process: Process, snapshot: &process::Snapshot) -> Vec<Pid> {
         let mut all = Vec::new();
+        if let Some(cgroup) = self.processes.get(process).and_then(Tree::kept_by) {
+            let leader = self.processes.get(process).filter(|tree| tree.ended.is_none()).map(|tree| tree.pid);
+            all.extend(leader);
+            all.extend(cgroup.members().into_iter().filter(|pid| Some(*pid) != leader));
+            return all;
+        }
         let socket = self.folder.socket();
         // What escaped while nobody had a reason to look is not known yet.
-        let marks = Marks { roster: &self.roster, socket: &socket };
+        let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
         sweeping::recognise(&mut self.processes, snapshot, marks, false);
         let Some(tree) = self.processes.get(process) else { return all };
         if tree.ended.is_none() {
@@ -79,6 +103,10 @@ impl Loop {
         let Some(tree) = self.processes.get(process) else { return };
         if tree.ended.is_some() {
             self.sweep();
+            return;
+        }
+        if let Some(cgroup) = tree.kept_by() {
+            cgroup.kill();
             return;
         }
         match tree.kinship {
@@ -197,24 +225,68 @@ impl Loop {
 
     pub(super) fn sweep(&mut self) {
         let socket = self.folder.socket();
-        let marks = Marks { roster: &self.roster, socket: &socket };
-        let Swept { empty, reaped, watch } = sweeping::sweep(&mut self.processes, marks);
+        let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
+        let Swept { empty, reaped, watch, populated } = sweeping::sweep(&mut self.processes, marks);
         for pid in reaped {
             self.reclaim_from(pid);
         }
         for pid in watch {
             self.watch_other(pid);
         }
+        // One that became empty between the killing and the watching is told by nothing else.
+        let again = populated.into_iter().filter(|process| self.watch_cgroup(*process)).count() > 0;
         for process in empty {
             self.processes.swept(process);
             self.news.push_back(Event::Emptied(process));
         }
+        if again {
+            self.sweep();
+        }
+    }
+
+    /// Watches for a cgroup's becoming empty; says whether it has become so already.
+    fn watch_cgroup(&mut self, process: Process) -> bool {
+        let Some(tree) = self.processes.get(process) else { return false };
+        let Some(nest) = tree.cgroup.as_ref().filter(|nest| nest.vigil.is_none()) else { return false };
+        // Where it cannot be watched (version 1), the ends of its processes lead to the next sweep.
+        let Ok(Some(vigil)) = nest.cgroup.watch() else { return false };
+        let watched = self.watch(&vigil, Watched::Cgroup(process)).is_ok();
+        if !vigil.is_populated() {
+            let _ = self.epoll.delete(&vigil);
+            return true;
+        }
+        if let Some(nest) = self.processes.get_mut(process).and_then(|tree| tree.cgroup.as_mut()) {
+            nest.vigil = Some(vigil).filter(|_| watched);
+        }
+        false
+    }
+
+    fn unwatch_cgroup(&mut self, process: Process) {
+        let nest = self.processes.get_mut(process).and_then(|tree| tree.cgroup.as_mut());
+        if let Some(vigil) = nest.and_then(|nest| nest.vigil.take()) {
+            let _ = self.epoll.delete(&vigil);
+        }
+    }
+
+    pub(super) fn cgroup_may_be_empty(&mut self, process: Process, token: u64) {
+        let nest = self.processes.get(process).and_then(|tree| tree.cgroup.as_ref());
+        if nest.and_then(|nest| nest.vigil.as_ref()).is_some_and(Vigil::is_populated) {
+            return;
+        }
+        self.watched.remove(&token);
+        self.unwatch_cgroup(process);
+        self.sweep();
     }
 
     /// Gives back what a dead launch held, and lets its output run dry.
     pub(super) fn reclaim(&mut self, process: Process) {
+        self.former_stops.remove(&process);
         if let Some(tree) = self.processes.remove(process) {
             self.reclaim_from(tree.pid.as_raw());
+            if let Some(nest) = &tree.cgroup {
+                nest.cgroup.remove();
+            }
+            self.temporary.take_back(&self.roster.leaf(process));
             for place in tree.meeting_places() {
                 crate::joining::clear_meeting_place(place);
             }

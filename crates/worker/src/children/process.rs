@@ -242,11 +242,11 @@ impl Process {
             serde_json::to_string(&birth).map_err(|error| StartError::Arguments(error.to_string()))?;
         let cwd = c_string(self.cwd.as_os_str())?;
         let mut spawn = Spawn::new(self.argv()?, self.environment(birth)?, cwd);
-        spawn.pid_variable = Some(CString::new(BIRTH_PID).unwrap_or_default());
+        spawn.pid_variables = vec![CString::new(BIRTH_PID).unwrap_or_default()];
         [spawn.stdin, spawn.stdout, spawn.stderr] = self.stdio.clone();
         spawn.session = false;
         spawn.parent_death = daemon.then_some(nix::sys::signal::Signal::SIGKILL as i32);
-        spawn.keep = self.luggage.held.iter().cloned().chain([pidfd]).collect();
+        spawn.keep(self.luggage.held.iter().cloned().chain([pidfd]));
         Ok(spawn)
     }
 

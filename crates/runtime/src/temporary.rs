@@ -1,0 +1,162 @@
+//! Temporary folders of launches' own. They lie where temporary files belong, below one folder of the run's with a name
+//! that nobody can guess; the run's folder notes which, so that the next run of the same name finds and removes them.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use process::Credentials;
+use supervision::{LaunchFailure, Process};
+
+use crate::setup::PrivateTmp;
+use crate::words;
+
+/// The file in a run's folder with the path of its temporary files.
+const NOTED: &str = "temporary";
+
+/// How folders are called that are being removed; no launch is called so.
+const GONE: &str = ".gone-";
+
+/// What is mounted, inside the folder of a launch: everybody in there may write to it, nobody outside gets to it.
+const INNER: &str = "tmp";
+
+/// The temporary folders of a run.
+#[derive(Debug)]
+pub struct Temporary {
+    /// The run's folder.
+    folder: PathBuf,
+    /// Where the folders of launches are, once there is one.
+    base: Option<PathBuf>,
+    /// Removals under way: a large folder must not hold anybody up.
+    removals: Vec<JoinHandle<()>>,
+    removed: u64,
+}
+
+/// What a launch is told of its temporary folder, and what it sees of it where.
+#[derive(Debug, Default)]
+pub struct Given {
+    /// `TMPDIR`.
+    pub path: Option<PathBuf>,
+    /// Folders, and where they are seen.
+    pub mounts: Vec<(PathBuf, PathBuf)>,
+}
+
+impl Temporary {
+    /// Those of the run in `folder`. Removes what a former run left, but for what these survivors of it use.
+    pub fn of(folder: &Path, name: impl Fn(Process) -> String, survivors: &[Process]) -> Temporary {
+        let mut temporary =
+            Temporary { folder: folder.to_owned(), base: noted(folder), removals: Vec::new(), removed: 0 };
+        let stay: BTreeSet<String> = survivors.iter().map(|process| name(*process)).collect();
+        let entries = temporary.base.as_ref().and_then(|base| fs::read_dir(base).ok());
+        for entry in entries.into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            if name.to_str().is_some_and(|name| name.starts_with(GONE)) {
+                // A removal that was cut short: its name stands in the way of the next.
+                let _ = fs::remove_dir_all(entry.path());
+            } else if !name.to_str().is_some_and(|name| stay.contains(name)) {
+                temporary.remove_all(entry.path());
+            }
+        }
+        temporary
+    }
+
+    /// Makes the folder of a launch that is called `leaf`, for these users.
+    ///
+    /// # Errors
+    ///
+    /// Says what could not be made.
+    pub fn give(
+        &mut self,
+        kind: PrivateTmp,
+        leaf: &str,
+        credentials: Option<&Credentials>,
+    ) -> Result<Given, LaunchFailure> {
+        if kind == PrivateTmp::None {
+            return Ok(Given::default());
+        }
+        let made = self.base().and_then(|base| {
+            let path = base.join(leaf);
+            // Of a former launch of the same number there can be nothing but what could not be removed.
+            let _ = fs::remove_dir_all(&path);
+            DirBuilder::new().mode(0o700).create(&path)?;
+            if kind == PrivateTmp::Mount {
+                fs::create_dir(path.join(INNER))?;
+                fs::set_permissions(path.join(INNER), Permissions::from_mode(0o1777))?;
+            }
+            if let Some(Credentials { uid, gid, .. }) = credentials {
+                chown(&path, Some(*uid), Some(*gid))?;
+            }
+            Ok(path)
+        });
+        let path = made.map_err(|error| {
+            LaunchFailure(format!("private_tmp: it cannot be made: {}", words::reason(&error)))
+        })?;
+        Ok(match kind {
+            PrivateTmp::Mount => Given { path: Some("/tmp".into()), mounts: mounts(&path.join(INNER)) },
+            _ => Given { path: Some(path), mounts: Vec::new() },
+        })
+    }
+
+    /// Removes the folder of a launch that is over, if it had one.
+    pub fn take_back(&mut self, leaf: &str) {
+        let path = self.base.as_ref().map(|base| base.join(leaf));
+        if let Some(path) = path.filter(|path| path.exists()) {
+            self.remove_all(path);
+        }
+    }
+
+    /// Removes everything, and waits until that is done.
+    pub fn remove(&mut self) {
+        for removal in self.removals.drain(..) {
+            let _ = removal.join();
+        }
+        if let Some(base) = self.base.take() {
+            let _ = fs::remove_dir_all(base);
+        }
+        let _ = fs::remove_file(self.folder.join(NOTED));
+    }
+
+    fn remove_all(&mut self, path: PathBuf) {
+        self.removals.retain(|removal| !removal.is_finished());
+        // Its name is free at once: a launch of the same number may be about to get one.
+        self.removed += 1;
+        let gone = path.with_file_name(format!("{GONE}{}", self.removed));
+        let path = if fs::rename(&path, &gone).is_ok() { gone } else { path };
+        let removal = std::thread::Builder::new().name("removal".to_owned());
+        let folder = path.clone();
+        match removal.spawn(move || drop(fs::remove_dir_all(path))) {
+            Ok(removal) => self.removals.push(removal),
+            // Without a thread it takes as long as it takes.
+            Err(_) => drop(fs::remove_dir_all(folder)),
+        }
+    }
+
+    fn base(&mut self) -> io::Result<PathBuf> {
+        if let Some(base) = &self.base {
+            return Ok(base.clone());
+        }
+        let run = self.folder.file_name().unwrap_or_default().to_string_lossy();
+        let base = nix::unistd::mkdtemp(&std::env::temp_dir().join(format!("supervisor-{run}-XXXXXX")))?;
+        // Workers that run as others get to their own below it, and see nothing else.
+        fs::set_permissions(&base, Permissions::from_mode(0o711))?;
+        fs::write(self.folder.join(NOTED), base.as_os_str().as_encoded_bytes())?;
+        Ok(self.base.insert(base).clone())
+    }
+}
+
+/// Where both usual places of temporary files are covered; the second first, whose path may lead through the first.
+fn mounts(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
+    let places = ["/var/tmp", "/tmp"].map(PathBuf::from);
+    let real = places.iter().filter(|place| place.is_dir() && !place.is_symlink());
+    real.map(|place| (folder.to_owned(), place.clone())).collect()
+}
+
+/// The folder that a former run noted, if it is still ours.
+fn noted(folder: &Path) -> Option<PathBuf> {
+    let base = PathBuf::from(fs::read_to_string(folder.join(NOTED)).ok()?);
+    let found = fs::symlink_metadata(&base).ok()?;
+    (found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw()).then_some(base)
+}
