@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -66,7 +67,7 @@ pub fn run(given: Run, name: Option<String>, json: bool) -> Result<ExitCode, Fai
         }
     };
     if given.detach {
-        return detach(&again, &setup.name, json);
+        return detach(&again, &setup.name, given.journal.as_deref(), json);
     }
     let background = given.report_to.is_some();
     let when_up = given.report_to.map(report).transpose()?;
@@ -76,7 +77,7 @@ pub fn run(given: Run, name: Option<String>, json: bool) -> Result<ExitCode, Fai
     }
     let folder = take_folder(&setup.name)?;
     let console = if background { None } else { Console::stdout().ok() };
-    carry_out(setup, folder, Front { console, background, when_up, source })
+    carry_out(setup, folder, Front { console, background, when_up, source, journal: given.journal })
         .map(|outcome| ExitCode::from(exit_code(outcome)))
 }
 
@@ -163,7 +164,7 @@ fn report(descriptor: i32) -> Result<WhenUp, Failure> {
 }
 
 /// Starts this program again, in the background, and waits until all is ready there or it has ended.
-fn detach(again: &[OsString], name: &str, json: bool) -> Result<ExitCode, Failure> {
+fn detach(again: &[OsString], name: &str, journal: Option<&Path>, json: bool) -> Result<ExitCode, Failure> {
     let failed =
         |error: io::Error| Failure::new(ErrorCode::Failed, format!("cannot start the background: {error}"));
     let (mut heard, told) = io::pipe().map_err(failed)?;
@@ -172,6 +173,9 @@ fn detach(again: &[OsString], name: &str, json: bool) -> Result<ExitCode, Failur
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.arg("run").args(again).args(["--name", name]);
     command.args(["--report-to", &told.as_raw_fd().to_string()]);
+    if let Some(journal) = journal {
+        command.arg("--journal").arg(journal);
+    }
     if json {
         command.arg("--json");
     }

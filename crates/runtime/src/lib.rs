@@ -14,6 +14,7 @@ mod environment;
 pub mod guard;
 mod history;
 mod joining;
+pub mod journal;
 mod killing;
 mod launching;
 pub mod logs;

@@ -1,6 +1,7 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::{RunFolder, Server, Uids};
@@ -10,6 +11,7 @@ use supervision::{Conclusion, Ending};
 use crate::adding;
 use crate::additions::{Addition, Additions};
 use crate::cgroups::Cgroups;
+use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
@@ -93,6 +95,8 @@ pub struct Front {
     pub when_up: Option<WhenUp>,
     /// Where other configs come from; `None`: the run stays what it is.
     pub source: Option<Arc<dyn Source>>,
+    /// The file in which all that is decided is written down; `None`: it is not.
+    pub journal: Option<PathBuf>,
 }
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
@@ -104,7 +108,7 @@ pub struct Front {
 ///
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
-    let Front { console, background, when_up, source } = front;
+    let Front { console, background, when_up, source, journal } = front;
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
     // Children get the limit back that this process was started with.
@@ -130,6 +134,13 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         let living =
             takeover::living_workers(&socket).map_err(cannot("cannot look for survivors of a former run"))?;
         adding::add_former(&mut setup, former, |name| living.contains(name))
+    };
+    let journal = match journal {
+        Some(path) => {
+            let what = format!("cannot write the journal {}", path.display());
+            Some(Journal::begin(&path, &setup.name, &setup.family).map_err(cannot(&what))?)
+        }
+        None => None,
     };
     let mut additions = Additions::none(folder.path());
     for (_, addition) in &added {
@@ -189,6 +200,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         additions,
         of_config,
         source,
+        journal,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     running.added = added

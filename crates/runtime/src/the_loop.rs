@@ -38,6 +38,7 @@ use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
 use crate::history::History;
+use crate::journal::Journal;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
@@ -153,6 +154,7 @@ pub struct Loop {
     pub(crate) queues: Queues,
     pub(crate) configs: Configs,
     pub(crate) askers: Askers,
+    journal: Option<Journal>,
     /// How launches are asked to stop whose worker's setup says something else by now.
     former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
@@ -250,6 +252,8 @@ pub struct Parts {
     pub of_config: usize,
     /// Where other configs come from.
     pub source: Option<Arc<dyn Source>>,
+    /// Where all that is decided is written down.
+    pub journal: Option<Journal>,
 }
 
 impl Loop {
@@ -274,6 +278,7 @@ impl Loop {
             additions,
             of_config,
             source,
+            journal,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
         let family = std::mem::replace(&mut setup.family, no_family());
@@ -292,6 +297,7 @@ impl Loop {
             processes: Processes::default(),
             queues,
             askers: Askers::default(),
+            journal,
             configs: Configs::new(source, of_config),
             former_stops: HashMap::new(),
             primitives,
@@ -419,8 +425,15 @@ impl Loop {
     /// Feeds the core all news and carries out all it answers, until there is neither; then answers those who wait.
     fn settle(&mut self) {
         while let Some(event) = self.news.pop_front() {
-            self.core.handle(self.clock.now(), event);
+            let now = self.clock.now();
+            if let Some(journal) = &mut self.journal {
+                journal.event(now, &event);
+            }
+            self.core.handle(now, event);
             while let Some(action) = self.core.poll_action() {
+                if let Some(journal) = &mut self.journal {
+                    journal.action(now, &action);
+                }
                 self.carry_out(action);
             }
         }
@@ -607,6 +620,9 @@ impl Loop {
             guard.dismiss();
         }
         self.tell_waiters_it_is_over();
+        if let Some(journal) = self.journal.take() {
+            journal.end();
+        }
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 
 use super::{duration, queue_name};
+use crate::completing;
 
 /// What to do with a queue.
 #[derive(Debug, Subcommand)]
@@ -124,7 +126,7 @@ Example:
 #[derive(Clone, Debug, Args)]
 pub struct Place {
     /// The queue
-    #[arg(required_unless_present = "file", conflicts_with = "file", value_parser = queue_name)]
+    #[arg(required_unless_present = "file", conflicts_with = "file", value_parser = queue_name, add = ArgValueCandidates::new(completing::queues))]
     pub queue: Option<String>,
     /// The queue in this file, without a supervisor
     #[arg(long, value_name = "PATH")]
@@ -135,7 +137,7 @@ pub struct Place {
 #[derive(Debug, Args)]
 pub struct Given {
     /// The queue; with --file, the message
-    #[arg(required_unless_present = "file", allow_hyphen_values = true)]
+    #[arg(required_unless_present = "file", allow_hyphen_values = true, add = ArgValueCandidates::new(completing::queues))]
     pub queue: Option<OsString>,
     /// The message
     #[arg(allow_hyphen_values = true, conflicts_with = "file")]
