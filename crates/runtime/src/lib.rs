@@ -17,6 +17,7 @@ mod joining;
 pub mod journal;
 mod killing;
 mod launching;
+mod listening;
 pub mod logs;
 mod mailbox;
 mod meeting;
@@ -41,6 +42,7 @@ mod waiting;
 mod words;
 
 pub use adding::name_of;
+pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
     Command, Fsync, Input, Output, PrivateTmp, Purpose, QueueSetup, Setup, StopTo, SyncSetup, Terms,
