@@ -1,5 +1,6 @@
 //! What people type. One definition: help, completions and the man page are made from it.
 
+mod queue;
 mod words;
 
 use std::path::PathBuf;
@@ -13,8 +14,10 @@ use crate::completing;
 use crate::demo::Lang;
 use crate::sync::arguments::{BarrierVerb, EventVerb, LockVerb, SemaphoreVerb, ValueVerb};
 
+pub use queue::{Given, New, Patience, Place, QueueVerb};
 pub use words::duration;
-use words::{lessons, milestone, queue, signal, size, target, variable, who, word, worker_name};
+pub(crate) use words::queue_name;
+use words::{lessons, milestone, signal, size, target, variable, who, word, worker_name};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -55,20 +58,20 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run a config in the foreground, or in the background once all is ready
-    #[command(after_help = "Example:\n  supervisor run config.json --detach")]
-    Run {
-        /// The config
-        config: PathBuf,
-        /// Go to the background once all is ready
-        #[arg(long)]
-        detach: bool,
-        /// Write down all that is decided, for `replay`: behind what is in the file, at most 1 GiB
-        #[arg(long, value_name = "FILE")]
-        journal: Option<PathBuf>,
-        /// The descriptor on which a run in the background tells the one that started it how it went
-        #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
-        report_to: Option<i32>,
-    },
+    ///
+    /// With --empty: nothing, until scripts add workers with `spawn` and queues with `queue create`; it ends when it is
+    /// told to. With -- COMMAND: that alone, as the first process of a container: it has the terminal's input and output,
+    /// gets every signal that the supervisor gets, what it leaves behind is reaped, and the exit code is its own.
+    #[command(
+        after_help = "\
+Example:
+  supervisor run config.json --detach
+  supervisor run --empty --detach --name scripts
+  supervisor run -- ./server --port 8080",
+        override_usage = "supervisor run CONFIG [OPTIONS]\n       supervisor run --empty [OPTIONS]\n       \
+                          supervisor run [--restart R] [--grace D] -- COMMAND..."
+    )]
+    Run(Run),
     /// Report every problem of a config
     #[command(after_help = "Example:\n  supervisor check config.json && supervisor run config.json")]
     Check {
@@ -149,6 +152,7 @@ Example:
 Example:
   supervisor spawn -- ./convert.sh holiday.mov
   supervisor spawn --name web --policy daemon --restart always --env PORT=8080 -- python3 server.py
+  supervisor spawn --queue-in jobs --queue-out results -- grep -v '^#'
   read name pid < <(supervisor spawn -- make) && supervisor wait \"$name\"")]
     Spawn(Spawn),
     /// Show what a config would change of the run, worker by worker, and change nothing
@@ -339,6 +343,35 @@ Example:
     Man,
 }
 
+/// What is to be run.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The config
+    #[arg(required_unless_present_any = ["empty", "command"], conflicts_with_all = ["empty", "command"])]
+    pub config: Option<PathBuf>,
+    /// No config: wait for what scripts add
+    #[arg(long, conflicts_with = "command")]
+    pub empty: bool,
+    /// Go to the background once all is ready
+    #[arg(long, conflicts_with = "command")]
+    pub detach: bool,
+    /// Write down all that is decided, for `replay`: behind what is in the file, at most 1 GiB
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub journal: Option<PathBuf>,
+    /// The descriptor on which a run in the background tells the one that started it how it went
+    #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
+    pub report_to: Option<i32>,
+    /// When the command is started again: never, on-failure, always
+    #[arg(long, value_name = "R", default_value = "never", conflicts_with_all = ["config", "empty"], value_parser = word::<Restart>)]
+    pub restart: Restart,
+    /// KILL follows so long after a signal that asks the command to end; not said: never
+    #[arg(long, value_name = "D", conflicts_with_all = ["config", "empty"], value_parser = duration)]
+    pub grace: Option<Duration>,
+    /// The one command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
 /// Which workers, and whether to wait for them.
 #[derive(Debug, Args)]
 pub struct Targets {
@@ -381,131 +414,15 @@ pub struct Spawn {
     /// Answer at once, not when it runs
     #[arg(long)]
     pub no_wait: bool,
-    /// Its standard input from a queue
-    #[arg(long, hide = true, value_name = "Q")]
+    /// The messages of this queue are the lines of its standard input
+    #[arg(long, value_name = "Q", value_parser = queue_name, add = ArgValueCandidates::new(completing::queues))]
     pub queue_in: Option<String>,
-    /// Its standard output to a queue
-    #[arg(long, hide = true, value_name = "Q")]
+    /// The lines of its standard output are messages for this queue
+    #[arg(long, value_name = "Q", value_parser = queue_name, add = ArgValueCandidates::new(completing::queues))]
     pub queue_out: Option<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
-}
-
-/// What to do with a queue.
-#[derive(Debug, Subcommand)]
-pub enum QueueVerb {
-    /// Show a row a queue
-    #[command(after_help = "Example:\n  supervisor queue ls --json")]
-    Ls,
-    /// Put a message; without MESSAGE: standard input
-    #[command(
-        after_help = "Example:\n  supervisor queue put jobs hello\n  seq 100 | supervisor queue put jobs --lines"
-    )]
-    Put {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-        /// The message
-        #[arg(allow_hyphen_values = true)]
-        message: Option<String>,
-        /// Put a message a line of standard input
-        #[arg(long, conflicts_with = "message")]
-        lines: bool,
-        /// Until there is room.
-        #[command(flatten)]
-        patience: Patience,
-    },
-    /// Take a message, print it, and acknowledge it once its bytes are written
-    #[command(after_help = "Example:\n  supervisor queue get results --lines --follow | grep done")]
-    Get {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-        /// Take so many
-        #[arg(short, value_name = "N", conflicts_with = "follow")]
-        n: Option<u64>,
-        /// Take all, until the queue is closed and drained
-        #[arg(long)]
-        follow: bool,
-        /// A newline after each message, also when that does not go to a terminal
-        #[arg(long)]
-        lines: bool,
-        /// Until there is a message.
-        #[command(flatten)]
-        patience: Patience,
-    },
-    /// Print the next message and leave it where it is
-    #[command(after_help = "Example:\n  supervisor queue peek jobs")]
-    Peek {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Print how many messages wait in it
-    #[command(after_help = "Example:\n  supervisor queue len jobs")]
-    Len {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Exit with 0 if it is full, with 1 if it is not
-    #[command(after_help = "Example:\n  supervisor queue full jobs && echo wait")]
-    Full {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Exit with 0 if it is empty, with 1 if it is not
-    #[command(after_help = "Example:\n  supervisor queue empty jobs && echo idle")]
-    Empty {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Let nothing more be put; what is in it can still be taken
-    #[command(after_help = "Example:\n  supervisor queue close jobs")]
-    Close {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Take what is in it now, a line each
-    #[command(after_help = "Example:\n  supervisor queue drain failed > failed.txt")]
-    Drain {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Run a command for every message, until the queue is closed and drained
-    #[command(after_help = "\
-The message is on the command's standard input, and in $SUPERVISOR_MESSAGE when it is text under 64 KiB.
-Exit 0 acknowledges it, anything else gives it back for another delivery.
-
-Example:
-  supervisor queue each jobs --jobs 4 -- sh -c 'wc -w \"$SUPERVISOR_MESSAGE\"'")]
-    Each {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-        /// So many at a time
-        #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]
-        jobs: u16,
-        /// The command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
-        command: Vec<std::ffi::OsString>,
-    },
-}
-
-/// How long to wait for a queue, a lock or its like.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Patience {
-    /// Do not wait: exit 6
-    #[arg(long, conflicts_with = "timeout")]
-    pub nowait: bool,
-    /// Give up after so long: exit 7
-    #[arg(long, value_name = "D", value_parser = duration)]
-    pub timeout: Option<Duration>,
 }
 
 /// The definition itself, for completions and the man page.

@@ -7,13 +7,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
+use control::api::Restart;
+use nix::libc::SIGTERM;
 use process::AccountError;
 use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
 use runtime::{
-    Command, Fsync, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, SyncSetup,
-    Watching, WorkerSetup,
+    Command, Fsync, Input, Minutes, Output, Probe, Purpose, Question, QueueSetup, Setup, Sign, StopTo,
+    SyncSetup, Watching, WorkerSetup,
 };
+use supervision::Family;
 
 use crate::granting;
 
@@ -23,7 +26,7 @@ use crate::granting;
 /// When a user or a group that was there when the plan was made is not there any more.
 pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
     let mut family = plan.family;
-    family.seed = RandomState::new().build_hasher().finish();
+    family.seed = seed();
     let mut shared = Shared::default();
     // Not collected: that would keep the plan's memory, which is twice as large.
     let mut workers = Vec::with_capacity(plan.workers.len());
@@ -32,6 +35,7 @@ pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
         workers.push(worker(plan, watchdog, &mut shared)?);
     }
     Ok(Setup {
+        purpose: Purpose::Config,
         name: plan.name,
         config: Some(config.to_owned()),
         family,
@@ -47,6 +51,77 @@ pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
         },
         programs: programs(),
     })
+}
+
+/// The setup of a run that waits for what scripts add.
+pub fn empty(name: String) -> Setup {
+    Setup {
+        purpose: Purpose::Scripts,
+        name,
+        config: None,
+        family: Family { lasts: true, seed: seed(), ..Family::of(Vec::new()) },
+        workers: Vec::new(),
+        queues: Vec::new(),
+        sync: SyncSetup::default(),
+        programs: programs(),
+    }
+}
+
+/// Longer than anybody waits; a sum with a clock still means something.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The setup of a run that stands in for one command, in the folder `here`. It is called as the program.
+pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, here: PathBuf) -> Setup {
+    let name = runtime::name_of(argv.first().map_or("", String::as_str));
+    let restart = match restart {
+        Restart::Never => supervision::Restart::Never,
+        Restart::OnFailure => supervision::Restart::OnFailure,
+        Restart::Always => supervision::Restart::Always,
+    };
+    let decided =
+        supervision::Worker { restart, grace: grace.unwrap_or(NEVER), ..supervision::Worker::named(&name) };
+    let worker = WorkerSetup {
+        command: Command::Argv(argv.into_iter().map(Into::into).collect()),
+        args: "[]".into(),
+        kwargs: "{}".into(),
+        stop_signal: SIGTERM,
+        stop_to: StopTo::Main,
+        env: Vec::new(),
+        clear_env: false,
+        cwd: here.into(),
+        umask: umask(),
+        nice: 0,
+        terms: None,
+        stdin: Input::Inherit,
+        stdout: Output::Inherit,
+        stderr: Output::Inherit,
+        log: None,
+        notify: false,
+        cron: None,
+        watched: None,
+        puts: Vec::new(),
+    };
+    Setup {
+        purpose: Purpose::Command,
+        name,
+        config: None,
+        family: Family { seed: seed(), ..Family::of(vec![decided]) },
+        workers: vec![worker],
+        queues: Vec::new(),
+        sync: SyncSetup::default(),
+        programs: programs(),
+    }
+}
+
+/// The file creation mask of this process, which can be read without being changed.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o022)
+}
+
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The folder of this program.

@@ -183,7 +183,7 @@ fn queue_diff(old: &QueuePlan, new: &QueuePlan) -> Vec<String> {
 
 fn family_diff(old: &Family, new: &Family) -> Vec<String> {
     // The workers are compared one by one; the seed is not of the config.
-    let Family { workers: _, strategy, intensity, groups, stop_within, seed: _ } = old;
+    let Family { workers: _, strategy, intensity, groups, stop_within, lasts: _, seed: _ } = old;
     let mut words = changed(&[
         ("strategy", *strategy != new.strategy),
         ("intensity", *intensity != new.intensity),

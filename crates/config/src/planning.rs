@@ -41,6 +41,7 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
             strategy: file.strategy.0,
             intensity: file.intensity.map(|intensity| intensity_of(&intensity)),
             stop_within: file.stop_timeout.map(|Length(length)| length),
+            lasts: false,
             groups: groups_of(&file.groups, &places),
             seed: 0,
         },

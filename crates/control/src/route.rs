@@ -5,7 +5,7 @@ mod sync;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ApiError, ErrorCode, Join, Kill, NewWorker, Request, Size, Tell, Who};
+use crate::api::{ApiError, ErrorCode, Join, Kill, NewQueue, NewWorker, Request, Size, Tell, Who};
 use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, Shape, endpoint};
 use crate::names;
 
@@ -193,6 +193,8 @@ impl Request {
             Request::Queues => plain(Name::Queues),
             Request::QueueHandle { queue } => HttpRequest::to(endpoint(Name::QueueHandle), queue, Vec::new()),
             Request::QueueClose { queue } => HttpRequest::to(endpoint(Name::QueueClose), queue, Vec::new()),
+            Request::QueueCreate(queue) => HttpRequest::to(endpoint(Name::QueueCreate), "", json(queue)),
+            Request::QueueRemove { queue } => HttpRequest::to(endpoint(Name::QueueRemove), queue, Vec::new()),
             Request::Sync(request) => sync::to_http(request),
             Request::Join(join) => HttpRequest::to(endpoint(Name::Join), "", json(join)),
             Request::Tell(tell) => HttpRequest::to(endpoint(Name::Tell), "", json(tell)),
@@ -325,6 +327,13 @@ impl Asked {
             Name::Queues => Request::Queues,
             Name::QueueHandle => Request::QueueHandle { queue: queue_name(segment)? },
             Name::QueueClose => Request::QueueClose { queue: queue_name(segment)? },
+            Name::QueueCreate => {
+                let queue: NewQueue = read(body)?;
+                names::check_name("queue", &queue.name)?;
+                queue.dead_letter.iter().try_for_each(|name| names::check_name("queue", name))?;
+                Request::QueueCreate(queue)
+            }
+            Name::QueueRemove => Request::QueueRemove { queue: queue_name(segment)? },
             name @ (Name::Sync
             | Name::SyncHandle
             | Name::SyncCreate
@@ -432,6 +441,8 @@ fn check_config(config: Option<&str>) -> Result<(), ApiError> {
 fn check_new(worker: &NewWorker) -> Result<(), ApiError> {
     worker.name.iter().try_for_each(|name| names::check_name("worker", name))?;
     worker.after.keys().try_for_each(|name| names::check_name("worker", name))?;
+    let mut queues = worker.queue_in.iter().chain(&worker.queue_out);
+    queues.try_for_each(|name| names::check_name("queue", name))?;
     let texts = worker.command.iter().chain(worker.env.values()).chain([&worker.cwd]);
     if worker.command.first().is_none_or(String::is_empty) {
         return Err(usage("there is no command"));

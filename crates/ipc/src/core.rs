@@ -415,6 +415,34 @@ impl Core {
         Lease::of(core, me, claim).map_err(|damage| Stop::Fault(core.fault(damage)))
     }
 
+    /// Claims what is at hand, and reads it.
+    pub(crate) fn lease_many(core: &Arc<Self>, most: usize) -> Result<Vec<Lease>, Stop> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let me = core.join()?;
+        let fault = |damage| Stop::Fault(core.fault(damage));
+        let mut leases = Vec::new();
+        let first = core.locals.with(|local| core.next(me, local, 0, End::Drained))?;
+        leases.push(Lease::of(core, me, first).map_err(fault)?);
+        // A run is of the first ring; what was given back comes before that.
+        while leases.len() < most && core.waiting(Which::Again) > 0 {
+            match core.claim(me).map_err(fault)? {
+                Next::Claimed(claim) => leases.push(Lease::of(core, me, claim).map_err(fault)?),
+                _ => return Ok(leases),
+            }
+        }
+        let wants_more = leases.len() < most;
+        let mut take = |claim| {
+            leases.push(Lease::of(core, me, claim)?);
+            Ok(leases.len() < most)
+        };
+        if wants_more {
+            core.claim_run(me, &mut take).map_err(fault)?;
+        }
+        Ok(leases)
+    }
+
     /// The end of a handle: what its threads got is done with, or, in a panic, is not.
     pub(crate) fn finish(&self) {
         let Some(me) = self.segment.seat() else { return };

@@ -368,6 +368,15 @@ impl Queue {
         Core::lease(&self.core, deadline(timeout), End::Drained).map_err(GetTimeoutError::from)
     }
 
+    /// Takes up to `most` messages into hand that are there now: what was given back one at a time, what was never
+    /// delivered together.
+    ///
+    /// # Errors
+    /// As [`Queue::try_get`]; none is in hand then.
+    pub fn try_lease_many(&self, most: usize) -> Result<Vec<Lease>, TryGetError> {
+        Core::lease_many(&self.core, most).map_err(TryGetError::from)
+    }
+
     /// As [`Queue::lease`], but once the queue is closed it does not wait for what is in hand, here or elsewhere: for
     /// who holds a message that it can settle only after it has learnt that none is left.
     ///

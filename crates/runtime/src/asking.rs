@@ -75,6 +75,8 @@ impl Loop {
                 Some(()) => Ok(now(serde_json::json!({ "closed": queue }))),
                 None => Err(self.no_queue(&queue)),
             },
+            Request::QueueCreate(queue) => self.create_queue(queue),
+            Request::QueueRemove { queue } => self.remove_queue(&queue),
             Request::Sync(request) => self.synchronise(&request, peer.pid),
             Request::Join(join) => self.join(join, peer.pid),
             Request::Tell(tell) => self.hear(tell, peer.pid),
@@ -229,6 +231,7 @@ impl Loop {
         }
         for (worker, instances) in &wishes {
             self.roster.resize(*worker, *instances);
+            self.resize_added(*worker, *instances);
         }
         let wishes =
             wishes.into_iter().map(|(worker, instances)| Event::Asked(Wish::Scale(worker, instances)));
@@ -301,7 +304,7 @@ impl Loop {
             .hint("queues and locks are shared only with processes that the supervisor can see"))
     }
 
-    fn no_queue(&self, name: &str) -> ApiError {
+    pub(crate) fn no_queue(&self, name: &str) -> ApiError {
         let error = ApiError::new(ErrorCode::NotFound, format!("no queue is called {name:?}"));
         match nearest(name, self.queues.names()) {
             Some(like) => error.hint(format!("did you mean {like:?}?")),

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod adding;
+mod additions;
 mod applying;
 mod askers;
 mod asking;
@@ -42,9 +43,10 @@ mod the_loop;
 mod waiting;
 mod words;
 
+pub use adding::name_of;
 pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Fsync, Input, Minutes, Output, PrivateTmp, Probe, Question, QueueSetup, Setup, Sign, StopTo,
-    SyncSetup, Terms, Watching, WorkerSetup,
+    Command, Fsync, Input, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup, Setup, Sign,
+    StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };

@@ -9,6 +9,8 @@ use control::{RunFolder, Server, Uids};
 use process::{SignalQueue, Spawner};
 use supervision::{Conclusion, Ending, WorkerId};
 
+use crate::adding;
+use crate::additions::{Addition, Additions};
 use crate::cgroups::Cgroups;
 use crate::journal::Journal;
 use crate::launching::Launch;
@@ -20,13 +22,13 @@ use crate::primitives::{self, Primitives};
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
-use crate::setup::{Output, Setup};
+use crate::setup::{Output, Purpose, Setup};
 use crate::source::Source;
 use crate::sweeping::Marks;
 use crate::takeover::{self, Survivor, Survivors};
 use crate::talk;
 use crate::temporary::Temporary;
-use crate::the_loop::{Loop, Parts};
+use crate::the_loop::{Loop, PASSED_ON, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
 const SPAWNERS: usize = 2;
@@ -110,8 +112,37 @@ pub struct Front {
 /// # Errors
 ///
 /// Says what could not be set up. Nothing has been launched then.
-pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
+pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
     let Front { console, background, when_up, source, journal } = front;
+    process::share_one_heap();
+    process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
+    process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
+    process::ignore_full_files().map_err(cannot("cannot ignore SIGXFSZ"))?;
+    // Children get the limit back that this process was started with.
+    let _ = process::raise_nofile_limit();
+    let heard: &[i32] = match setup.purpose {
+        Purpose::Command => &PASSED_ON,
+        Purpose::Config | Purpose::Scripts => {
+            &[libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR1]
+        }
+    };
+    let signals = SignalQueue::listen(&[heard, &[libc::SIGCHLD]].concat())
+        .map_err(cannot("cannot listen to signals"))?;
+    let orphans_are_shared = process::share_orphans();
+    let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
+    let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
+
+    // A supervisor that ended by itself took its socket with it.
+    let socket = folder.socket();
+    let of_config = setup.workers.len();
+    let former = if socket.exists() { Additions::of_former(folder.path()) } else { Vec::new() };
+    let added = if former.is_empty() {
+        Vec::new()
+    } else {
+        let living =
+            takeover::living_workers(&socket).map_err(cannot("cannot look for survivors of a former run"))?;
+        adding::add_former(&mut setup, former, |name| living.contains(name))
+    };
     let journal = match journal {
         Some(path) => {
             let what = format!("cannot write the journal {}", path.display());
@@ -119,28 +150,11 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         }
         None => None,
     };
-    process::share_one_heap();
-    process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
-    process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
-    process::ignore_full_files().map_err(cannot("cannot ignore SIGXFSZ"))?;
-    // Children get the limit back that this process was started with.
-    let _ = process::raise_nofile_limit();
-    let signals = SignalQueue::listen(&[
-        libc::SIGCHLD,
-        libc::SIGINT,
-        libc::SIGTERM,
-        libc::SIGQUIT,
-        libc::SIGHUP,
-        libc::SIGUSR1,
-    ])
-    .map_err(cannot("cannot listen to signals"))?;
-    let orphans_are_shared = process::share_orphans();
-    let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
-    let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
-
+    let mut additions = Additions::none(folder.path());
+    for (_, addition) in &added {
+        additions.keep(addition).map_err(cannot("cannot keep what was added to a former run"))?;
+    }
     let roster = Roster::of(&setup);
-    // A supervisor that ended by itself took its socket with it.
-    let socket = folder.socket();
     let mut cgroups = Cgroups::of(folder.path());
     let survivors = if socket.exists() {
         takeover::survivors(Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() })
@@ -185,20 +199,37 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         mailbox,
         when_up,
         background,
+        additions,
+        of_config,
         source,
         journal,
         spawns_itself: orphans_are_shared,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
+    running.added = added
+        .into_iter()
+        .filter_map(|(id, addition)| match addition {
+            Addition::Worker(worker) => Some((id, worker)),
+            Addition::Queue(_) => None,
+        })
+        .collect();
     for attendant in survivors.attendants {
         running.take_attendant_back(attendant);
     }
     for survivor in survivors.leaders {
         take_back(&mut running, survivor);
     }
+    let purpose = running.setup.purpose;
     let lead = move || {
         let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
+        let command_ended = running.command_ended();
         running.finish(server);
+        if purpose == Purpose::Command {
+            return Ok(match command_ended {
+                Some(Ending::Code(0)) => Outcome::Succeeded,
+                ending => Outcome::Failed(ending),
+            });
+        }
         Ok(match conclusion {
             Conclusion::Succeeded => Outcome::Succeeded,
             Conclusion::Failed { ending, .. } => Outcome::Failed(ending),

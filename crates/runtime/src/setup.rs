@@ -14,9 +14,24 @@ use crate::listening::Address;
 use crate::logs::LogFile;
 pub use crate::probing::Question;
 
+/// What a run is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The workers of a config.
+    #[default]
+    Config,
+    /// Workers that scripts add.
+    Scripts,
+    /// One command, the first worker, in whose place the supervisor stands: it passes on every signal that it gets, dies
+    /// with it, and lets it die with itself.
+    Command,
+}
+
 /// One run.
 #[derive(Debug)]
 pub struct Setup {
+    /// What it is for.
+    pub purpose: Purpose,
     /// The run's name.
     pub name: String,
     /// The config file it comes from, as an absolute path.
@@ -150,6 +165,17 @@ pub enum Probe {
     Network(Question),
     /// By this program, with its arguments, which exits with 0.
     Command(Vec<String>),
+}
+
+impl WorkerSetup {
+    /// Whether a queue is its input or takes what it puts.
+    pub fn lists(&self, queue: &str) -> bool {
+        matches!(&self.stdin, Input::Queue(name) if name == queue)
+            || [&self.stdout, &self.stderr]
+                .iter()
+                .any(|to| matches!(to, Output::Queue(name) if name == queue))
+            || self.puts.iter().any(|name| name == queue)
+    }
 }
 
 /// What the processes of a worker are and may use beyond what is ordinary.

@@ -10,10 +10,13 @@ mod guarding;
 mod hearing;
 mod leading;
 mod lingering;
+mod passing_on;
 mod probes;
 mod scheduling;
 mod spawning;
 mod trees;
+
+pub(crate) use passing_on::PASSED_ON;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -23,6 +26,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::api::NewWorker;
 use control::{Call, RunFolder, Server};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
@@ -31,6 +35,7 @@ use supervision::{
     Action, Conclusion, Ending, Event, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
 
+use crate::additions::Additions;
 use crate::applying::{Configs, no_family};
 use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
@@ -50,7 +55,7 @@ use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::run::WhenUp;
-use crate::setup::{Setup, StopTo};
+use crate::setup::{Purpose, Setup, StopTo};
 use crate::source::Source;
 use crate::sweeping::{self, Marks};
 use crate::talk;
@@ -105,8 +110,6 @@ struct Pending {
     attendants: VecDeque<attendant::Order>,
     /// The attendant that is being spawned; `None`: it is the leader.
     being_spawned: Option<(Role, UnixStream)>,
-    /// The attendants that were spawned.
-    attended_by: Vec<i32>,
     leader: Spawn,
 }
 
@@ -206,8 +209,18 @@ pub struct Loop {
     schedules: Schedules,
     /// When people are told whom the run's stop waits for, once it has begun.
     telling: Option<Telling>,
+    /// What was added since the beginning, as it is kept.
+    pub(crate) additions: Additions,
+    /// The workers among it.
+    pub(crate) added: HashMap<WorkerId, NewWorker>,
+    /// Signals that came before the command they are for was launched.
+    unsent: Vec<i32>,
+    /// The signal that asks to stop, where it is not the worker's own.
+    passed_on: Option<i32>,
     /// Launches whose leader has ended, and whose feeder has not.
     settling: BTreeMap<Process, Settling>,
+    /// Launches that lost an attendant before the news came that their leader runs.
+    lost_early: BTreeMap<Process, Role>,
     /// Workers that have ended for good, but not those who still collect what they printed.
     retiring: BTreeSet<WorkerId>,
     alarm: Alarm,
@@ -263,6 +276,10 @@ pub struct Parts {
     pub background: bool,
     /// Whether the loop runs on another thread than the main one, so that its children are no orphans.
     pub spawns_itself: bool,
+    /// What is added while it runs, as it is kept.
+    pub additions: Additions,
+    /// How many of its workers are of its config: the first ones.
+    pub of_config: usize,
     /// Where other configs come from.
     pub source: Option<Arc<dyn Source>>,
     /// Where all that is decided is written down.
@@ -289,12 +306,15 @@ impl Loop {
             when_up,
             background,
             spawns_itself,
+            additions,
+            of_config,
             source,
             journal,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
         let family = std::mem::replace(&mut setup.family, no_family());
-        let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
+        let has_daemons = setup.purpose == Purpose::Command
+            || family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
         let mut all = Loop {
             when_up,
             not_up_yet: Vec::new(),
@@ -307,7 +327,7 @@ impl Loop {
             queues,
             askers: Askers::default(),
             journal,
-            configs: Configs::new(source, setup.workers.len()),
+            configs: Configs::new(source, of_config),
             former_stops: HashMap::new(),
             primitives,
             waiters: Vec::new(),
@@ -337,7 +357,12 @@ impl Loop {
             probes: Probes::default(),
             schedules: Schedules::default(),
             telling: None,
+            additions,
+            added: HashMap::new(),
+            unsent: Vec::new(),
+            passed_on: None,
             settling: BTreeMap::new(),
+            lost_early: BTreeMap::new(),
             retiring: BTreeSet::new(),
             alarm: Alarm::new()?,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -475,6 +500,8 @@ impl Loop {
             self.start_guard();
         }
         self.begun = true;
+        // Who has no workers is up at once.
+        self.changed = true;
         if self.when_up.is_some() {
             self.not_up_yet = self.core.instances().map(|instance| instance.id).collect();
         }
@@ -519,8 +546,12 @@ impl Loop {
                 self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
-            Action::Retired(worker) => self.retire(worker),
+            Action::Retired(worker) => {
+                self.keep_added(worker, false);
+                self.retire(worker);
+            }
             Action::Unretired(worker) => {
+                self.keep_added(worker, true);
                 self.retiring.remove(&worker);
                 if let Some(setup) = self.setup.workers.get(worker.0 as usize) {
                     self.queues.unretire(worker, &setup.puts);
@@ -570,6 +601,7 @@ impl Loop {
         for Received { signal, sender } in heard {
             match signal {
                 libc::SIGCHLD => self.child_changed = true,
+                signal if self.setup.purpose == Purpose::Command => self.pass_on(signal),
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
                 libc::SIGQUIT => self.stop_now(),
                 libc::SIGUSR1 => self.pump.reopen(),
@@ -641,6 +673,7 @@ impl Loop {
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }
+        self.additions.clear();
         // Those who follow what happens are told that nothing will any more.
         drop(self.history);
         server.stop();

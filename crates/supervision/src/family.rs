@@ -17,6 +17,8 @@ pub struct Family {
     /// How long stopping the whole run may take; what is not gone by then is killed. `None`: as long as the graces of its
     /// levels add up to.
     pub stop_within: Option<Duration>,
+    /// Whether the run goes on when its work is done, since more may be added: it ends only when it is told to.
+    pub lasts: bool,
     /// The groups; a [`GroupId`] is a place in this list. Who is in none belongs to the family directly.
     pub groups: Vec<Group>,
     /// The seed of all jitter.
@@ -24,14 +26,16 @@ pub struct Family {
 }
 
 impl Family {
-    /// These workers under `one_for_one`, without an intensity of the family's own, without a limit on its stop, and with the seed 0.
+    /// These workers under `one_for_one`, without an intensity of the family's own and without a limit on its stop, in a run
+    /// that ends with its work, and with the seed 0.
     pub fn of(workers: Vec<Worker>) -> Family {
         Family {
             workers,
             strategy: Strategy::OneForOne,
             intensity: None,
-            groups: Vec::new(),
             stop_within: None,
+            lasts: false,
+            groups: Vec::new(),
             seed: 0,
         }
     }

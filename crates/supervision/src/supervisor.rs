@@ -68,6 +68,8 @@ pub const MAX_INSTANCES: u32 = 100_000;
 pub struct Supervisor {
     /// Who belongs together, and what each group and the family have spent.
     pub(crate) groups: Groups,
+    /// Whether more may be added when the work is done.
+    lasts: bool,
     pub(crate) seed: u64,
     /// How long stopping the run may take.
     pub(crate) stop_within: Option<Duration>,
@@ -194,6 +196,7 @@ impl Supervisor {
             deadlines: BTreeSet::new(),
             failures: BTreeSet::new(),
             failed_ever: 0,
+            lasts: family.lasts,
             essential: None,
             work: Work::default(),
             outbox: Outbox::default(),
@@ -371,7 +374,7 @@ impl Supervisor {
     }
 
     pub(crate) fn work_is_done(&self) -> bool {
-        self.work.begun > 0 && self.work.begun == self.work.ended
+        !self.lasts && self.work.begun > 0 && self.work.begun == self.work.ended
     }
 
     /// Hands out what the event brought about: what people are told, then who retired, then the orders, then the end.

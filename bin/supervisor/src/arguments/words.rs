@@ -57,7 +57,7 @@ pub(super) fn size(text: &str) -> Result<Size, String> {
     }
 }
 
-pub(super) fn queue(text: &str) -> Result<String, String> {
+pub(crate) fn queue_name(text: &str) -> Result<String, String> {
     if control::is_name(text) {
         return Ok(text.to_owned());
     }

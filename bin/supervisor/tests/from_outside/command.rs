@@ -430,9 +430,6 @@ results         -    0          2  yes       12     9            1     0
     let ends: &[(&[&str], i32, &str)] = &[
         (&["queue", "len", "jobs"], 0, "3\n"),
         (&["queue", "len", "jobs", "--json"], 0, "{\"queue\":\"jobs\",\"len\":3}\n"),
-        (&["queue", "full", "jobs"], 0, ""),
-        (&["queue", "full", "results"], 1, ""),
-        (&["queue", "full", "results", "--json"], 1, "{\"queue\":\"results\",\"full\":false}\n"),
         (&["queue", "empty", "jobs"], 1, ""),
         (&["queue", "empty", "results"], 0, ""),
         (&["queue", "close", "jobs"], 0, ""),

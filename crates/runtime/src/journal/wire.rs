@@ -195,7 +195,7 @@ macro_rules! structs {
 structs! {
     InstanceId { worker, index }
     Process { instance, launch }
-    Family { workers, strategy, intensity, stop_within, groups, seed }
+    Family { workers, strategy, intensity, stop_within, groups, lasts, seed }
     Group { name, strategy, intensity, workers, groups }
     Worker {
         name, instances, policy, restart, success_codes, backoff, intensity, on_failed, essential, grace, after,

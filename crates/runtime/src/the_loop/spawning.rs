@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use control::{Call, api};
 use process::{Spawn, SpawnError, Spawned};
-use supervision::{Event, LaunchFailure, Process};
+use supervision::{Event, LaunchFailure, Policy, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
 use crate::attendant;
 use crate::launching::{Given, Launch, Place, Prepared};
 use crate::processes::{Kinship, Tree};
+use crate::setup::Purpose;
 
 /// A program that takes longer than this to be executed is not waited for again.
 const QUICK: Duration = Duration::from_millis(50);
@@ -49,7 +50,12 @@ impl Loop {
             match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
                     let show = self.roster.show(instance);
-                    let (name, policy, mail) = (&*decided.name, decided.policy, &self.mail);
+                    // Who stands in for a command takes it along when it is killed.
+                    let policy = match self.setup.purpose {
+                        Purpose::Command => Policy::Daemon,
+                        Purpose::Config | Purpose::Scripts => decided.policy,
+                    };
+                    let (name, mail) = (&*decided.name, &self.mail);
                     let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
                     lines = launch.line_watches();
                     let place =
@@ -70,7 +76,6 @@ impl Loop {
                     streams,
                     attendants,
                     being_spawned: None,
-                    attended_by: Vec::new(),
                     leader: spawn,
                 };
                 if here {
@@ -107,6 +112,7 @@ impl Loop {
     fn launch_failed(&mut self, process: Process, failure: LaunchFailure) {
         self.close_ear(process);
         self.dismiss_attendants_of(process);
+        self.lost_early.remove(&process);
         self.temporary.take_back(&self.roster.leaf(process));
         self.news.push_back(Event::LaunchFailed(process, failure));
     }
@@ -138,7 +144,6 @@ impl Loop {
     fn spawned(&mut self, ticket: u64, mut pending: Pending, result: Result<Spawned, SpawnError>) {
         match (pending.being_spawned.take(), result) {
             (Some((role, socket)), Ok(spawned)) => {
-                pending.attended_by.push(spawned.pid.as_raw());
                 self.attendant_spawned(pending.process, role, socket, spawned);
                 self.spawn_next(ticket, pending);
             }
@@ -179,13 +184,14 @@ impl Loop {
     }
 
     fn leader_spawned(&mut self, pending: Pending, spawned: Spawned) {
-        let Pending { process, streams, attended_by, .. } = pending;
+        let Pending { process, streams, .. } = pending;
         let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams).within(spawned.cgroup);
         self.enter(process, tree);
         self.tell_feeder_whom(process, spawned.pid);
+        self.send_unsent(process);
         self.news.push_back(Event::Launched(process));
-        if attended_by.iter().any(|pid| self.processes.attendant(*pid).is_none()) {
-            self.lost_an_attendant(process, "an attendant");
+        if let Some(role) = self.lost_early.remove(&process) {
+            self.lost_an_attendant(process, role);
         }
     }
 

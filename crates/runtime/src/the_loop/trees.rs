@@ -38,6 +38,7 @@ impl Loop {
     /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
     pub(super) fn ask(&mut self, process: Process) {
         let Some((signal, to)) = self.how_to_stop(process) else { return };
+        let signal = self.passed_on.unwrap_or(signal);
         let Some(tree) = self.processes.get_mut(process) else { return };
         tree.command(worker::wire::Command::Stop);
         let leader = tree.pid;

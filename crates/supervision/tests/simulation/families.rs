@@ -19,6 +19,7 @@ pub fn any(random: &mut Random) -> Family {
         intensity: any_family_intensity(random),
         groups: any_groups(random, workers),
         stop_within: random.percent(15).then(|| random.millis(0, 8000)),
+        lasts: false,
         seed: random.below(u64::MAX),
     }
 }
