@@ -4,11 +4,16 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
 use process::AccountError;
+use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
-use runtime::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
+use runtime::{
+    Command, Fsync, Input, Minutes, Output, Probe, Question, QueueSetup, Setup, Sign, StopTo, SyncSetup,
+    Watching, WorkerSetup,
+};
 
 use crate::granting;
 
@@ -22,8 +27,9 @@ pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
     let mut shared = Shared::default();
     // Not collected: that would keep the plan's memory, which is twice as large.
     let mut workers = Vec::with_capacity(plan.workers.len());
-    for plan in plan.workers {
-        workers.push(worker(plan, &mut shared)?);
+    let watchdogs: Vec<_> = family.workers.iter().map(|worker| worker.watchdog).collect();
+    for (plan, watchdog) in plan.workers.into_iter().zip(watchdogs) {
+        workers.push(worker(plan, watchdog, &mut shared)?);
     }
     Ok(Setup {
         name: plan.name,
@@ -79,7 +85,11 @@ where
     }
 }
 
-fn worker(plan: WorkerPlan, shared: &mut Shared) -> Result<WorkerSetup, AccountError> {
+fn worker(
+    plan: WorkerPlan,
+    watchdog: Option<Duration>,
+    shared: &mut Shared,
+) -> Result<WorkerSetup, AccountError> {
     let terms = granting::terms(&plan)?;
     let log = plan.log;
     Ok(WorkerSetup {
@@ -120,9 +130,39 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> Result<WorkerSetup, AccountE
                 },
             })
         }),
-        notify: plan.ready == config::Ready::Notify,
+        notify: plan.ready == config::Ready::Notify || watchdog.is_some(),
+        cron: plan.cron.map(|cron| {
+            let config::Cron { minutes, hours, days, months, weekdays, either_day } = cron;
+            Box::new(Minutes { minutes, hours, days, months, weekdays, either_day })
+        }),
+        watched: watching(plan.ready, plan.health, watchdog),
         puts: plan.puts,
     })
+}
+
+/// How a worker is watched, where it is.
+fn watching(
+    ready: config::Ready,
+    health: Option<config::Probe>,
+    watchdog: Option<Duration>,
+) -> Option<Box<Watching>> {
+    let ready = match ready {
+        config::Ready::Start | config::Ready::Notify => Sign::Word,
+        config::Ready::Fd(number) => Sign::Newline(number),
+        config::Ready::Log(pattern) => {
+            Sign::Line(Regex::new(&pattern).expect("the config room refuses what is no regular expression"))
+        }
+        config::Ready::Tcp { host, port } => Sign::Probe(Probe::Network(Question::Tcp { host, port })),
+        config::Ready::Http(url) => Sign::Probe(Probe::Network(Question::Http(url))),
+        config::Ready::Command(argv) => Sign::Probe(Probe::Command(argv)),
+    };
+    let health = health.map(|probe| match probe {
+        config::Probe::Tcp { host, port } => Probe::Network(Question::Tcp { host, port }),
+        config::Probe::Http(url) => Probe::Network(Question::Http(url)),
+        config::Probe::Command(argv) => Probe::Command(argv),
+    });
+    let watched = !matches!(ready, Sign::Word) || health.is_some() || watchdog.is_some();
+    watched.then(|| Box::new(Watching { ready, health, watchdog }))
 }
 
 fn output(output: config::Output) -> Output {

@@ -25,6 +25,7 @@
 mod account;
 mod capability;
 mod cgroup;
+mod datagram;
 mod descriptors;
 mod facts;
 mod identity;
@@ -47,6 +48,7 @@ pub use capability::{Capability, is_capable};
 pub use cgroup::{
     Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, Vigil, leaf_of,
 };
+pub use datagram::{Datagram, Sender, pass_senders, receive};
 pub use descriptors::{descriptor_of, inherited, pidfd_open};
 pub use facts::{Fact, facts};
 pub use identity::{Identity, boot_id, is_kernel_thread};
@@ -56,7 +58,7 @@ pub use nix::unistd::Pid;
 pub use offer::{Offer, Refused};
 pub use peer::{Peer, peer};
 pub use priority::{IoPriority, Processors};
-pub use proc::{Stat, TICKS_A_SECOND, cmdline, environ_var, ticks_since_boot};
+pub use proc::{Stat, TICKS_A_SECOND, blocked_in, cmdline, environ_var, ticks_since_boot};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
     at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,

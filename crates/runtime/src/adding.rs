@@ -83,6 +83,8 @@ fn setup(new: NewWorker) -> WorkerSetup {
         stderr: Output::Log,
         log: None,
         notify: false,
+        cron: None,
+        watched: None,
         puts: Vec::new(),
     }
 }

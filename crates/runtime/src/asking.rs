@@ -126,7 +126,7 @@ impl Loop {
             restarts: instance.restarts,
             exit: instance.last.and_then(words::exit),
             policy: worker.map_or("", |worker| words::policy(worker.policy)).to_owned(),
-            why: Some(instance.why.clone()).filter(|why| !why.is_empty()).or(says),
+            why: Some(self.full_reason(instance)).filter(|why| !why.is_empty()).or(says),
         }
     }
 
@@ -316,8 +316,11 @@ impl Loop {
         let mut left = Vec::with_capacity(waiters.len());
         for mut waiter in waiters.drain(..) {
             waiter.until.kill_if_due(now);
-            let standing =
-                |id: InstanceId| self.core.standing(id).map(|(phase, launch)| Standing { phase, launch });
+            let standing = |id: InstanceId| {
+                let between_runs = self.core.is_between_runs(id);
+                let (phase, launch) = self.core.standing(id)?;
+                Some(Standing { phase, launch, between_runs })
+            };
             let has_come = waiter.until.has_come(standing) && self.is_all_gone(&mut waiter.until);
             if has_come {
                 waiter.reply.ok(&self.came_about(&waiter.until));

@@ -7,6 +7,7 @@ mod applying;
 mod askers;
 mod asking;
 pub mod attendant;
+mod calendar;
 mod cgroups;
 mod clock;
 mod environment;
@@ -23,6 +24,7 @@ mod meeting;
 mod notify;
 mod owning;
 mod primitives;
+mod probing;
 mod processes;
 mod proposal;
 mod queues;
@@ -43,5 +45,6 @@ mod words;
 pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Fsync, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, SyncSetup, Terms, WorkerSetup,
+    Command, Fsync, Input, Minutes, Output, PrivateTmp, Probe, Question, QueueSetup, Setup, Sign, StopTo,
+    SyncSetup, Terms, Watching, WorkerSetup,
 };

@@ -61,7 +61,7 @@ impl Loop {
     pub(crate) fn parent_of(&self, tree: &Tree) -> Option<i32> {
         match tree.kinship {
             Kinship::Child => Some(Pid::this().as_raw()),
-            Kinship::TakenBack => Some(Stat::of(tree.pid).ok()??.ppid.as_raw()),
+            Kinship::TakenBack | Kinship::Appointed => Some(Stat::of(tree.pid).ok()??.ppid.as_raw()),
         }
     }
 

@@ -14,7 +14,7 @@ use crate::launching::Launch;
 use crate::listening::Sockets;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
-use crate::notify::NotifySocket;
+use crate::notify;
 use crate::primitives::{self, Primitives};
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
@@ -25,7 +25,7 @@ use crate::sweeping::Marks;
 use crate::takeover::{self, Survivor, Survivors};
 use crate::talk;
 use crate::temporary::Temporary;
-use crate::the_loop::{Loop, NOTIFY_SOCKET, Parts};
+use crate::the_loop::{Loop, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
 const SPAWNERS: usize = 2;
@@ -155,14 +155,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         Primitives::make(&segment, &setup.sync, found).map_err(cannot("cannot make the locks"))?;
     primitives.reclaim_dead();
 
-    let notify = if setup.workers.iter().any(|worker| worker.notify) {
-        Some(
-            NotifySocket::bind(&folder.path().join(NOTIFY_SOCKET))
-                .map_err(cannot("cannot bind the notification socket"))?,
-        )
-    } else {
-        None
-    };
+    notify::clear(folder.path());
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();
@@ -178,7 +171,6 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         primitives,
         spawner,
         signals,
-        notify,
         cgroups,
         temporary,
         sockets,
@@ -233,7 +225,8 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
     if let (Some(worker), Some(decided)) =
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
-        let launch = Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker };
+        let (name, policy, mail) = (&*decided.name, decided.policy, &running.mail);
+        let launch = Launch { process, name, show: &show, policy, worker, notify: None, mail };
         for (output, stream) in [(&worker.stdout, Stream::Stdout), (&worker.stderr, Stream::Stderr)] {
             if *output == Output::Log
                 && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use control::api::{Kind, NewPrimitive};
 use process::{Account, Ceilings, IoPriority, Limit, Processors};
+use regex::bytes::Regex;
 use supervision::Family;
 
+pub use crate::calendar::Minutes;
 use crate::listening::Address;
 use crate::logs::LogFile;
+pub use crate::probing::Question;
 
 /// One run.
 #[derive(Debug)]
@@ -108,8 +111,45 @@ pub struct WorkerSetup {
     pub log: Option<Box<LogFile>>,
     /// Whether it gets a `NOTIFY_SOCKET`.
     pub notify: bool,
+    /// When it runs by the calendar; the family knows that it does.
+    pub cron: Option<Box<Minutes>>,
+    /// How it is watched; most are not.
+    pub watched: Option<Box<Watching>>,
     /// The queues it puts into.
     pub puts: Vec<String>,
+}
+
+/// How a worker is watched. The family knows when, and what follows.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// What shows that it is ready, beside its own word.
+    pub ready: Sign,
+    /// How it is found out whether it is well.
+    pub health: Option<Probe>,
+    /// How often it is told to give a sign of life.
+    pub watchdog: Option<Duration>,
+}
+
+/// What shows that a launch is ready.
+#[derive(Clone, Debug)]
+pub enum Sign {
+    /// Nothing but its own word; or its start.
+    Word,
+    /// A line of its log that matches.
+    Line(Regex),
+    /// A newline that it writes to this descriptor.
+    Newline(i32),
+    /// A probe that succeeds.
+    Probe(Probe),
+}
+
+/// How something is found out from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Over the network.
+    Network(Question),
+    /// By this program, with its arguments, which exits with 0.
+    Command(Vec<String>),
 }
 
 /// What the processes of a worker are and may use beyond what is ordinary.

@@ -6,6 +6,11 @@
 mod attending;
 mod fronting;
 mod guarding;
+mod hearing;
+mod leading;
+mod lingering;
+mod probes;
+mod scheduling;
 mod spawning;
 mod trees;
 
@@ -38,7 +43,7 @@ use crate::listening::Sockets;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
-use crate::notify::{self, NotifySocket};
+use crate::notify::Notification;
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
@@ -50,6 +55,10 @@ use crate::sweeping::{self, Marks};
 use crate::talk;
 use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
+use hearing::Ears;
+use lingering::Telling;
+use probes::Probes;
+use scheduling::Schedules;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -62,13 +71,22 @@ enum Watched {
     Spawner,
     Mailbox,
     Alarm,
-    Notify,
+    /// The notification socket of a launch.
+    Notify(Process),
+    /// The pipe on which a newline shows that a launch is ready.
+    Newline(Process),
+    /// The time of a schedule has come, or the clock was set.
+    Calendar,
     /// The log pump has something to tell.
     Troubles,
     /// The process that kills daemons should this one be killed.
     Guard,
     /// The leader of a launch.
     Leader(Process),
+    /// Who was executed first for a launch that another leads.
+    Founder(Process),
+    /// A program that probes, by its ticket.
+    Probe(u64),
     /// The cgroup of a launch, for its becoming empty.
     Cgroup(Process),
     /// A process that joins a stream of a launch to a queue.
@@ -112,9 +130,6 @@ const EARLY_AT_MOST: usize = 1024;
 /// Where a run in the background keeps what it says; it goes with the run.
 const BACKGROUND_LOG: &str = "log";
 
-/// The notification socket in the run's folder.
-pub const NOTIFY_SOCKET: &str = "notify";
-
 /// How long somebody else may take to reap its child before the exit counts as unknown.
 const PARENT_REAPS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -125,7 +140,7 @@ const STRAYS_TAKE_AT_MOST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Early {
     Call(Call),
-    Notification(i32, notify::Message),
+    Notification(Process, Notification),
 }
 
 /// How often the run was told to stop.
@@ -181,7 +196,11 @@ pub struct Loop {
     early: Vec<Early>,
     signals: Signals,
     mailbox: Mailbox,
-    notify: Option<NotifySocket>,
+    ears: Ears,
+    probes: Probes,
+    schedules: Schedules,
+    /// When people are told whom the run's stop waits for, once it has begun.
+    telling: Option<Telling>,
     /// Launches whose leader has ended, and whose feeder has not.
     settling: BTreeMap<Process, Settling>,
     /// Workers that have ended for good, but not those who still collect what they printed.
@@ -221,8 +240,6 @@ pub struct Parts {
     pub spawner: Spawner,
     /// The signals that the run listens to.
     pub signals: Signals,
-    /// Where readiness is reported, if any worker is to report it.
-    pub notify: Option<NotifySocket>,
     /// The run's cgroups.
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
@@ -255,7 +272,6 @@ impl Loop {
             primitives,
             spawner,
             signals,
-            notify,
             cgroups,
             temporary,
             sockets,
@@ -269,8 +285,6 @@ impl Loop {
         // The core keeps it; the setup's own would be a second copy of everything.
         let family = std::mem::replace(&mut setup.family, no_family());
         let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
-        // It is bound when the first worker needs it.
-        let notify_path = folder.path().join(NOTIFY_SOCKET);
         let mut all = Loop {
             when_up,
             not_up_yet: Vec::new(),
@@ -289,12 +303,7 @@ impl Loop {
             waiters: Vec::new(),
             meetings: Meetings::default(),
             mail,
-            environment: Environment::new(
-                &setup.name,
-                setup.programs.as_deref(),
-                &folder.socket(),
-                &notify_path,
-            ),
+            environment: Environment::new(&setup.name, setup.programs.as_deref(), &folder.socket()),
             folder,
             cgroups,
             temporary,
@@ -312,7 +321,10 @@ impl Loop {
             early: Vec::new(),
             signals,
             mailbox,
-            notify,
+            ears: Ears::default(),
+            probes: Probes::default(),
+            schedules: Schedules::default(),
+            telling: None,
             settling: BTreeMap::new(),
             retiring: BTreeSet::new(),
             alarm: Alarm::new()?,
@@ -333,7 +345,6 @@ impl Loop {
             (Watched::Spawner, Some(all.spawner.as_fd())),
             (Watched::Mailbox, Some(all.mailbox.as_fd())),
             (Watched::Alarm, Some(all.alarm.as_fd())),
-            (Watched::Notify, all.notify.as_ref().map(NotifySocket::as_fd)),
             (Watched::Troubles, Some(all.pump.troubles_bell())),
         ];
         let mut watched = HashMap::new();
@@ -365,9 +376,10 @@ impl Loop {
             let waiters = self.waiters.iter().filter_map(Waiter::next_deadline).min();
             let unreaped = self.processes.next_exit_unknown();
             let feeders = self.settling.values().map(|settling| settling.until).min();
-            let deadlines =
-                self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).chain(feeders);
-            let deadline = deadlines.min();
+            let probes = self.probes.next_deadline();
+            let telling = self.next_telling();
+            let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
+            let deadline = deadlines.chain(feeders).chain(probes).chain(telling).min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -385,14 +397,20 @@ impl Loop {
                     Watched::Alarm => {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
+                        self.stop_slow_programs();
+                        self.tell_whom_it_waits_for();
                         self.kill_late_feeders();
                         self.news.push_back(Event::Tick);
                     }
-                    Watched::Notify => self.hear_notifications(),
+                    Watched::Notify(process) => self.hear_notifications(process),
+                    Watched::Newline(process) => self.hear_newline(process),
+                    Watched::Calendar => self.look_at_calendar(),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
                     Watched::Cgroup(process) => self.cgroup_may_be_empty(process, event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
+                    Watched::Founder(process) => self.founder_may_have_ended(process, event.data()),
+                    Watched::Probe(ticket) => self.program_may_have_ended(ticket, event.data()),
                     Watched::Attendant(pid) => self.attendant_may_have_ended(pid),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
                 }
@@ -418,6 +436,8 @@ impl Loop {
                 self.carry_out(action);
             }
         }
+        // All that was said before is taken in.
+        self.ears.barriers.clear();
         if std::mem::take(&mut self.changed) || !self.waiters.is_empty() {
             self.look_at_waiters();
             self.tell_when_up();
@@ -438,6 +458,7 @@ impl Loop {
         if self.when_up.is_some() {
             self.not_up_yet = self.core.instances().map(|instance| instance.id).collect();
         }
+        self.follow_calendar(&[]);
         self.news.push_back(Event::Begin);
     }
 
@@ -455,8 +476,19 @@ impl Loop {
     fn carry_out(&mut self, action: Action) {
         match action {
             Action::Launch(process) => self.queue_launch(process),
-            Action::Ask(process) => self.ask(process),
-            Action::Kill(process) => self.kill_tree(process),
+            Action::Ask(process) => {
+                self.forget_probes(process);
+                self.ask(process);
+            }
+            Action::Abort(process) => {
+                self.forget_probes(process);
+                self.abort(process);
+            }
+            Action::Probe(process, purpose, within) => self.probe(process, purpose, within),
+            Action::Kill(process) => {
+                self.forget_probes(process);
+                self.kill_tree(process);
+            }
             Action::Reclaim(process) => self.reclaim(process),
             Action::Changed(instance) => {
                 self.changed = true;
@@ -480,7 +512,8 @@ impl Loop {
         }
     }
 
-    fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<()> {
+    /// Watches a descriptor, and says by which token.
+    fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<u64> {
         self.tokens += 1;
         let flags = match what {
             Watched::Cgroup(_) => EpollFlags::EPOLLPRI,
@@ -488,17 +521,7 @@ impl Loop {
         };
         self.epoll.add(descriptor.as_fd(), EpollEvent::new(flags, self.tokens))?;
         self.watched.insert(self.tokens, what);
-        Ok(())
-    }
-
-    /// Lets workers report their readiness, if none has needed to before.
-    pub(crate) fn need_notify(&mut self) -> io::Result<()> {
-        if self.notify.is_none() {
-            let socket = NotifySocket::bind(&self.folder.path().join(NOTIFY_SOCKET))?;
-            self.watch(&socket, Watched::Notify)?;
-            self.notify = Some(socket);
-        }
-        Ok(())
+        Ok(self.tokens)
     }
 
     fn read_mail(&mut self) {
@@ -511,17 +534,14 @@ impl Loop {
                         tree.talk().commands = Some((commands, 0));
                     }
                 }
+                Mail::Probed(process, purpose, answer) => self.answer_probe(process, purpose, answer),
+                Mail::LineSeen(process) => self.news.push_back(Event::Ready(process)),
+                Mail::LinesSeen(process) => self.lines_seen(process),
             }
             // A call may depend on what the one before it changed.
             if !self.news.is_empty() {
                 self.settle();
             }
-        }
-    }
-
-    fn hear_notifications(&mut self) {
-        while let Some((pid, message)) = self.notify.as_ref().and_then(NotifySocket::receive) {
-            self.take_notification(pid, message);
         }
     }
 
@@ -578,6 +598,9 @@ impl Loop {
 
     /// Takes a process of a former run back, before the run begins.
     pub(crate) fn take_back(&mut self, process: Process, tree: Tree) {
+        if let Err(why) = self.open_ear(process) {
+            talk::say(format_args!("{}: {why}", self.roster.show(process.instance)));
+        }
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();

@@ -109,7 +109,8 @@ impl Wanted {
             match now.phase {
                 Phase::Running | Phase::Done | Phase::Failed => replaced,
                 Phase::Stopped => true,
-                Phase::Waiting | Phase::Starting | Phase::Stopping | Phase::Backoff => false,
+                Phase::Waiting => now.between_runs && replaced,
+                Phase::Starting | Phase::Stopping | Phase::Backoff => false,
             }
         })
     }
@@ -122,6 +123,8 @@ pub struct Standing {
     pub phase: Phase,
     /// Its present or last launch.
     pub launch: Option<Launch>,
+    /// Whether it waits for nothing but the time of its next run.
+    pub between_runs: bool,
 }
 
 impl Waiter {

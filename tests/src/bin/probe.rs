@@ -24,6 +24,9 @@ fn main() -> ExitCode {
         ["blocked", command @ ..] => blocked(command),
         ["nursery", command @ ..] => nursery(command),
         ["notify", message] => notify(message),
+        ["tell", lines @ ..] => tell(&lines.join("\n")),
+        ["barrier"] => barrier(),
+        ["heartbeat", every_ms] => heartbeat(every_ms),
         ["ready"] => ready(),
         ["status", text] => status(text),
         ["who"] => who(),
@@ -132,6 +135,40 @@ fn notify(message: &str) -> Done {
     let socket = std::env::var_os("NOTIFY_SOCKET").ok_or("NOTIFY_SOCKET is not set")?;
     UnixDatagram::unbound()?.send_to(message.as_bytes(), socket)?;
     for_ever()
+}
+
+/// Says these lines to the notification socket, and is gone.
+fn tell(lines: &str) -> Done {
+    let socket = std::env::var_os("NOTIFY_SOCKET").ok_or("NOTIFY_SOCKET is not set")?;
+    UnixDatagram::unbound()?.send_to(lines.as_bytes(), socket)?;
+    Ok(())
+}
+
+/// Sends a barrier, and ends once all before it was taken in.
+fn barrier() -> Done {
+    use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+    use std::os::fd::AsRawFd;
+    let socket = std::env::var_os("NOTIFY_SOCKET").ok_or("NOTIFY_SOCKET is not set")?;
+    let (mut passed, barrier) = std::io::pipe()?;
+    let fds = [barrier.as_raw_fd()];
+    let to = UnixAddr::new(std::path::Path::new(&socket))?;
+    let text = [std::io::IoSlice::new(b"BARRIER=1")];
+    let from = UnixDatagram::unbound()?;
+    sendmsg(from.as_raw_fd(), &text, &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), Some(&to))?;
+    drop(barrier);
+    // At its end when everybody has closed it.
+    passed.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// Gives a sign of life through the SDK, again and again.
+fn heartbeat(every_ms: &str) -> Done {
+    let me = worker::join()?;
+    let every = Duration::from_millis(every_ms.parse()?);
+    loop {
+        me.heartbeat()?;
+        std::thread::sleep(every);
+    }
 }
 
 /// Says through the SDK that it is ready once the file `go` is there, then lives on.

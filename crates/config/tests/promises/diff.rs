@@ -85,6 +85,10 @@ fn table() -> Vec<(&'static str, Value, Effect, &'static str)> {
         ("stderr", json!("null"), Restart, "stderr changed"),
         ("log", json!({ "file": "x.log" }), Restart, "log changed"),
         ("queues", json!({ "put": ["jobs"] }), Restart, "queues.put changed"),
+        ("health", json!({ "http": "http://h" }), Update, "health changed"),
+        ("watchdog", json!("30s"), Restart, "watchdog changed"),
+        ("schedule", json!({ "cron": "0 0 * * *" }), Update, "schedule changed"),
+        ("start_delay", json!(1), Update, "start_delay changed"),
         ("autostart", json!(false), Update, "autostart changed"),
     ]
 }

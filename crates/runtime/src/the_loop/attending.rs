@@ -87,8 +87,8 @@ impl Loop {
                 Ok(None) => return,
                 Err(_) => None,
             },
-            Kinship::TakenBack if !process::is_dead(attendant.pidfd.as_fd()) => return,
-            Kinship::TakenBack => process::exit_of(attendant.pidfd.as_fd()),
+            Kinship::TakenBack | Kinship::Appointed if !process::is_dead(attendant.pidfd.as_fd()) => return,
+            Kinship::TakenBack | Kinship::Appointed => process::exit_of(attendant.pidfd.as_fd()),
         };
         let Some(attendant) = self.processes.attendant_ended(pid) else { return };
         let _ = self.epoll.delete(&attendant.pidfd);

@@ -16,6 +16,8 @@ impl Loop {
         }
         while let Some(instance) = self.not_up_yet.last() {
             match self.core.standing(*instance) {
+                // Until its time comes it is as far up as it can be.
+                Some((Phase::Waiting, _)) if self.core.is_between_runs(*instance) => {}
                 Some((Phase::Waiting | Phase::Starting | Phase::Backoff, _)) => return,
                 Some((Phase::Failed, _)) => self.some_failed = true,
                 Some((Phase::Running | Phase::Stopping | Phase::Done | Phase::Stopped, _)) | None => {}
@@ -66,7 +68,10 @@ impl Loop {
 
     pub(super) fn tell_people(&self, instance: InstanceId) {
         // Most changes are good news, which nobody has to be told.
-        let bad_news = matches!(self.core.standing(instance), Some((Phase::Backoff | Phase::Failed, _)));
+        let bad_news = matches!(
+            self.core.standing(instance),
+            Some((Phase::Backoff | Phase::Failed | Phase::Waiting, _))
+        );
         if bad_news
             && let Some(now) = self.core.instance(instance, self.clock.now())
             && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))

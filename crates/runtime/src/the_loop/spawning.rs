@@ -7,7 +7,6 @@ use supervision::{Event, LaunchFailure, Process};
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
 use crate::attendant;
 use crate::launching::{Given, Launch, Place, Prepared};
-use crate::notify;
 use crate::processes::{Kinship, Tree};
 
 impl Loop {
@@ -31,21 +30,27 @@ impl Loop {
 
     pub(super) fn launch(&mut self, process: Process) {
         let instance = process.instance;
-        let given = self.given_to(process);
+        let ear = self.open_ear(process).map_err(LaunchFailure);
+        let given = ear.and_then(|()| self.given_to(process));
+        let notify = self.ear_of(process).map(crate::notify::NotifySocket::path);
+        let mut lines = 0;
         let prepared =
             match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
                     let show = self.roster.show(instance);
+                    let (name, policy, mail) = (&*decided.name, decided.policy, &self.mail);
+                    let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
+                    lines = launch.line_watches();
                     let place =
                         Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
-                    let launch =
-                        Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker };
                     given.and_then(|given| launch.prepare(&place, given))
                 }
                 _ => Err(LaunchFailure("no such worker".to_owned())),
             };
         match prepared {
-            Ok(Prepared { spawn, streams, attendants }) => {
+            Ok(Prepared { spawn, streams, attendants, newline }) => {
+                self.expect_lines(process, lines);
+                self.expect_newline(process, newline);
                 self.tickets += 1;
                 let attendants = attendants.into();
                 let pending = Pending {
@@ -84,6 +89,7 @@ impl Loop {
     }
 
     fn launch_failed(&mut self, process: Process, failure: LaunchFailure) {
+        self.close_ear(process);
         self.dismiss_attendants_of(process);
         self.temporary.take_back(&self.roster.leaf(process));
         self.news.push_back(Event::LaunchFailed(process, failure));
@@ -95,7 +101,10 @@ impl Loop {
                 self.guard_spawned(result);
                 continue;
             }
-            let Some(mut pending) = self.pending.remove(&ticket) else { continue };
+            let Some(mut pending) = self.pending.remove(&ticket) else {
+                self.program_spawned(ticket, result);
+                continue;
+            };
             match (pending.being_spawned.take(), result) {
                 (Some((role, socket)), Ok(spawned)) => {
                     pending.attended_by.push(spawned.pid.as_raw());
@@ -117,7 +126,7 @@ impl Loop {
             for early in std::mem::take(&mut self.early) {
                 match early {
                     Early::Call(call) => self.take_call(call),
-                    Early::Notification(pid, message) => self.take_notification(pid, message),
+                    Early::Notification(process, heard) => self.take_notification(process, heard),
                 }
             }
         }
@@ -166,22 +175,6 @@ impl Loop {
             self.early.push(Early::Call(call));
         } else {
             self.answer(call);
-        }
-    }
-
-    pub(super) fn take_notification(&mut self, pid: i32, message: notify::Message) {
-        if self.is_early(pid) {
-            self.early.push(Early::Notification(pid, message));
-            return;
-        }
-        let Some(process) = self.launch_of(pid) else { return };
-        if let Some(status) = message.status
-            && let Some(tree) = self.processes.get_mut(process)
-        {
-            tree.talk().status = Some(status);
-        }
-        if message.ready {
-            self.news.push_back(Event::Ready(process));
         }
     }
 }
