@@ -112,13 +112,6 @@ pub struct Front {
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
     let Front { console, background, when_up, source, journal } = front;
-    let journal = match journal {
-        Some(path) => {
-            let what = format!("cannot write the journal {}", path.display());
-            Some(Journal::begin(&path, &setup.name, &setup.family).map_err(cannot(&what))?)
-        }
-        None => None,
-    };
     process::share_one_heap();
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
@@ -134,6 +127,14 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         libc::SIGUSR1,
     ])
     .map_err(cannot("cannot listen to signals"))?;
+    // From here on there may be other threads: they inherit that signals are kept for the loop.
+    let journal = match journal {
+        Some(path) => {
+            let what = format!("cannot write the journal {}", path.display());
+            Some(Journal::begin(&path, &setup.name, &setup.family).map_err(cannot(&what))?)
+        }
+        None => None,
+    };
     let orphans_are_shared = process::share_orphans();
     let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
     let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
