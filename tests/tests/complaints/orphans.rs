@@ -21,8 +21,8 @@ fn supervisord_1101_grandchildren_survive_stop() {
 #[test]
 fn supervisord_944_the_stop_signal_reaches_what_the_shell_has_started() {
     let sandbox = Sandbox::new();
-    let script = "sh -c 'trap \"echo asked > asked; exit 0\" TERM; echo $$ > child; while :; do sleep 0.02; done' & \
-                  trap 'wait; exit 0' TERM; wait";
+    let script = "trap 'wait; exit 0' TERM; \
+                  sh -c 'trap \"echo asked > asked; exit 0\" TERM; echo $$ > child; while :; do sleep 0.02; done' & wait";
     let stop = json!({ "to": "tree", "grace": "5m" });
     let mut run = sandbox.run(&one(&json!({ "command": script, "stop": stop })));
     let child = sandbox.until_pid("child");
@@ -86,8 +86,9 @@ fn systemd_2416_what_a_crashed_leader_left_is_gone_before_its_successor_runs() {
 #[test]
 fn tini_138_what_has_forked_away_is_asked_before_it_is_killed() {
     let sandbox = Sandbox::new();
-    let script = "(setsid sh -c 'trap \"echo asked > asked; exit 0\" TERM; echo $$ > daemon; while :; do sleep 0.02; done' &); \
-                  trap 'until [ -e asked ]; do sleep 0.02; done; exit 0' TERM; while :; do sleep 0.02; done";
+    let script = "trap 'until [ -e asked ]; do sleep 0.02; done; exit 0' TERM; \
+                  (setsid sh -c 'trap \"echo asked > asked; exit 0\" TERM; echo $$ > daemon; while :; do sleep 0.02; done' &); \
+                  while :; do sleep 0.02; done";
     let stop = json!({ "to": "tree", "grace": "5m" });
     let mut run = sandbox.run(&one(&json!({ "command": script, "stop": stop })));
     let daemon = sandbox.until_pid("daemon");
