@@ -100,6 +100,7 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> Result<WorkerSetup, AccountE
         umask: plan.umask,
         nice: plan.nice,
         terms,
+        rolling: plan.rolling,
         stdin: match plan.stdin {
             config::Stdin::Inherit => Input::Inherit,
             config::Stdin::Path(path) => Input::File(path),

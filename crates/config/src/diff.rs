@@ -345,6 +345,7 @@ fn carried_out_diff(
         no_new_privs,
         private_tmp,
         listen,
+        rolling,
         tree,
         limits,
         stdin,
@@ -402,6 +403,7 @@ fn carried_out_diff(
         &[
             ("stop.signal", stop_signal && !told_the_kernel),
             ("stop.to", *stop_to != new.stop_to),
+            ("rolling", *rolling != new.rolling),
             ("schedule", *schedule != new.schedule),
         ],
     ));

@@ -78,6 +78,7 @@ fn setup(new: NewWorker) -> WorkerSetup {
         umask: 0o022,
         nice: 0,
         terms: None,
+        rolling: false,
         stdin: Input::Null,
         stdout: Output::Log,
         stderr: Output::Log,

@@ -22,6 +22,7 @@ mod owning;
 mod primitives;
 mod processes;
 mod queues;
+mod rolling;
 mod roster;
 mod run;
 mod setup;

@@ -38,6 +38,7 @@ use crate::notify::{self, NotifySocket};
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
+use crate::rolling::{RollId, Rolling};
 use crate::roster::Roster;
 use crate::run::WhenUp;
 use crate::setup::Setup;
@@ -144,6 +145,9 @@ pub struct Loop {
     pub(crate) queues: Queues,
     pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
+    /// The rolling restarts under way, and how many there ever were.
+    pub(crate) rollings: Vec<Rolling>,
+    pub(crate) rolls: RollId,
     pub(crate) meetings: Meetings,
     pub(crate) mail: mailbox::Sender,
     pub(crate) folder: RunFolder,
@@ -263,6 +267,8 @@ impl Loop {
             queues,
             primitives,
             waiters: Vec::new(),
+            rollings: Vec::new(),
+            rolls: 0,
             meetings: Meetings::default(),
             mail,
             environment: Environment::new(
@@ -381,16 +387,32 @@ impl Loop {
 
     /// Feeds the core all news and carries out all it answers, until there is neither; then answers those who wait.
     fn settle(&mut self) {
-        while let Some(event) = self.news.pop_front() {
-            self.core.handle(self.clock.now(), event);
-            while let Some(action) = self.core.poll_action() {
-                self.carry_out(action);
+        loop {
+            while let Some(event) = self.news.pop_front() {
+                self.core.handle(self.clock.now(), event);
+                while let Some(action) = self.core.poll_action() {
+                    self.carry_out(action);
+                }
+            }
+            // Each step of a rolling restart follows from what has just changed.
+            if self.rollings.is_empty() || !self.roll() {
+                break;
             }
         }
         if std::mem::take(&mut self.changed) || !self.waiters.is_empty() {
             self.look_at_waiters();
             self.tell_when_up();
         }
+    }
+
+    /// News that is taken in when the present one is settled.
+    pub(crate) fn news_of(&mut self, event: Event) {
+        self.news.push_back(event);
+    }
+
+    /// Has those looked at who wait for something.
+    pub(crate) fn changed_now(&mut self) {
+        self.changed = true;
     }
 
     /// Feeds the core what somebody asked for.
