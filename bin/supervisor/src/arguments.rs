@@ -108,7 +108,7 @@ Example:
     /// With --rolling (or "rolling": true in the config) a worker has one instance more for a while: that one is ready
     /// before the first old one is asked to stop, and each is ready again before the next. When a new one does not get
     /// ready, the old ones stay, and the exit code is 1.
-    #[command(after_help = "Examples:\n  supervisor restart counter\n  supervisor restart web --rolling")]
+    #[command(after_help = "Example:\n  supervisor restart counter\n  supervisor restart web --rolling")]
     Restart {
         /// Which
         #[command(flatten)]
