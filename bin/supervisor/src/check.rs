@@ -5,12 +5,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use config::{Plan, Problems, Refusal, Surroundings, Wish};
-use process::Offer;
+use config::{Plan, Problems};
 use serde_json::json;
 
-use crate::granting;
 use crate::output::{print, print_json, printable};
+use crate::source::{self, Snapshot};
 use crate::talk::Failure;
 
 /// The exit code of a config with problems.
@@ -60,33 +59,27 @@ fn talk(text: &str) {
 /// # Errors
 /// [`Unusable`], with all that is wrong at once.
 pub fn load(path: &Path) -> Result<Plan, Unusable> {
+    Ok(load_whole(path)?.0)
+}
+
+/// The same, with all that it was made of.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_whole(path: &Path) -> Result<(Plan, Snapshot), Unusable> {
     let unreadable = |error| Unusable::Unreadable(path.to_owned(), error);
-    let text = read_bounded(path).map_err(unreadable)?;
     let absolute = std::path::absolute(path).map_err(unreadable)?;
-    config::read(&text, &absolute, &Here::default()).map_err(Unusable::Problems)
+    source::read(&absolute).map_err(|unusable| match unusable {
+        source::Unusable::Unreadable(error) => unreadable(error),
+        source::Unusable::Problems(problems) => Unusable::Problems(problems),
+    })
 }
 
-/// What a config may refer to: this process's environment and files, and what this machine can give.
-#[derive(Default)]
-struct Here {
-    offer: Offer,
-}
-
-impl Surroundings for Here {
-    fn var(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
-    }
-
-    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
-        read_bounded(path)
-    }
-
-    fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
-        granting::grant(&self.offer, wish)
-    }
-}
-
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+/// The content of a file, if it is no longer than anything somebody wrote.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(FILE_BYTES + 1).read_to_end(&mut bytes)?;
     if bytes.len() as u64 > FILE_BYTES {

@@ -153,7 +153,13 @@ mod tests {
             policy: "wait".to_owned(),
             why: None,
         };
-        Status { name: "r".to_owned(), pid: 1, config: None, workers: rows.iter().map(row).collect() }
+        Status {
+            name: "r".to_owned(),
+            pid: 1,
+            config: None,
+            workers: rows.iter().map(row).collect(),
+            config_newer: false,
+        }
     }
 
     fn line(worker: Option<&str>, instance: u32, text: &str) -> LogLine {

@@ -1,48 +1,15 @@
-//! What the command tells about itself: completions, the man page, and what it does not offer yet.
+//! What the command tells about itself: the man page.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
-
-use control::api::{ApiError, ErrorCode};
 
 use crate::arguments::command;
 use crate::output::print;
 use crate::talk::Failure;
 
-/// Verbs that are promised under these names and are not there yet.
-const LATER: &[&str] = &["plan", "apply"];
-
-/// The refusal of a verb that is not there yet, if that is what was typed.
-pub fn not_yet(given: &[OsString]) -> Option<ApiError> {
-    let mut words = given.iter().skip(1).map(|word| word.to_string_lossy());
-    let verb = loop {
-        let word = words.next()?;
-        if word == "--name" {
-            words.next();
-        } else if !word.starts_with('-') {
-            break word;
-        }
-    };
-    LATER.contains(&verb.as_ref()).then(|| {
-        ApiError::new(ErrorCode::Usage, format!("{verb} is not offered yet"))
-            .hint("supervisor --help shows what is")
-    })
-}
-
 /// Whether `--json` was given, for errors that come before the arguments are understood.
 pub fn wants_json(given: &[OsString]) -> bool {
     given.iter().take_while(|word| *word != "--").any(|word| word == "--json")
-}
-
-/// `completions SHELL`.
-///
-/// # Errors
-/// When the output cannot be written.
-pub fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command(), "supervisor", &mut script);
-    print(&String::from_utf8_lossy(&script))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// `man`: the page of the command, then one a verb.

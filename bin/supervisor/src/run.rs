@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use control::api::{ApiError, ErrorCode};
@@ -12,12 +13,14 @@ use control::{RoomError, Rooms, RunFolder};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use process::{Pid, Stat};
 use runtime::logs::Console;
+use runtime::source::Source;
 use runtime::{Front, Outcome, WhenUp};
 use supervision::Ending;
 
-use crate::check::load;
+use crate::check::load_whole;
 use crate::output::print;
 use crate::setup::setup;
+use crate::source::Configs;
 use crate::talk::{self, Failure};
 
 /// What `run` was told.
@@ -31,6 +34,8 @@ pub struct RunArguments {
     pub detach: bool,
     /// This process is the background: the descriptor on which it tells how it went.
     pub report_to: Option<i32>,
+    /// The file in which all that is decided is written down.
+    pub journal: Option<PathBuf>,
     /// Say errors in JSON.
     pub json: bool,
 }
@@ -45,8 +50,8 @@ const SOME_FAILED: u8 = b'f';
 
 /// Runs the config to its end; the exit code is the run's.
 pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
-    let mut plan = match load(&arguments.config) {
-        Ok(plan) => plan,
+    let (mut plan, snapshot) = match load_whole(&arguments.config) {
+        Ok(loaded) => loaded,
         Err(unusable) => return unusable.tell(arguments.json),
     };
     let config = std::path::absolute(&arguments.config).unwrap_or_else(|_| arguments.config.clone());
@@ -67,7 +72,9 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     }
     let folder = take_folder(&plan.name)?;
     let console = if background { None } else { Console::stdout().ok() };
-    let front = Front { console, background, when_up };
+    let source: Option<Arc<dyn Source>> = Some(Arc::new(Configs::of(snapshot)));
+    let journal = arguments.journal.clone();
+    let front = Front { console, background, when_up, source, journal };
     let setup = setup(plan, &config).map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))?;
     match runtime::run(setup, folder, front) {
         Ok(outcome) => Ok(ExitCode::from(exit_code(outcome))),
@@ -132,6 +139,9 @@ fn detach(arguments: &RunArguments, name: &str) -> Result<ExitCode, Failure> {
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.arg("run").arg(&arguments.config).args(["--name", name]);
     command.args(["--report-to", &told.as_raw_fd().to_string()]);
+    if let Some(journal) = &arguments.journal {
+        command.arg("--journal").arg(journal);
+    }
     if arguments.json {
         command.arg("--json");
     }

@@ -9,7 +9,7 @@ use control::api::{Exit, InstanceStatus, Request, Status};
 
 use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, wants_colour};
 use crate::reach::call;
-use crate::talk::Failure;
+use crate::talk::{Failure, note};
 
 /// How often `--watch` looks: what people follow with their eyes.
 const GLANCE: Duration = Duration::from_secs(1);
@@ -24,6 +24,10 @@ pub fn status(mut client: Client, workers: Vec<String>, json: bool) -> Result<Ex
         print_json(&status)?;
     } else {
         print(&table(&status.workers).render(wants_colour()))?;
+        if status.config_newer {
+            let config = status.config.as_deref().unwrap_or_default();
+            note(&format!("{config} is newer than what runs; `supervisor plan` shows what it would change"));
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

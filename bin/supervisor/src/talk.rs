@@ -89,11 +89,25 @@ pub fn say(error: &ApiError, json: bool) {
         let body = ErrorBody { error: error.clone() };
         serde_json::to_string(&body).expect("an error is three strings") + "\n"
     } else {
+        let problems: String = error.problems.iter().map(problem).collect();
         let hint = error.hint.as_ref().map(|hint| format!("  hint: {}\n", crate::output::printable(hint)));
-        format!("supervisor: {}\n{}", crate::output::printable(&error.message), hint.unwrap_or_default())
+        format!(
+            "supervisor: {}\n{problems}{}",
+            crate::output::printable(&error.message),
+            hint.unwrap_or_default()
+        )
     };
     // Where standard error is closed there is nobody left to tell.
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// One thing that is wrong with a config, as `check` tells it.
+fn problem(problem: &control::api::Problem) -> String {
+    let control::api::Problem { path, line, column, message, hint } = problem;
+    let place =
+        if path.is_empty() { format!("({line}:{column})") } else { format!("{path} ({line}:{column})") };
+    let hint = hint.as_ref().map(|hint| format!("    hint: {hint}\n")).unwrap_or_default();
+    format!("  {place}: {message}\n{hint}")
 }
 
 /// Says something on standard error that is no error.

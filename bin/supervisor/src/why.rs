@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::process::ExitCode;
 
 use control::Client;
-use control::api::{Exit, Milestone, Request, Why};
+use control::api::{AskedBy, Exit, Milestone, Request, RunningOut, Spent, Why};
 
 use crate::output::{age, print, print_json, printable};
 use crate::reach::call;
@@ -46,9 +46,22 @@ fn told(why: &Why) -> String {
         };
         say(format_args!("  last exit:  {}{core}", ending(exit)));
     }
-    say(format_args!("  restarts:   {}", row.restarts));
+    let Spent { restarts, allowed, within_s, forgotten_in_s } = &why.spent;
+    let window = match forgotten_in_s {
+        Some(left) => {
+            format!(" ({restarts} of {allowed} within {within_s}s; the oldest is forgotten in {left:.1}s)")
+        }
+        None => String::new(),
+    };
+    say(format_args!("  restarts:   {}{window}", row.restarts));
     if let Some(rest) = why.next_launch_in_s {
         say(format_args!("  next try:   in {rest:.1}s"));
+    }
+    if let Some(RunningOut { what, left_s }) =
+        why.running_out.as_ref().filter(|running| running.what != "rest")
+    {
+        let then = if what == "grace" { "then it is killed" } else { "then it is stopped" };
+        say(format_args!("  runs out:   its {what}, in {left_s:.1}s; {then}"));
     }
     if let Some(waits) = &why.waits_for {
         let what = match waits.milestone {
@@ -58,6 +71,16 @@ fn told(why: &Why) -> String {
             Milestone::Ended => "to end",
         };
         say(format_args!("  waits for:  {} {what}", waits.worker));
+    }
+    for link in &why.chain {
+        let reason = link.why.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+        say(format_args!("  held up by: {}:{} is {}{reason}", link.worker, link.instance, link.state));
+    }
+    if let Some(asked) = &why.asked {
+        say(format_args!("  asked:      {}", asker(asked)));
+    }
+    if let Some(changed) = &why.changed {
+        say(format_args!("  changed:    {changed}"));
     }
     if let Some(says) = &why.says {
         say(format_args!("  says:       {says}"));
@@ -69,6 +92,18 @@ fn told(why: &Why) -> String {
         }
     }
     text
+}
+
+/// Who asked for what, and when.
+fn asker(asked: &AskedBy) -> String {
+    let AskedBy { what, uid, pid, command, ago_s } = asked;
+    let uid = uid.map(|uid| format!(", uid {uid}")).unwrap_or_default();
+    let who = match (pid, command) {
+        (Some(pid), Some(command)) => format!(" by pid {pid} ({command})"),
+        (Some(pid), None) => format!(" by pid {pid}"),
+        (None, _) => String::new(),
+    };
+    format!("{what}{who}{uid}, {} ago", age(*ago_s))
 }
 
 #[cfg(test)]
@@ -95,6 +130,11 @@ mod tests {
             core_dumped: Some(true),
             next_launch_in_s: Some(0.84),
             waits_for: None,
+            running_out: Some(RunningOut { what: "rest".to_owned(), left_s: 0.84 }),
+            spent: Spent { restarts: 2, allowed: 5, within_s: 10.0, forgotten_in_s: Some(3.21) },
+            chain: Vec::new(),
+            asked: None,
+            changed: Some("env changed: A".to_owned()),
             says: None,
             output: vec![LogLine {
                 time: String::new(),
@@ -115,8 +155,9 @@ mod tests {
         let expected = "\
 w:1 is backoff for 1s: killed by signal 11 (SEGV)
   last exit:  signal 11 (SEGV), a core dump was left
-  restarts:   2
+  restarts:   2 (2 of 5 within 10s; the oldest is forgotten in 3.2s)
   next try:   in 0.8s
+  changed:    env changed: A
   its last lines:
     out of\\u{1b}[2J luck
 ";

@@ -12,6 +12,7 @@
 //! are made from that one list. `not_yet` lists what is known but not offered.
 #![forbid(unsafe_code)]
 
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
@@ -79,6 +80,19 @@ pub trait Surroundings {
         let _ = wish;
         Ok(())
     }
+
+    /// A mark of the content of a file, by its absolute path, by which one content is told from another within this
+    /// program; `None` when it cannot be read. For files that a worker reads by itself.
+    fn mark(&self, path: &Path) -> Option<u64> {
+        self.read(path).ok().map(|bytes| mark_of(&bytes))
+    }
+}
+
+/// A mark by which one content is told from another, within one program.
+pub fn mark_of(content: &[u8]) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    content.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Something that not every machine can give to every user's workers.

@@ -1,7 +1,6 @@
 //! From what the file says to what shall be done: names become places, paths absolute, variables one list.
 
 use std::collections::HashMap;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use supervision::{After, Family, GroupId, Readiness, WorkerId};
@@ -288,17 +287,10 @@ fn queue_of(queue: Queue) -> QueuePlan {
 fn reload_of(reload: Reload, folder: Folder<'_>, reading: &Reading<'_>) -> ReloadPlan {
     let file = |Filled(path)| {
         let path = folder.join(&path);
-        let content = reading.surroundings.read(&path).ok();
-        (path, content.map(|bytes| mark_of(&bytes)))
+        let mark = reading.surroundings.mark(&path);
+        (path, mark)
     };
     ReloadPlan { signal: reload.signal.0, files: reload.files.into_iter().map(file).collect() }
-}
-
-/// A mark by which one content is told from another, within one program.
-fn mark_of(content: &[u8]) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    content.hash(&mut hasher);
-    hasher.finish()
 }
 
 fn output_of(sink: Sink, folder: Folder<'_>) -> Output {

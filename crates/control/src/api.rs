@@ -2,6 +2,7 @@
 
 mod added;
 mod kill;
+mod proposed;
 mod sync;
 mod told;
 
@@ -9,11 +10,14 @@ use serde::{Deserialize, Serialize};
 
 pub use added::{Milestone, NewWorker, Policy, Restart};
 pub use kill::{Kill, KillOrder, Killed, ProcessRow};
+pub use proposed::{Action, Problem, Proposal, ProposedThing, ProposedWorker};
 pub use sync::{
     BarrierStatus, Created, EventStatus, Kind, LockStatus, NewPrimitive, Participant, Primitive,
     SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange, ValueStatus,
 };
-pub use told::{EventLine, LogLine, Missed, Partial, Transition, WaitsFor, Why};
+pub use told::{
+    AskedBy, EventLine, Link, LogLine, Missed, Partial, RunningOut, Spent, Transition, WaitsFor, Why,
+};
 
 /// How a process ended: `{"code": 1}` or `{"signal": 9}`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,6 +50,13 @@ pub struct Status {
     pub config: Option<String>,
     /// One row an instance, in the order of the file.
     pub workers: Vec<InstanceStatus>,
+    /// Whether a file that the config was read from has changed since; looked at when asked. Absent when none has.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub config_newer: bool,
+}
+
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// One row of [`Status`]. Absent facts are null.
@@ -226,6 +237,22 @@ pub enum Request {
         /// Answer when it runs, or cannot come to, not before.
         wait: bool,
     },
+    /// `GET /v1/plan?config=…`: what another config would change. Answered by a [`Proposal`].
+    Plan {
+        /// The config, as an absolute path; `None`: the file that the run was started from.
+        config: Option<String>,
+        /// Whether the run is meant though the config is of another name.
+        named: bool,
+    },
+    /// `POST /v1/apply`: make the run what a config says. What is the same keeps running. Answered by a [`Proposal`].
+    Apply {
+        /// The config, as an absolute path; `None`: the file that the run was started from.
+        config: Option<String>,
+        /// Whether the run is meant though the config is of another name.
+        named: bool,
+        /// Answer when what is new runs and nothing is left of the old, not before.
+        wait: bool,
+    },
     /// `GET /v1/logs?worker=…&lines=…&follow=…`: what workers print. Answered by a stream of [`LogLine`]s.
     Logs {
         /// `NAME` or `NAME:INSTANCE`; `None`: all.
@@ -290,6 +317,8 @@ pub enum ErrorCode {
     Failed,
     /// The request makes no sense (exit 2).
     Usage,
+    /// The config has problems (exit 3).
+    Problems,
     /// No such worker, pid, queue or lock (exit 4).
     NotFound,
     /// The supervisor is going away (exit 5).
@@ -313,12 +342,15 @@ pub struct ApiError {
     pub message: String,
     /// What to do next, where something can be said.
     pub hint: Option<String>,
+    /// With `problems`: each of them. Absent otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<Problem>,
 }
 
 impl ApiError {
     /// An error without a hint.
     pub fn new(code: ErrorCode, message: impl Into<String>) -> ApiError {
-        ApiError { code, message: message.into(), hint: None }
+        ApiError { code, message: message.into(), hint: None, problems: Vec::new() }
     }
 
     /// The same error with a hint.

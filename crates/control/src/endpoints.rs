@@ -10,6 +10,8 @@ pub(crate) enum Name {
     Restart,
     Scale,
     Spawn,
+    Plan,
+    Apply,
     Logs,
     Events,
     Why,
@@ -124,6 +126,20 @@ const KINDS: Shape = Shape::Word(&["lock", "semaphore", "event", "value", "barri
 
 const MILESTONES: &[&str] = &["started", "ready", "succeeded", "ended"];
 
+const CONFIG: Field = field(
+    "config",
+    Shape::Text,
+    Default("null"),
+    "the config, as an absolute path; null: the file that the run was started from",
+);
+
+const NAMED: Field = field(
+    "named",
+    Shape::Boolean,
+    Default("false"),
+    "the run is meant, though the config is of another name",
+);
+
 const TARGETS: Body = Body::Object(&[
     field("workers", Shape::Texts, Required, "NAME or NAME:INSTANCE, at least one"),
     field("wait", Shape::Boolean, Default("true"), "answer when it is so, not before"),
@@ -174,6 +190,21 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         ]),
         Shape::Named("Acted"),
         "add a worker, and start it",
+    ),
+    Endpoint {
+        query: &[CONFIG, NAMED],
+        ..get(Name::Plan, "/v1/plan", Shape::Named("Proposal"), "what another config would change")
+    },
+    post(
+        Name::Apply,
+        "/v1/apply",
+        Body::Object(&[
+            CONFIG,
+            NAMED,
+            field("wait", Shape::Boolean, Default("true"), "answer when it is so, not before"),
+        ]),
+        Shape::Named("Proposal"),
+        "make the run what a config says; what is the same keeps running",
     ),
     Endpoint {
         query: &[
@@ -357,6 +388,12 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("pid", Shape::Integer, Required, "the supervisor's pid"),
             field("config", Shape::Text, Nullable, "the config file, as an absolute path"),
             field("workers", Shape::ListOf("InstanceStatus"), Required, "a row an instance"),
+            field(
+                "config_newer",
+                Shape::Boolean,
+                Default("false"),
+                "whether a file of the config has changed since it was read",
+            ),
         ],
     ),
     (
@@ -540,6 +577,61 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         ],
     ),
     (
+        "Proposal",
+        "what another config would change, or has changed",
+        &[
+            field("name", Shape::Text, Required, "the run's name"),
+            field("config", Shape::Text, Required, "the config that was read, as an absolute path"),
+            field("changes", Shape::Boolean, Required, "whether anything differs from what runs"),
+            field("workers", Shape::ListOf("ProposedWorker"), Required, "every worker of either config"),
+            field("shared", Shape::ListOf("ProposedThing"), Required, "queues and their like that differ"),
+            field("family", Shape::Texts, Required, "what differs in the family as a whole, in words"),
+            field("instances", Shape::ListOf("InstanceStatus"), Required, "what became of whom was touched"),
+        ],
+    ),
+    (
+        "ProposedWorker",
+        "what becomes of a worker",
+        &[
+            field("worker", Shape::Text, Required, "its name"),
+            field(
+                "action",
+                Shape::Word(&["none", "update", "signal", "scale", "restart", "add", "remove"]),
+                Required,
+                "the heaviest thing that happens to it",
+            ),
+            field("reason", Shape::Text, Nullable, "why, in words"),
+            field("from", Shape::Integer, Required, "how many instances it has"),
+            field("to", Shape::Integer, Required, "how many it is to have"),
+        ],
+    ),
+    (
+        "ProposedThing",
+        "something that workers share",
+        &[
+            field(
+                "kind",
+                Shape::Word(&["queue", "lock", "semaphore", "event", "value", "condition", "barrier"]),
+                Required,
+                "what it is",
+            ),
+            field("name", Shape::Text, Required, "its name"),
+            field("action", Shape::Word(&["add", "remove", "change"]), Required, "what becomes of it"),
+            field("reason", Shape::Text, Nullable, "what has changed, in words"),
+        ],
+    ),
+    (
+        "Problem",
+        "something that is wrong with a config",
+        &[
+            field("path", Shape::Text, Required, "where, as a path of keys"),
+            field("line", Shape::Integer, Required, "the line, from 1"),
+            field("column", Shape::Integer, Required, "the column, from 1"),
+            field("message", Shape::Text, Required, "what"),
+            field("hint", Shape::Text, Nullable, "what to do"),
+        ],
+    ),
+    (
         "LogLine",
         "a line of output",
         &[
@@ -600,8 +692,52 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("core_dumped", Shape::Boolean, Nullable, "whether its last launch left a core dump behind"),
             field("next_launch_in_s", Shape::Number, Nullable, "when it is launched again"),
             field("waits_for", Shape::Named("WaitsFor"), Nullable, "whom it waits for"),
+            field("running_out", Shape::Named("RunningOut"), Nullable, "what is running out for it"),
+            field("spent", Shape::Named("Spent"), Required, "the restarts that it has spent of late"),
+            field("chain", Shape::ListOf("Link"), Required, "who keeps it from running, down to the root"),
+            field("asked", Shape::Named("AskedBy"), Nullable, "who last asked for something of it"),
+            field("changed", Shape::Text, Nullable, "what of its config was changed for its last launch"),
             field("says", Shape::Text, Nullable, "what it says of itself"),
             field("output", Shape::ListOf("LogLine"), Required, "the last lines of its output"),
+        ],
+    ),
+    (
+        "RunningOut",
+        "a deadline of an instance",
+        &[
+            field("what", Shape::Text, Required, "ready_timeout, grace, rest"),
+            field("left_s", Shape::Number, Required, "in so many seconds"),
+        ],
+    ),
+    (
+        "Spent",
+        "the restarts that an instance has spent within its window",
+        &[
+            field("restarts", Shape::Integer, Required, "so many"),
+            field("allowed", Shape::Integer, Required, "of so many"),
+            field("within_s", Shape::Number, Required, "the length of the window"),
+            field("forgotten_in_s", Shape::Number, Nullable, "when the oldest is forgotten"),
+        ],
+    ),
+    (
+        "Link",
+        "one of those who keep an instance from running",
+        &[
+            field("worker", Shape::Text, Required, "the worker"),
+            field("instance", Shape::Integer, Required, "the instance's number"),
+            field("state", STATES, Required, "its state"),
+            field("why", Shape::Text, Nullable, "why it stands there"),
+        ],
+    ),
+    (
+        "AskedBy",
+        "who asked for something, as the kernel tells it",
+        &[
+            field("what", Shape::Text, Required, "for what: the verb, or a signal to the supervisor"),
+            field("uid", Shape::Integer, Nullable, "the user"),
+            field("pid", Shape::Integer, Nullable, "the process"),
+            field("command", Shape::Text, Nullable, "its command line at that time"),
+            field("ago_s", Shape::Number, Required, "so many seconds ago"),
         ],
     ),
     (
@@ -653,6 +789,7 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
                 Shape::Word(&[
                     "failed",
                     "usage",
+                    "problems",
                     "not_found",
                     "not_running",
                     "would_block",
@@ -665,6 +802,7 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             ),
             field("message", Shape::Text, Required, "what, in words"),
             field("hint", Shape::Text, Nullable, "what to do next"),
+            field("problems", Shape::ListOf("Problem"), Default("[]"), "with problems: each of them"),
         ],
     ),
     (

@@ -216,7 +216,7 @@ mod tests {
             policy: "wait".into(),
             why: None,
         };
-        let status = Status { name: "n".into(), pid: 1, config: None, workers: vec![] };
+        let status = Status { name: "n".into(), pid: 1, config: None, workers: vec![], config_newer: true };
         let row = ProcessRow {
             pid: 1,
             ppid: 0,
@@ -244,7 +244,25 @@ mod tests {
         };
         let handle = QueueHandle { queue: "q".into(), path: "/".into(), dead_letter: None };
         let join = Join { server: "s".into(), nonce: "0".into(), abi: 1 };
-        let error = ApiError::new(ErrorCode::Usage, "no");
+        let problem = Problem { path: String::new(), line: 1, column: 1, message: String::new(), hint: None };
+        let error = ApiError { problems: vec![problem.clone()], ..ApiError::new(ErrorCode::Problems, "no") };
+        let worker =
+            ProposedWorker { worker: "a".into(), action: Action::Restart, reason: None, from: 1, to: 1 };
+        let thing =
+            ProposedThing { kind: "queue".into(), name: "q".into(), action: "add".into(), reason: None };
+        assert_eq!(keys(&worker), members("ProposedWorker"));
+        assert_eq!(keys(&thing), members("ProposedThing"));
+        assert_eq!(keys(problem), members("Problem"));
+        let proposal = Proposal {
+            name: "n".into(),
+            config: "/c".into(),
+            changes: true,
+            workers: vec![worker],
+            shared: vec![thing],
+            family: vec![],
+            instances: vec![],
+        };
+        assert_eq!(keys(proposal), members("Proposal"));
         let line = LogLine {
             time: String::new(),
             worker: None,
@@ -272,6 +290,11 @@ mod tests {
             core_dumped: None,
             next_launch_in_s: None,
             waits_for: None,
+            running_out: Some(RunningOut { what: "rest".into(), left_s: 0.0 }),
+            spent: Spent { restarts: 0, allowed: 5, within_s: 10.0, forgotten_in_s: None },
+            chain: vec![],
+            asked: None,
+            changed: None,
             says: None,
             output: vec![],
         };
@@ -292,6 +315,12 @@ mod tests {
         assert_eq!(keys(line), members("LogLine"));
         assert_eq!(keys(EventLine::Transition(transition)), members("Transition"));
         assert_eq!(keys(EventLine::Missed(Missed { missed: 1, until_seq: 1 })), members("Missed"));
+        assert_eq!(keys(why.running_out.clone()), members("RunningOut"));
+        assert_eq!(keys(why.spent.clone()), members("Spent"));
+        let link = Link { worker: "a".into(), instance: 0, state: "waiting".into(), why: None };
+        assert_eq!(keys(link), members("Link"));
+        let asked = AskedBy { what: "stop".into(), uid: None, pid: None, command: None, ago_s: 0.0 };
+        assert_eq!(keys(asked), members("AskedBy"));
         assert_eq!(keys(why), members("Why"));
         let waits_for = WaitsFor { worker: "a".into(), milestone: Milestone::Ready };
         assert_eq!(keys(waits_for), members("WaitsFor"));
@@ -318,6 +347,7 @@ mod tests {
             (Name::Start, Request::Start { workers, wait: true }),
             (Name::Spawn, Request::Spawn { worker: new_worker(), wait: true }),
             (Name::Scale, Request::Scale { workers: vec![], wait: true }),
+            (Name::Apply, Request::Apply { config: None, named: true, wait: true }),
             (Name::Kill, Request::Kill(Kill::of(whom.clone()))),
             (Name::Wait, Request::Wait { whom, timeout_ms: None }),
             (Name::Shutdown, Request::Shutdown { now: true }),

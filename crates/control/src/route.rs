@@ -53,6 +53,7 @@ impl ErrorCode {
     pub fn status(self) -> u16 {
         match self {
             ErrorCode::Usage => 400,
+            ErrorCode::Problems => 422,
             ErrorCode::Refused => 403,
             ErrorCode::NotFound => 404,
             ErrorCode::WouldBlock => 409,
@@ -68,6 +69,7 @@ impl ErrorCode {
         match self {
             ErrorCode::Failed => 1,
             ErrorCode::Usage => 2,
+            ErrorCode::Problems => 3,
             ErrorCode::NotFound => 4,
             ErrorCode::NotRunning => 5,
             ErrorCode::WouldBlock => 6,
@@ -112,6 +114,17 @@ struct Scale {
 #[serde(deny_unknown_fields)]
 struct Spawn {
     worker: NewWorker,
+    #[serde(default = "yes")]
+    wait: bool,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Apply {
+    #[serde(default)]
+    config: Option<String>,
+    #[serde(default)]
+    named: bool,
     #[serde(default = "yes")]
     wait: bool,
 }
@@ -163,6 +176,14 @@ impl Request {
             Request::Spawn { worker, wait } => {
                 let spawn = Spawn { worker: worker.clone(), wait: *wait };
                 HttpRequest::to(endpoint(Name::Spawn), "", json(&spawn))
+            }
+            Request::Plan { config, named } => {
+                let config = config.iter().map(|config| ("config", config.clone()));
+                HttpRequest::with_query(Name::Plan, config.chain([("named", named.to_string())]))
+            }
+            Request::Apply { config, named, wait } => {
+                let apply = Apply { config: config.clone(), named: *named, wait: *wait };
+                HttpRequest::to(endpoint(Name::Apply), "", json(&apply))
             }
             Request::Logs { worker, lines, follow } => {
                 let worker = worker.iter().map(|worker| ("worker", worker.clone()));
@@ -275,6 +296,16 @@ impl Asked {
                 let Spawn { worker, wait } = read(body)?;
                 check_new(&worker)?;
                 Request::Spawn { worker, wait }
+            }
+            Name::Plan => {
+                let config = parameter(&query, "config").map(str::to_owned);
+                check_config(config.as_deref())?;
+                Request::Plan { config, named: flag(&query, "named")? }
+            }
+            Name::Apply => {
+                let Apply { config, named, wait } = read(body)?;
+                check_config(config.as_deref())?;
+                Request::Apply { config, named, wait }
             }
             Name::Logs => {
                 let worker = parameter(&query, "worker").map(str::to_owned);
@@ -399,6 +430,16 @@ fn flag(query: &Query, name: &str) -> Result<bool, ApiError> {
         None | Some("false") => Ok(false),
         Some("true") => Ok(true),
         Some(other) => Err(usage(format!("{name:?} is true or false, not {other:?}"))),
+    }
+}
+
+fn check_config(config: Option<&str>) -> Result<(), ApiError> {
+    match config {
+        Some(path) if !path.starts_with('/') || path.contains('\0') => {
+            Err(usage("\"config\" is an absolute path")
+                .hint("left out: the file that the run was started from"))
+        }
+        _ => Ok(()),
     }
 }
 

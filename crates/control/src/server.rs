@@ -157,7 +157,7 @@ impl Reply {
 /// let listener = std::os::unix::net::UnixListener::bind(&socket)?;
 /// let server = Server::start(listener, Uids::own(), |call| match call.request {
 ///     Request::Status { .. } => {
-///         call.reply.ok(&Status { name: "demo".into(), pid: 1, config: None, workers: vec![] })
+///         call.reply.ok(&Status { name: "demo".into(), pid: 1, config: None, workers: vec![], config_newer: false })
 ///     }
 ///     _ => drop(call.reply),
 /// })?;

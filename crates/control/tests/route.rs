@@ -30,6 +30,10 @@ fn every_request() -> Vec<Request> {
         Request::Restart { workers: workers(), wait: true, rolling: true },
         Request::Scale { workers: vec![Size { worker: "a".into(), instances: 0 }], wait: false },
         Request::Spawn { worker: new_worker(), wait: false },
+        Request::Plan { config: None, named: false },
+        Request::Plan { config: Some("/srv/a b&c.json".into()), named: true },
+        Request::Apply { config: Some("/srv/c.json".into()), named: false, wait: true },
+        Request::Apply { config: None, named: true, wait: false },
         Request::Logs { worker: None, lines: 0, follow: true },
         Request::Logs { worker: Some("a:1".into()), lines: 7, follow: false },
         Request::Events { after: u64::MAX, follow: true },
@@ -88,6 +92,7 @@ fn every_request_comes_back_as_what_it_was() {
             Request::Status { .. } | Request::Ps | Request::Queues | Request::Shutdown { .. } => {}
             Request::Start { .. } | Request::Stop { .. } | Request::Restart { .. } => {}
             Request::Spawn { .. } | Request::Logs { .. } | Request::Events { .. } | Request::Why { .. } => {}
+            Request::Plan { .. } | Request::Apply { .. } => {}
             Request::Scale { .. } | Request::Kill(_) | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
             Request::Join(_) | Request::Tell(_) | Request::Sync(_) => {}

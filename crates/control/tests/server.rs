@@ -82,7 +82,7 @@ impl World {
 }
 
 fn status(name: &str) -> Status {
-    Status { name: name.to_owned(), pid: 7, config: None, workers: vec![] }
+    Status { name: name.to_owned(), pid: 7, config: None, workers: vec![], config_newer: false }
 }
 
 fn until_the_end(stream: &mut UnixStream) -> String {

@@ -13,6 +13,8 @@ use supervision::{
     WorkerId,
 };
 
+use crate::applying::Reading;
+use crate::askers::Asker;
 use crate::meeting::Introduction;
 use crate::roster::{UnknownName, nearest};
 use crate::the_loop::Loop;
@@ -27,6 +29,8 @@ pub(crate) enum Outcome {
     When(Until, Option<Moment>),
     /// It is answered with what comes.
     Stream(Box<dyn Feed>),
+    /// A config is read, and answered with what it would change, or has changed.
+    Read(Reading),
     /// The worker that asks is met, and answered then.
     Meet(Introduction),
 }
@@ -36,6 +40,8 @@ impl Loop {
     pub(crate) fn answer(&mut self, call: Call) {
         self.waiters.retain(|waiter| !waiter.reply.is_abandoned());
         let Call { peer, request, reply } = call;
+        let by = Asker::of(&request, peer);
+        self.note_asker(&request, by.as_ref());
         let outcome = match request {
             Request::Status { workers } => self.status(&workers).map(now),
             Request::Ps => self.process_rows().map(now),
@@ -43,6 +49,10 @@ impl Loop {
             Request::Stop { workers, wait } => self.stop(&workers, wait),
             Request::Restart { workers, wait, rolling } => self.restart(&workers, wait, rolling),
             Request::Spawn { worker, wait } => self.spawn(worker, wait),
+            Request::Plan { config, named } => Ok(Outcome::read(config, named, None, by.unwrap_or_default())),
+            Request::Apply { config, named, wait } => {
+                Ok(Outcome::read(config, named, Some(wait), by.unwrap_or_default()))
+            }
             Request::Logs { worker, lines, follow } => self.logs(worker.as_deref(), lines, follow),
             Request::Events { after, follow } => {
                 Ok(Outcome::Stream(Box::new(self.history.read(after, follow))))
@@ -75,6 +85,7 @@ impl Loop {
                 self.waiters.push(Waiter { until, reply, deadline });
                 self.look_at_waiters();
             }
+            Ok(Outcome::Read(reading)) => self.read_config(reading, Some(reply)),
             Ok(Outcome::Stream(feed)) => reply.stream(feed),
             Ok(Outcome::Meet(introduction)) => self.meetings.arrange(introduction, reply, self.mail.clone()),
             Err(error) => reply.refuse(error),
@@ -92,6 +103,7 @@ impl Loop {
             name: self.setup.name.clone(),
             pid: Pid::this().as_raw(),
             config: self.setup.config.as_ref().map(|path| path.to_string_lossy().into_owned()),
+            config_newer: self.configs.is_newer() == Some(true),
             workers: instances.iter().map(|instance| self.row(instance)).collect(),
         })
     }
@@ -363,6 +375,7 @@ impl Loop {
             Until::Running(_) | Until::Ended(_) | Until::Scaled { .. } | Until::Rolled { .. } => {
                 value(self.acted(until))
             }
+            Until::Applied { .. } => value(self.applied(until)),
             Until::WaitedFor(ids) => value(self.waited(ids)),
             Until::LeaderEnded { ending, .. } => {
                 value(Waited { exit: ending.and_then(words::exit), state: None })

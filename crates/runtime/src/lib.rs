@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod adding;
+mod applying;
+mod askers;
 mod asking;
 pub mod attendant;
 mod cgroups;
@@ -11,6 +13,7 @@ mod environment;
 pub mod guard;
 mod history;
 mod joining;
+pub mod journal;
 mod killing;
 mod launching;
 mod listening;
@@ -21,11 +24,13 @@ mod notify;
 mod owning;
 mod primitives;
 mod processes;
+mod proposal;
 mod queues;
 mod rolling;
 mod roster;
 mod run;
 mod setup;
+pub mod source;
 mod state;
 mod sweeping;
 mod takeover;

@@ -10,11 +10,15 @@ use nix::sys::eventfd::{EfdFlags, EventFd};
 use supervision::Process;
 use worker::wire::Command;
 
+use crate::applying::Read;
+
 /// A message to the loop.
 #[derive(Debug)]
 pub enum Mail {
     /// Somebody asks for something over the control API.
     Call(Box<Call>),
+    /// A config was read.
+    Read(Box<Read>),
     /// A worker was met; this is how to command it.
     Met(Process, IpcSender<Command>),
 }

@@ -56,11 +56,6 @@ impl NotifySocket {
         Ok(NotifySocket { socket, path: path.to_owned() })
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// The next datagram and the pid of its sender, as the kernel tells it. `None`: there is none.
     pub fn receive(&self) -> Option<(i32, Message)> {
         loop {

@@ -90,7 +90,7 @@ impl Primitives {
     }
 
     /// Defines one that is not there; says whether it was not.
-    fn have(&self, new: &NewPrimitive) -> Result<bool, ApiError> {
+    pub(crate) fn have(&self, new: &NewPrimitive) -> Result<bool, ApiError> {
         let number = new.number.unwrap_or(0);
         let small = || u32::try_from(number).unwrap_or(u32::MAX);
         let family = &self.family;

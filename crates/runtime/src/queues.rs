@@ -19,8 +19,12 @@ pub struct Queues {
     all: BTreeMap<String, Held>,
     order: Vec<String>,
     /// Where the durable ones are, if there are any.
-    _state: Option<StateFolder>,
+    state: Option<StateFolder>,
 }
+
+/// Queues that are made and not yet taken in.
+#[derive(Debug)]
+pub struct New(Vec<(String, Held)>, Option<StateFolder>);
 
 #[derive(Debug)]
 struct Held {
@@ -28,6 +32,8 @@ struct Held {
     dead_letter: Option<String>,
     /// Those who put into it and have not ended for good.
     producers: BTreeSet<WorkerId>,
+    /// Whether anybody of the config puts into it: else it closes only when told.
+    listed: bool,
 }
 
 impl Queues {
@@ -37,7 +43,7 @@ impl Queues {
             true => Some(StateFolder::of(&setup.name)?),
             false => None,
         };
-        let mut queues = Queues { all: BTreeMap::new(), order: Vec::new(), _state: None };
+        let mut queues = Queues { all: BTreeMap::new(), order: Vec::new(), state: None };
         for queue in &setup.queues {
             let producers = setup
                 .workers
@@ -46,6 +52,7 @@ impl Queues {
                 .filter(|(_, worker)| worker.puts.contains(&queue.name))
                 .map(|(place, _)| WorkerId(u32::try_from(place).unwrap_or(u32::MAX)))
                 .collect();
+            let listed = setup.workers.iter().any(|worker| worker.puts.contains(&queue.name));
             let segment = match (&state, queue.durable) {
                 (Some(state), Some(_)) => restore(queue, &state.queue(&queue.name))?,
                 _ => {
@@ -67,11 +74,84 @@ impl Queues {
             queues.order.push(queue.name.clone());
             queues.all.insert(
                 queue.name.clone(),
-                Held { queue: segment, dead_letter: queue.dead_letter.clone(), producers },
+                Held { queue: segment, dead_letter: queue.dead_letter.clone(), producers, listed },
             );
         }
-        queues._state = state;
+        queues.state = state;
         Ok(queues)
+    }
+
+    /// How many messages are in a queue, those that were taken and not acknowledged included.
+    pub fn left_in(&self, name: &str) -> u64 {
+        self.all.get(name).map_or(0, |held| {
+            let stats = held.queue.stats();
+            stats.len + stats.in_flight
+        })
+    }
+
+    /// Makes those of `queues` that are `added`; nobody sees them before [`Queues::exchange`].
+    ///
+    /// # Errors
+    /// Why one of them cannot be made.
+    pub fn prepare(&self, run: &str, queues: &[QueueSetup], added: &[&str]) -> Result<New, String> {
+        let (mut new, mut first) = (Vec::new(), None);
+        for queue in queues.iter().filter(|queue| added.contains(&queue.name.as_str())) {
+            if queue.durable.is_some() && self.state.is_none() && first.is_none() {
+                first = Some(StateFolder::of(run)?);
+            }
+            let segment = match (self.state.as_ref().or(first.as_ref()), queue.durable) {
+                (Some(state), Some(_)) => restore(queue, &state.queue(&queue.name))?,
+                _ => Queue::create_anonymous(&segment_name(run, &queue.name), &options(queue))
+                    .map_err(|error| format!("queue {}: {error}", queue.name))?,
+            };
+            let held = Held {
+                queue: segment,
+                dead_letter: queue.dead_letter.clone(),
+                producers: BTreeSet::new(),
+                listed: false,
+            };
+            new.push((queue.name.clone(), held));
+        }
+        Ok(New(new, first))
+    }
+
+    /// Takes new queues in and lets others go, whose memory lives as long as somebody uses it; `queues` are all in the
+    /// order of the file.
+    pub fn exchange(&mut self, New(new, state): New, gone: &[String], queues: &[QueueSetup]) {
+        for name in gone {
+            if let Some(held) = self.all.remove(name) {
+                // Whoever still waits there is told that nothing will come.
+                held.queue.close();
+            }
+        }
+        self.all.extend(new);
+        self.state = self.state.take().or(state);
+        self.order = queues.iter().map(|queue| queue.name.clone()).collect();
+    }
+
+    /// Who puts into what by now: each worker of the run, whether it has ended for good, and its queues. A queue whose
+    /// putters have all ended for good closes.
+    pub fn list_producers(&mut self, workers: &[(WorkerId, bool, &[String])]) {
+        for (name, held) in &mut self.all {
+            let of_it = || workers.iter().filter(|(.., puts)| puts.contains(name));
+            let known: BTreeSet<WorkerId> = workers.iter().map(|(id, ..)| *id).collect();
+            // Who was removed and is not gone yet still may put.
+            held.producers.retain(|id| !known.contains(id));
+            held.producers.extend(of_it().filter(|(_, retired, _)| !retired).map(|(id, ..)| *id));
+            held.listed = of_it().next().is_some();
+            if held.listed && held.producers.is_empty() {
+                held.queue.close();
+            }
+        }
+    }
+
+    /// A worker that was removed is gone: it neither holds its queues open nor closes those that nobody else lists.
+    pub fn forget(&mut self, worker: WorkerId) {
+        for held in self.all.values_mut() {
+            if held.producers.remove(&worker) && held.producers.is_empty() && held.listed {
+                held.queue.close();
+            }
+        }
     }
 
     /// Where each queue is, for a worker's `Hello`.

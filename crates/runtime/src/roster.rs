@@ -1,5 +1,7 @@
 //! Names: which worker and instance a person, a mark in an environment or a request means.
 
+use std::collections::BTreeMap;
+
 use supervision::{InstanceId, Moment, Process, Supervisor, Target, WorkerId};
 
 use crate::setup::Setup;
@@ -11,6 +13,8 @@ pub struct Roster {
     names: Vec<(Box<str>, bool)>,
     /// In the order of their names.
     by_name: Vec<WorkerId>,
+    /// Those that were removed and may come back under their names.
+    former: BTreeMap<Box<str>, WorkerId>,
 }
 
 /// What is wrong with a name that somebody gave.
@@ -30,7 +34,7 @@ impl Roster {
             workers.iter().map(|worker| (worker.name.as_str().into(), worker.instances != 1)).collect();
         let mut by_name: Vec<WorkerId> = (0..).map(WorkerId).take(names.len()).collect();
         by_name.sort_by_key(|id| &workers[id.0 as usize].name);
-        Roster { names, by_name }
+        Roster { names, by_name, former: BTreeMap::new() }
     }
 
     /// The worker of this name.
@@ -47,10 +51,33 @@ impl Roster {
     /// One more worker, of a name that nobody has.
     pub fn add(&mut self, name: String, instances: u32) -> WorkerId {
         let id = WorkerId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
-        let place = self.by_name.partition_point(|known| *self.name(*known) < *name);
-        self.by_name.insert(place, id);
+        self.former.remove(&*name);
         self.names.push((name.into_boxed_str(), instances != 1));
+        self.enlist(id);
         id
+    }
+
+    fn enlist(&mut self, id: WorkerId) {
+        let place = self.by_name.partition_point(|known| self.name(*known) < self.name(id));
+        self.by_name.insert(place, id);
+    }
+
+    /// A worker that was removed is gone; its name is nobody's.
+    pub fn retire(&mut self, worker: WorkerId) {
+        self.by_name.retain(|known| *known != worker);
+        self.former.insert(self.name(worker).into(), worker);
+    }
+
+    /// The worker that had this name, if it was removed and nobody has the name since.
+    pub fn former(&self, name: &str) -> Option<WorkerId> {
+        self.former.get(name).copied()
+    }
+
+    /// A worker that was removed comes back under its name. No effect on one that is there.
+    pub fn take_back(&mut self, worker: WorkerId, name: &str) {
+        if self.former.remove(name).is_some() {
+            self.enlist(worker);
+        }
     }
 
     /// A worker has so many instances from now on. Who once had several keeps the numbers: its log and its messages
@@ -113,7 +140,7 @@ mod tests {
 
     #[test]
     fn those_who_are_added_are_found_among_all() {
-        let mut roster = Roster { names: Vec::new(), by_name: Vec::new() };
+        let mut roster = Roster { names: Vec::new(), by_name: Vec::new(), former: BTreeMap::new() };
         for name in ["m", "a", "z", "b"] {
             roster.add(name.to_owned(), 1);
         }

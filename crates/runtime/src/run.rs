@@ -1,12 +1,15 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
 use supervision::{Conclusion, Ending, WorkerId};
 
 use crate::cgroups::Cgroups;
+use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::listening::Sockets;
 use crate::logs::{self, Console, Pump, Stream};
@@ -17,11 +20,12 @@ use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::setup::{Output, Setup};
+use crate::source::Source;
 use crate::sweeping::Marks;
 use crate::takeover::{self, Survivor, Survivors};
 use crate::talk;
 use crate::temporary::Temporary;
-use crate::the_loop::{Loop, Parts};
+use crate::the_loop::{Loop, NOTIFY_SOCKET, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
 const SPAWNERS: usize = 2;
@@ -88,6 +92,10 @@ pub struct Front {
     pub background: bool,
     /// Whom to tell when all is up.
     pub when_up: Option<WhenUp>,
+    /// Where other configs come from; `None`: the run stays what it is.
+    pub source: Option<Arc<dyn Source>>,
+    /// The file in which all that is decided is written down; `None`: it is not.
+    pub journal: Option<PathBuf>,
 }
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
@@ -99,7 +107,14 @@ pub struct Front {
 ///
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
-    let Front { console, background, when_up } = front;
+    let Front { console, background, when_up, source, journal } = front;
+    let journal = match journal {
+        Some(path) => {
+            let what = format!("cannot write the journal {}", path.display());
+            Some(Journal::begin(&path, &setup.name, &setup.family).map_err(cannot(&what))?)
+        }
+        None => None,
+    };
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
     // Children get the limit back that this process was started with.
@@ -142,7 +157,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
 
     let notify = if setup.workers.iter().any(|worker| worker.notify) {
         Some(
-            NotifySocket::bind(&folder.path().join("notify"))
+            NotifySocket::bind(&folder.path().join(NOTIFY_SOCKET))
                 .map_err(cannot("cannot bind the notification socket"))?,
         )
     } else {
@@ -171,6 +186,8 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         mailbox,
         when_up,
         background,
+        source,
+        journal,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for attendant in survivors.attendants {

@@ -12,6 +12,7 @@ use crate::asking::{Outcome, now};
 use crate::logs::{self, Followed, Follower, Line, stamped};
 use crate::processes::Tree;
 use crate::the_loop::Loop;
+use crate::words;
 
 /// So many lines of output belong to a reason.
 const LINES_OF_A_REASON: usize = 5;
@@ -48,6 +49,7 @@ impl Loop {
     /// Why an instance stands where it stands; `kept` is what its worker has printed.
     fn reason(&self, instance: &Instance, kept: &[Line]) -> Why {
         let tree = self.processes.of_instance(instance.id).map(|(_, tree)| tree);
+        let explanation = self.core.explain(instance.id, self.clock.now());
         let mut status = self.row(instance);
         // What it says of itself is no reason; it has a place of its own here.
         status.why = Some(instance.why.clone()).filter(|why| !why.is_empty());
@@ -68,6 +70,21 @@ impl Loop {
                     Milestone::Ended => api::Milestone::Ended,
                 },
             }),
+            running_out: explanation.as_ref().and_then(|known| known.running_out).map(|(what, left)| {
+                api::RunningOut { what: words::running_out(what).to_owned(), left_s: left.as_secs_f64() }
+            }),
+            spent: api::Spent {
+                restarts: explanation.as_ref().map_or(0, |known| known.spent),
+                allowed: explanation.as_ref().map_or(0, |known| known.allowed.restarts),
+                within_s: explanation.as_ref().map_or(0.0, |known| known.allowed.within.as_secs_f64()),
+                forgotten_in_s: explanation
+                    .as_ref()
+                    .and_then(|known| known.forgotten_in)
+                    .map(|left| left.as_secs_f64()),
+            },
+            chain: explanation.iter().flat_map(|known| &known.chain).map(|id| self.link(*id)).collect(),
+            asked: self.asked_by(instance),
+            changed: self.configs.changed_for(instance),
             says: tree.and_then(Tree::status),
             output: {
                 let own = kept.iter().rev().filter(|line| concerns(line, Some(instance.id.index)));
@@ -75,6 +92,16 @@ impl Loop {
                 output.reverse();
                 output
             },
+        }
+    }
+
+    fn link(&self, id: InstanceId) -> api::Link {
+        let now = self.core.instance(id, self.clock.now());
+        api::Link {
+            worker: self.roster.name(id.worker).to_owned(),
+            instance: id.index,
+            state: now.as_ref().map_or_else(String::new, |now| now.phase.to_string()),
+            why: now.map(|now| now.why).filter(|why| !why.is_empty()),
         }
     }
 

@@ -13,7 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use control::{Call, RunFolder, Server};
@@ -21,15 +22,18 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, Signals, Spawn, Spawner};
 use supervision::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
+    Action, Conclusion, Ending, Event, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
 
+use crate::applying::{Configs, no_family};
+use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
 use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
 use crate::history::History;
+use crate::journal::Journal;
 use crate::listening::Sockets;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
@@ -41,7 +45,8 @@ use crate::queues::Queues;
 use crate::rolling::{RollId, Rolling};
 use crate::roster::Roster;
 use crate::run::WhenUp;
-use crate::setup::Setup;
+use crate::setup::{Setup, StopTo};
+use crate::source::Source;
 use crate::sweeping::{self, Marks};
 use crate::talk;
 use crate::temporary::Temporary;
@@ -108,6 +113,9 @@ const EARLY_AT_MOST: usize = 1024;
 /// Where a run in the background keeps what it says; it goes with the run.
 const BACKGROUND_LOG: &str = "log";
 
+/// The notification socket in the run's folder.
+pub const NOTIFY_SOCKET: &str = "notify";
+
 /// How long somebody else may take to reap its child before the exit counts as unknown.
 const PARENT_REAPS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -143,6 +151,11 @@ pub struct Loop {
     pub(crate) clock: Clock,
     pub(crate) processes: Processes,
     pub(crate) queues: Queues,
+    pub(crate) configs: Configs,
+    pub(crate) askers: Askers,
+    journal: Option<Journal>,
+    /// How launches are asked to stop whose worker's setup says something else by now.
+    former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
     /// The rolling restarts under way, and how many there ever were.
@@ -156,7 +169,7 @@ pub struct Loop {
     environment: Environment,
     pub(crate) cgroups: Cgroups,
     temporary: Temporary,
-    sockets: Sockets,
+    pub(crate) sockets: Sockets,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -228,6 +241,10 @@ pub struct Parts {
     pub when_up: Option<WhenUp>,
     /// Whether it goes to the background then.
     pub background: bool,
+    /// Where other configs come from.
+    pub source: Option<Arc<dyn Source>>,
+    /// Where all that is decided is written down.
+    pub journal: Option<Journal>,
 }
 
 impl Loop {
@@ -250,11 +267,14 @@ impl Loop {
             mailbox,
             when_up,
             background,
+            source,
+            journal,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
-        let family = std::mem::replace(&mut setup.family, Family::of(Vec::new()));
+        let family = std::mem::replace(&mut setup.family, no_family());
         let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
-        let notify_path = notify.as_ref().map_or_else(PathBuf::new, |socket| socket.path().to_owned());
+        // It is bound when the first worker needs it.
+        let notify_path = folder.path().join(NOTIFY_SOCKET);
         let mut all = Loop {
             when_up,
             not_up_yet: Vec::new(),
@@ -265,6 +285,10 @@ impl Loop {
             clock: Clock::start(),
             processes: Processes::default(),
             queues,
+            askers: Askers::default(),
+            journal,
+            configs: Configs::new(source, setup.workers.len()),
+            former_stops: HashMap::new(),
             primitives,
             waiters: Vec::new(),
             rollings: Vec::new(),
@@ -389,8 +413,15 @@ impl Loop {
     fn settle(&mut self) {
         loop {
             while let Some(event) = self.news.pop_front() {
-                self.core.handle(self.clock.now(), event);
+                let now = self.clock.now();
+                if let Some(journal) = &mut self.journal {
+                    journal.event(now, &event);
+                }
+                self.core.handle(now, event);
                 while let Some(action) = self.core.poll_action() {
+                    if let Some(journal) = &mut self.journal {
+                        journal.action(now, &action);
+                    }
                     self.carry_out(action);
                 }
             }
@@ -452,6 +483,9 @@ impl Loop {
             Action::Changed(instance) => {
                 self.changed = true;
                 let now = self.core.instance(instance, self.clock.now());
+                if now.is_none() {
+                    self.askers.forget(instance);
+                }
                 self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
@@ -462,8 +496,8 @@ impl Loop {
                     self.queues.unretire(worker, &setup.puts);
                 }
             }
-            Action::Removed(worker) => self.sockets.close(worker),
-            Action::GaveUp(..) => {}
+            Action::Removed(worker) => self.removed(worker),
+            Action::GaveUp(group, culprit) => self.tell_of_group(group, culprit),
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
     }
@@ -479,10 +513,21 @@ impl Loop {
         Ok(())
     }
 
+    /// Lets workers report their readiness, if none has needed to before.
+    pub(crate) fn need_notify(&mut self) -> io::Result<()> {
+        if self.notify.is_none() {
+            let socket = NotifySocket::bind(&self.folder.path().join(NOTIFY_SOCKET))?;
+            self.watch(&socket, Watched::Notify)?;
+            self.notify = Some(socket);
+        }
+        Ok(())
+    }
+
     fn read_mail(&mut self) {
         while let Some(mail) = self.mailbox.next() {
             match mail {
                 Mail::Call(call) => self.take_call(*call),
+                Mail::Read(read) => self.config_read(*read),
                 Mail::Met(process, commands) => {
                     if let Some(tree) = self.processes.get_mut(process) {
                         tree.talk().commands = Some((commands, 0));
@@ -512,7 +557,7 @@ impl Loop {
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
                 libc::SIGQUIT => self.stop_now(),
                 libc::SIGUSR1 => self.pump.reopen(),
-                libc::SIGHUP => talk::say("got SIGHUP: reloading is not offered yet; nothing changes"),
+                libc::SIGHUP => self.reload(),
                 _ => {}
             }
         }
@@ -526,6 +571,10 @@ impl Loop {
                 "got {}{by}: stopping; once more kills at once",
                 process::signal::name(signal)
             ));
+            self.askers.told_to_stop(
+                Asker::signal(process::signal::name(signal).as_ref(), sender),
+                self.clock.now(),
+            );
             self.shut_down();
         } else {
             self.stop_now();
@@ -568,6 +617,9 @@ impl Loop {
             guard.dismiss();
         }
         self.tell_waiters_it_is_over();
+        if let Some(journal) = self.journal.take() {
+            journal.end();
+        }
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }

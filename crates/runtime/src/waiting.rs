@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use crate::killing;
 use crate::rolling::RollId;
 use control::Reply;
-use control::api::Killed;
+use control::api::{Killed, Proposal};
 use process::Identity;
 use supervision::{Ending, InstanceId, Launch, Moment, Phase, Process};
 
@@ -44,6 +44,17 @@ pub enum Until {
         all: Vec<InstanceId>,
         /// Why some of the rolling ones have ended early.
         failures: Vec<String>,
+    },
+    /// Another config is carried out: what is new runs, or can not come to run, and nothing is left of what went.
+    Applied {
+        /// Those that are to run.
+        new: Vec<Wanted>,
+        /// Launches of which nothing is to be left.
+        gone: Vec<(InstanceId, Option<Launch>)>,
+        /// All of the workers that were touched.
+        all: Vec<InstanceId>,
+        /// What was said of it.
+        shown: Box<Proposal>,
     },
     /// Nothing of the instances lives, and nothing will without being asked for.
     Ended(Vec<InstanceId>),
@@ -148,6 +159,15 @@ impl Until {
                 // One that somebody has called back meanwhile is no surplus any more.
                 let gone = |id: &InstanceId| standing(*id).is_none_or(|now| now.phase != Phase::Stopping);
                 new.iter().all(|wanted| wanted.is_up(standing(wanted.instance))) && surplus.iter().all(gone)
+            }
+            Until::Applied { new, gone, .. } => {
+                let is_gone = |(id, launch): &(InstanceId, Option<Launch>)| {
+                    standing(*id).is_none_or(|now| {
+                        now.launch != *launch
+                            || matches!(now.phase, Phase::Done | Phase::Failed | Phase::Stopped)
+                    })
+                };
+                new.iter().all(|wanted| wanted.is_up(standing(wanted.instance))) && gone.iter().all(is_gone)
             }
             Until::Ended(instances) | Until::WaitedFor(instances) => instances.iter().all(|instance| {
                 standing(*instance)

@@ -2,7 +2,7 @@
 
 use control::api;
 use process::Exit;
-use supervision::{Ending, Instance, Phase, Policy};
+use supervision::{Ending, Instance, Phase, Policy, RunningOut};
 
 /// How the core calls an exit.
 pub fn ending(exit: Exit) -> Ending {
@@ -27,6 +27,15 @@ pub fn policy(policy: Policy) -> &'static str {
         Policy::Wait => "wait",
         Policy::Terminate => "terminate",
         Policy::Daemon => "daemon",
+    }
+}
+
+/// What people call a deadline of an instance.
+pub fn running_out(what: RunningOut) -> &'static str {
+    match what {
+        RunningOut::Ready => "ready_timeout",
+        RunningOut::Grace => "grace",
+        RunningOut::Rest => "rest",
     }
 }
 

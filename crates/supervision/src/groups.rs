@@ -143,6 +143,10 @@ impl Groups {
             && self.nodes.iter().zip(&other.nodes).all(|(a, b)| like(a, b))
     }
 
+    pub(crate) fn name(&self, node: usize) -> Option<&str> {
+        self.nodes.get(node).map(|node| &*node.name)
+    }
+
     pub(crate) fn node(&self, node: usize) -> &Node {
         &self.nodes[node]
     }

@@ -49,6 +49,7 @@
 #![forbid(unsafe_code)]
 
 mod changing;
+mod explain;
 mod family;
 mod groups;
 mod instance;
@@ -67,6 +68,7 @@ mod waiting;
 mod words;
 
 pub use changing::{Change, Manner};
+pub use explain::{Explanation, RunningOut};
 pub use family::{
     After, Backoff, Family, Group, Intensity, Leftover, Milestone, OnFailed, Policy, Readiness, Restart,
     Strategy, Worker,

@@ -26,6 +26,13 @@ impl Window {
         self.spent.push_back(now);
     }
 
+    /// How many restarts are remembered at `now`, and when the oldest of them is forgotten.
+    pub(crate) fn spent(&self, now: Moment, allowed: Intensity) -> (u32, Option<Duration>) {
+        let mut left = self.spent.iter().filter(|at| **at + allowed.within > now).peekable();
+        let forgotten_in = left.peek().map(|at| (**at + allowed.within).since(now));
+        (left.count() as u32, forgotten_in)
+    }
+
     /// Forgets all restarts.
     pub(crate) fn clear(&mut self) {
         self.spent.clear();

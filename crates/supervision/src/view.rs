@@ -3,7 +3,7 @@
 use crate::instance::{Face, Fate, Member, State};
 use crate::waiting::Prospect;
 use crate::words::{Blame, Names};
-use crate::{Instance, InstanceId, Launch, Moment, Phase, Supervisor, Worker, WorkerId};
+use crate::{GroupId, Instance, InstanceId, Launch, Moment, Phase, Supervisor, Worker, WorkerId};
 
 impl Supervisor {
     /// All instances, in the order of the file, as of the last event. Those that were scaled away are left out once
@@ -49,6 +49,11 @@ impl Supervisor {
     /// The worker of this id. Its number of instances is the one last asked for.
     pub fn worker(&self, id: WorkerId) -> Option<&Worker> {
         self.crews.get(id.0 as usize).map(|crew| &crew.spec)
+    }
+
+    /// The name of a group.
+    pub fn group_name(&self, group: GroupId) -> Option<&str> {
+        self.groups.name(group.0 as usize + 1)
     }
 
     /// The worker of this name: of several, the one that was added last.

@@ -8,6 +8,7 @@ mod console;
 mod durable;
 mod endings;
 mod footprint;
+mod groups;
 mod hostile;
 mod hygiene;
 mod identity;

@@ -100,3 +100,73 @@ fn the_doctor_needs_no_supervisor_and_names_the_tier() {
     assert!(text.starts_with("WHAT ") && text.contains(&format!("\ntier: {tier}: ")), "{text}");
     assert_eq!(text.lines().count(), facts.len() + 3);
 }
+
+#[test]
+fn the_chain_of_those_who_wait_goes_down_to_the_root() {
+    let sandbox = Sandbox::new();
+    let after = |on: &str| json!({ "command": ["true"], "after": { on: "succeeded" } });
+    let broken = json!({ "command": "exit 7", "backoff": { "initial": "1000s", "max": "1000s" } });
+    let workers = json!({ "web": after("api"), "api": after("db"), "db": broken });
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": workers }));
+    run.until_state("db", "backoff");
+    let why = &json_lines(&sandbox.supervisor(&["why", "web", "--json"]), 0)[0][0];
+    let chain: Vec<_> = why["chain"]
+        .as_array()
+        .expect("a chain")
+        .iter()
+        .map(|link| (&link["worker"], &link["state"]))
+        .collect();
+    let word = Value::from;
+    let expected = [(&word("api"), &word("waiting")), (&word("db"), &word("backoff"))];
+    assert_eq!(chain, expected);
+    let text = printed(&sandbox.supervisor(&["why", "web"]), 0);
+    assert!(text.contains("held up by: db:0 is backoff: exit code 7"), "{text}");
+    let db = printed(&sandbox.supervisor(&["why", "db"]), 0);
+    assert!(db.contains("restarts:   0 (1 of 5 within 10s; the oldest is forgotten in "), "{db}");
+    printed(&sandbox.supervisor(&["shutdown", "--now"]), 0);
+    run.wait();
+}
+
+#[test]
+fn who_asked_and_what_runs_out_are_told() {
+    let sandbox = Sandbox::new();
+    let deaf = json!({
+        "command": "trap '' TERM; echo deaf; while :; do sleep 1000; done", "stop": { "grace": "600s" },
+    });
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": deaf, "other": lasting() } }));
+    until("it is deaf", || run.out().contains("deaf").then_some(()));
+    printed(&sandbox.supervisor(&["stop", "w", "--no-wait"]), 0);
+    let why = &json_lines(&sandbox.supervisor(&["why", "w", "--json"]), 0)[0][0];
+    assert_eq!((&why["running_out"]["what"], &why["asked"]["what"]), (&json!("grace"), &json!("stop")));
+    assert!(why["running_out"]["left_s"].as_f64().is_some_and(|left| left > 500.0), "{why}");
+    let (uid, command) = (&why["asked"]["uid"], why["asked"]["command"].as_str().expect("it was seen"));
+    assert_eq!(uid, &json!(nix::unistd::geteuid().as_raw()));
+    assert!(command.contains("supervisor stop w") && why["asked"]["pid"].is_i64(), "{why}");
+    let text = printed(&sandbox.supervisor(&["why", "w"]), 0);
+    assert!(
+        text.contains("runs out:   its grace, in ") && text.contains("asked:      stop by pid "),
+        "{text}"
+    );
+    printed(&sandbox.supervisor(&["shutdown", "--now"]), 0);
+    run.wait();
+}
+
+#[test]
+fn what_was_changed_for_its_last_launch_is_told_until_the_next() {
+    let sandbox = Sandbox::new();
+    let workers = |env: Value| {
+        let worker = json!({ "command": ["sleep", "1000"], "env": env });
+        json!({ "name": "r", "workers": { "w": worker } })
+    };
+    let mut run = sandbox.run(&workers(json!({})));
+    run.until_state("w", "running");
+    let why = || json_lines(&sandbox.supervisor(&["why", "w", "--json"]), 0).remove(0)[0].clone();
+    assert_eq!(why()["changed"], Value::Null);
+    let next = sandbox.write("next.json", workers(json!({ "FOO": "1" })).to_string());
+    printed(&sandbox.supervisor(&["apply", &next.to_string_lossy()]), 0);
+    assert_eq!(why()["changed"], "env changed: FOO");
+    assert_eq!(why()["asked"]["what"], "apply");
+    printed(&sandbox.supervisor(&["restart", "w"]), 0);
+    assert_eq!(why()["changed"], Value::Null);
+    assert_eq!(run.stop(), 0);
+}

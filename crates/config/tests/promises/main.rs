@@ -1,5 +1,6 @@
 //! What `config` promises, seen from outside.
 
+mod diff;
 mod grants;
 mod groups;
 mod hostile;

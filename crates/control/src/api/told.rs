@@ -94,10 +94,71 @@ pub struct Why {
     pub next_launch_in_s: Option<f64>,
     /// Whom it waits for.
     pub waits_for: Option<WaitsFor>,
+    /// What is running out for it.
+    pub running_out: Option<RunningOut>,
+    /// The restarts that it has spent of late.
+    pub spent: Spent,
+    /// Whom it waits for, whom that one waits for, and so on; or who failed, or was started again with it. The last one
+    /// is the root of it.
+    pub chain: Vec<Link>,
+    /// Who last asked for something of it.
+    pub asked: Option<AskedBy>,
+    /// What of its config was changed between the launch before its last and that, in words.
+    pub changed: Option<String>,
     /// What it says of itself.
     pub says: Option<String>,
     /// The last lines of its output, the oldest first.
     pub output: Vec<LogLine>,
+}
+
+/// A deadline of an instance.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RunningOut {
+    /// `ready_timeout` (then it is stopped), `grace` (then it is killed) or `rest` (then it is launched again).
+    pub what: String,
+    /// In so many seconds.
+    pub left_s: f64,
+}
+
+/// The restarts that an instance has spent within its window.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Spent {
+    /// So many.
+    pub restarts: u32,
+    /// Of so many.
+    pub allowed: u32,
+    /// The length of the window, in seconds.
+    pub within_s: f64,
+    /// The oldest is forgotten in so many seconds; null when none is remembered.
+    pub forgotten_in_s: Option<f64>,
+}
+
+/// One of those who keep an instance from running.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Link {
+    /// The worker.
+    pub worker: String,
+    /// The instance's number.
+    pub instance: u32,
+    /// Its state.
+    pub state: String,
+    /// Why it stands there.
+    pub why: Option<String>,
+}
+
+/// Who asked for something, as the kernel tells it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AskedBy {
+    /// For what: `start`, `stop`, `restart`, `scale`, `kill`, `apply`, `spawn`, `shutdown`, or a signal to the supervisor.
+    pub what: String,
+    /// The user; null where nobody can tell.
+    pub uid: Option<u32>,
+    /// The process; null where nobody can tell.
+    pub pid: Option<i32>,
+    /// Its command line at that time; null where nobody can tell.
+    pub command: Option<String>,
+    /// So many seconds ago.
+    pub ago_s: f64,
 }
 
 /// What an instance waits for.

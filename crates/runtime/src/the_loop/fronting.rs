@@ -55,6 +55,15 @@ impl Loop {
         Ok(())
     }
 
+    /// A group could not go on as it was.
+    pub(super) fn tell_of_group(&self, group: supervision::GroupId, culprit: InstanceId) {
+        let name = self.core.group_name(group).unwrap_or_default();
+        talk::say(format_args!(
+            "group {name}: has spent its restarts, the last for {}; it is started again as a whole",
+            self.roster.show(culprit)
+        ));
+    }
+
     pub(super) fn tell_people(&self, instance: InstanceId) {
         // Most changes are good news, which nobody has to be told.
         let bad_news = matches!(self.core.standing(instance), Some((Phase::Backoff | Phase::Failed, _)));

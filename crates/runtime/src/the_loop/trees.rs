@@ -28,8 +28,7 @@ impl Loop {
 
     /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
     pub(super) fn ask(&mut self, process: Process) {
-        let Some(setup) = self.setup.workers.get(process.instance.worker.0 as usize) else { return };
-        let (signal, to) = (setup.stop_signal, setup.stop_to);
+        let Some((signal, to)) = self.how_to_stop(process) else { return };
         let Some(tree) = self.processes.get_mut(process) else { return };
         tree.command(worker::wire::Command::Stop);
         let leader = tree.pid;
@@ -46,6 +45,24 @@ impl Loop {
             if let Some(held) = hold(pid.as_raw()) {
                 let _ = process::signal::send(held.as_fd(), signal);
                 let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
+            }
+        }
+    }
+
+    fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
+        let by_setup = || {
+            let setup = self.setup.workers.get(process.instance.worker.0 as usize)?;
+            Some((setup.stop_signal, setup.stop_to))
+        };
+        self.former_stops.get(&process).copied().or_else(by_setup)
+    }
+
+    /// Before a worker's setup is exchanged: what runs of it and is to be started again is stopped as it expects.
+    pub(crate) fn remember_how_to_stop(&mut self, worker: supervision::WorkerId) {
+        for instance in self.instances_of_worker(worker).collect::<Vec<_>>() {
+            let Some((process, _)) = self.processes.of_instance(instance) else { continue };
+            if let Some(stop) = self.how_to_stop(process) {
+                self.former_stops.insert(process, stop);
             }
         }
     }
@@ -277,6 +294,7 @@ impl Loop {
 
     /// Gives back what a dead launch held, and lets its output run dry.
     pub(super) fn reclaim(&mut self, process: Process) {
+        self.former_stops.remove(&process);
         if let Some(tree) = self.processes.remove(process) {
             self.reclaim_from(tree.pid.as_raw());
             if let Some(nest) = &tree.cgroup {

@@ -1,0 +1,280 @@
+//! The configs of a run: the one that runs, kept as it was read, and others to compare it with.
+//!
+//! What runs is kept as text, not as a plan: that is many times smaller, and reading it once more gives the same plan.
+
+use std::collections::BTreeMap;
+use std::fs::Metadata;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use config::{
+    Difference, Effect, Plan, Problems, Refusal, Surroundings, Thing, ThingDifference, Wish, WorkerDifference,
+};
+use control::api::Problem;
+use runtime::source::{How, Kind, Offer, Source, ThingChange, Unfit, Weight, WorkerChange};
+
+use crate::check::read_bounded;
+use crate::granting;
+use crate::setup::setup;
+
+/// A config as it was read, and all that it took from around it.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The file, as an absolute path.
+    file: PathBuf,
+    text: Vec<u8>,
+    /// Files that it names, by their absolute paths: their content, where the plan needs it, and its mark.
+    files: BTreeMap<PathBuf, Named>,
+    /// By which it is told whether a file has changed.
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+    /// What the machine could give.
+    gives: process::Offer,
+}
+
+/// A file that a config names.
+#[derive(Clone, Debug)]
+enum Named {
+    /// Its content belongs to the plan.
+    Content(Result<Vec<u8>, io::ErrorKind>),
+    /// Only whether it has changed matters.
+    Mark(Option<u64>),
+}
+
+/// When and what a file was: another time, size or file is a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    size: u64,
+    modified: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Stamp> {
+        let about = |about: Metadata| Stamp {
+            device: about.dev(),
+            inode: about.ino(),
+            size: about.size(),
+            modified: (about.mtime(), about.mtime_nsec()),
+        };
+        std::fs::metadata(path).ok().map(about)
+    }
+}
+
+/// Reads the world for the first time, and keeps what it saw.
+struct Recording {
+    files: Mutex<BTreeMap<PathBuf, Named>>,
+    stamps: Mutex<Vec<(PathBuf, Option<Stamp>)>>,
+    gives: process::Offer,
+}
+
+impl Recording {
+    fn new() -> Recording {
+        Recording { files: Mutex::default(), stamps: Mutex::default(), gives: process::Offer::default() }
+    }
+
+    /// The stamp is taken first: what changes while it is read is noticed later.
+    fn stamp(&self, path: &Path) {
+        let stamp = (path.to_owned(), Stamp::of(path));
+        self.stamps.lock().unwrap_or_else(PoisonError::into_inner).push(stamp);
+    }
+
+    fn keep(&self, path: &Path, named: Named) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned(), named);
+    }
+}
+
+impl Surroundings for Recording {
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        self.stamp(path);
+        let read = read_bounded(path);
+        let kept = read.as_ref().map_err(io::Error::kind).cloned();
+        self.keep(path, Named::Content(kept));
+        read
+    }
+
+    fn mark(&self, path: &Path) -> Option<u64> {
+        self.stamp(path);
+        let mark = read_bounded(path).ok().map(|bytes| config::mark_of(&bytes));
+        self.keep(path, Named::Mark(mark));
+        mark
+    }
+
+    fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
+        granting::grant(&self.gives, wish)
+    }
+}
+
+/// The world as it was. The environment of a process does not change from outside.
+impl Surroundings for Snapshot {
+    fn var(&self, name: &str) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
+        match self.files.get(path) {
+            Some(Named::Content(content)) => content.clone().map_err(io::Error::from),
+            _ => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    fn mark(&self, path: &Path) -> Option<u64> {
+        match self.files.get(path) {
+            Some(Named::Mark(mark)) => *mark,
+            _ => None,
+        }
+    }
+
+    fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
+        granting::grant(&self.gives, wish)
+    }
+}
+
+/// Why a config is no plan.
+#[derive(Debug)]
+pub enum Unusable {
+    /// Its file cannot be read.
+    Unreadable(io::Error),
+    /// What it says makes no sense.
+    Problems(Problems),
+}
+
+/// Reads the config at `path`, an absolute path, and keeps what it was made of.
+///
+/// # Errors
+/// All that is wrong with it.
+pub fn read(path: &Path) -> Result<(Plan, Snapshot), Unusable> {
+    let recording = Recording::new();
+    recording.stamp(path);
+    let text = read_bounded(path).map_err(Unusable::Unreadable)?;
+    let plan = config::read(&text, path, &recording).map_err(Unusable::Problems)?;
+    let files = recording.files.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let stamps = recording.stamps.into_inner().unwrap_or_else(PoisonError::into_inner);
+    Ok((plan, Snapshot { file: path.to_owned(), text, files, stamps, gives: recording.gives }))
+}
+
+/// The configs of one run.
+#[derive(Debug)]
+pub struct Configs {
+    running: Arc<Mutex<Snapshot>>,
+}
+
+impl Configs {
+    /// Those of a run of this one.
+    pub fn of(running: Snapshot) -> Configs {
+        Configs { running: Arc::new(Mutex::new(running)) }
+    }
+}
+
+impl Source for Configs {
+    fn offer(&self, path: &Path) -> Result<Offer, Unfit> {
+        let (new, snapshot) = read(path).map_err(|unusable| unfit(path, &unusable))?;
+        let old = {
+            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+            config::read(&running.text, &running.file, &*running)
+        };
+        let old = old.map_err(|problems| Unfit {
+            message: format!("the config that runs cannot be understood any more: {problems}"),
+            problems: Vec::new(),
+        })?;
+        let Difference { name, workers, things, family } = config::diff(&old, &new);
+        let signals: BTreeMap<String, i32> = new
+            .workers
+            .iter()
+            .filter_map(|worker| Some((worker.name.clone(), worker.reload.as_ref()?.signal)))
+            .collect();
+        let running = Arc::clone(&self.running);
+        Ok(Offer {
+            config: path.to_owned(),
+            workers: workers
+                .into_iter()
+                .map(|(name, how)| {
+                    let signal = signals.get(&name).copied();
+                    (name, worker_change(how, signal))
+                })
+                .collect(),
+            things: things.into_iter().map(thing_change).collect(),
+            family,
+            renamed: name.map(|(_, new)| new),
+            setup: setup(new, path)
+                .map_err(|error| Unfit { message: error.to_string(), problems: Vec::new() })?,
+            adopt: Box::new(move || {
+                *running.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+            }),
+        })
+    }
+
+    fn is_newer(&self) -> bool {
+        let stamps = self.running.lock().unwrap_or_else(PoisonError::into_inner).stamps.clone();
+        stamps.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
+    }
+}
+
+fn unfit(path: &Path, unusable: &Unusable) -> Unfit {
+    match unusable {
+        Unusable::Unreadable(error) => {
+            Unfit { message: format!("{} cannot be read: {error}", path.display()), problems: Vec::new() }
+        }
+        Unusable::Problems(problems) => {
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy();
+            let count = problems.as_slice().len();
+            Unfit {
+                message: format!("{name} has {count} problem{}", if count == 1 { "" } else { "s" }),
+                problems: problems
+                    .as_slice()
+                    .iter()
+                    .map(|problem| Problem {
+                        path: problem.path.clone(),
+                        line: problem.line,
+                        column: problem.column,
+                        message: problem.message.clone(),
+                        hint: problem.hint.clone(),
+                    })
+                    .collect(),
+            }
+        }
+    }
+}
+
+fn worker_change(how: WorkerDifference, signal: Option<i32>) -> WorkerChange {
+    match how {
+        WorkerDifference::Added => WorkerChange::Added,
+        WorkerDifference::Removed => WorkerChange::Removed,
+        WorkerDifference::Changed { changes, instances: _ } => {
+            let weight = |effect| match (effect, signal) {
+                (Effect::Update, _) => Weight::Update,
+                (Effect::Signal, Some(signal)) => Weight::Signal(signal),
+                (Effect::Signal, None) | (Effect::Restart, _) => Weight::Restart,
+            };
+            WorkerChange::Changed(
+                changes.into_iter().map(|(effect, words)| (weight(effect), words)).collect(),
+            )
+        }
+    }
+}
+
+fn thing_change((thing, name, how): (Thing, String, ThingDifference)) -> ThingChange {
+    ThingChange {
+        kind: match thing {
+            Thing::Queue => Kind::Queue,
+            Thing::Lock => Kind::Lock,
+            Thing::Semaphore => Kind::Semaphore,
+            Thing::Event => Kind::Event,
+            Thing::Value => Kind::Value,
+            Thing::Condition => Kind::Condition,
+            Thing::Barrier => Kind::Barrier,
+        },
+        name,
+        how: match how {
+            ThingDifference::Added => How::Added,
+            ThingDifference::Removed => How::Removed,
+            ThingDifference::Changed(what) => How::Changed(what),
+        },
+    }
+}

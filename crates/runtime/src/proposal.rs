@@ -1,0 +1,218 @@
+//! From what differs between two configs, and how the run stands, to what becomes of every worker. Pure: what `plan`
+//! shows is made by the same function as what `apply` does.
+
+use std::collections::HashMap;
+
+use control::api::{Action, ProposedThing, ProposedWorker};
+use supervision::{Change, Manner, Worker, WorkerId};
+
+use crate::source::{How, Offer, ThingChange, Weight, WorkerChange};
+
+/// How a worker of the run stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// Its id.
+    pub id: WorkerId,
+    /// How it came into the run.
+    pub origin: Origin,
+    /// How many instances it has, or had if it was removed.
+    pub instances: u32,
+    /// Whether none of its instances is to run: stopped by request, or never started.
+    pub is_stopped: bool,
+}
+
+/// How a worker came into the run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// By the config.
+    Config,
+    /// By request: configs say nothing of it.
+    Spawned,
+    /// By a former config; it was removed since.
+    Former,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub struct Proposal {
+    /// A row a worker: those of the run first, then those to be added.
+    pub workers: Vec<ProposedWorker>,
+    /// What differs in what workers share.
+    pub shared: Vec<ProposedThing>,
+    /// For the core.
+    pub change: Change,
+    /// By the place in the file: the worker that it is, or will be.
+    pub ids: Vec<WorkerId>,
+    /// Workers to be told by a signal.
+    pub signals: Vec<(WorkerId, i32)>,
+}
+
+impl Proposal {
+    /// Whether anything is to be done.
+    pub fn changes(&self, offer: &Offer) -> bool {
+        let rows = self.workers.iter().any(|row| row.action != Action::None);
+        rows || !self.shared.is_empty() || !offer.family.is_empty()
+    }
+}
+
+/// What becomes of every worker. `standing` says how the worker of a name stands; `names` are those of the config that
+/// runs, in its order; `count` is how many workers there ever were.
+///
+/// # Errors
+/// Why it cannot be: in words, and what to do.
+pub fn propose<'n>(
+    offer: &Offer,
+    names: impl Iterator<Item = &'n str>,
+    standing: impl Fn(&str) -> Option<Standing>,
+    count: usize,
+) -> Result<Proposal, (String, String)> {
+    let differing: HashMap<&str, &WorkerChange> =
+        offer.workers.iter().map(|(name, change)| (name.as_str(), change)).collect();
+    let wanted: HashMap<&str, &Worker> =
+        offer.setup.family.workers.iter().map(|worker| (worker.name.as_str(), worker)).collect();
+    let mut proposal = Proposal {
+        workers: Vec::new(),
+        shared: offer.things.iter().map(thing).collect(),
+        change: Change {
+            strategy: offer.setup.family.strategy,
+            intensity: offer.setup.family.intensity,
+            ..Change::default()
+        },
+        ids: Vec::new(),
+        signals: Vec::new(),
+    };
+    let ids = ids(offer, &standing, count)?;
+    for name in names {
+        let Some(now) = standing(name).filter(|now| now.origin == Origin::Config) else { continue };
+        match (wanted.get(name), differing.get(name)) {
+            (None, _) | (_, Some(WorkerChange::Removed)) => {
+                proposal.change.removed.push(now.id);
+                proposal.row(
+                    name,
+                    Action::Remove,
+                    Some("it is not in the config any more".to_owned()),
+                    (now.instances, 0),
+                );
+            }
+            (Some(wanted), difference) => {
+                let changes = match difference {
+                    Some(WorkerChange::Changed(changes)) => changes.as_slice(),
+                    _ => &[],
+                };
+                proposal.keep(name, now, wanted, changes);
+            }
+        }
+    }
+    let mut added: Vec<(WorkerId, Worker)> = Vec::new();
+    for (worker, id) in offer.setup.family.workers.iter().zip(&ids) {
+        let now = standing(&worker.name);
+        if now.is_some_and(|now| now.origin == Origin::Config) {
+            continue;
+        }
+        match now {
+            Some(_) => proposal.change.changed.push((*id, worker.clone(), Manner::Restart)),
+            None => added.push((*id, worker.clone())),
+        }
+        proposal.row(&worker.name, Action::Add, None, (0, worker.instances));
+    }
+    added.sort_by_key(|(id, _)| *id);
+    proposal.change.added = added.into_iter().map(|(_, worker)| worker).collect();
+    proposal.change.order.clone_from(&ids);
+    proposal.change.groups = offer.setup.family.groups.clone();
+    for group in &mut proposal.change.groups {
+        translate(group.workers.iter_mut(), &ids);
+    }
+    let changed = proposal.change.changed.iter_mut().map(|(_, worker, _)| worker);
+    for worker in changed.chain(&mut proposal.change.added) {
+        translate(worker.after.iter_mut().map(|after| &mut after.worker), &ids);
+    }
+    proposal.ids = ids;
+    Ok(proposal)
+}
+
+/// The id that each worker of the new file has or will have.
+fn ids(
+    offer: &Offer,
+    standing: &impl Fn(&str) -> Option<Standing>,
+    count: usize,
+) -> Result<Vec<WorkerId>, (String, String)> {
+    let mut next = u32::try_from(count).unwrap_or(u32::MAX);
+    let mut ids = Vec::new();
+    for worker in &offer.setup.family.workers {
+        match standing(&worker.name) {
+            Some(now) if now.origin == Origin::Spawned => {
+                let message = format!(
+                    "the worker {} was added by `spawn`; a config cannot say anything of it",
+                    worker.name
+                );
+                let hint = "give one of them another name".to_owned();
+                return Err((message, hint));
+            }
+            Some(now) => ids.push(now.id),
+            None => {
+                ids.push(WorkerId(next));
+                next = next.saturating_add(1);
+            }
+        }
+    }
+    Ok(ids)
+}
+
+/// From the places of one file to ids.
+fn translate<'w>(workers: impl Iterator<Item = &'w mut WorkerId>, ids: &[WorkerId]) {
+    for worker in workers {
+        // A checked config names only workers that it has.
+        if let Some(id) = ids.get(worker.0 as usize) {
+            *worker = *id;
+        }
+    }
+}
+
+fn thing(change: &ThingChange) -> ProposedThing {
+    let (action, reason) = match &change.how {
+        How::Added => ("add", None),
+        How::Removed => ("remove", None),
+        How::Changed(what) => ("change", Some(what.join("; "))),
+    };
+    ProposedThing {
+        kind: change.kind.word().to_owned(),
+        name: change.name.clone(),
+        action: action.to_owned(),
+        reason,
+    }
+}
+
+impl Proposal {
+    fn row(&mut self, name: &str, action: Action, reason: Option<String>, (from, to): (u32, u32)) {
+        self.workers.push(ProposedWorker { worker: name.to_owned(), action, reason, from, to });
+    }
+
+    /// What becomes of a worker that is in both configs.
+    fn keep(&mut self, name: &str, now: Standing, wanted: &Worker, changes: &[(Weight, String)]) {
+        let mut reasons: Vec<String> = changes.iter().map(|(_, words)| words.clone()).collect();
+        let mut action = match changes.iter().map(|(weight, _)| *weight).max() {
+            None => Action::None,
+            Some(Weight::Update) => Action::Update,
+            Some(Weight::Signal(signal)) if !now.is_stopped => {
+                self.signals.push((now.id, signal));
+                Action::Signal
+            }
+            Some(Weight::Restart) if !now.is_stopped => Action::Restart,
+            Some(Weight::Signal(_) | Weight::Restart) => {
+                reasons.push("it is stopped, and stays so".to_owned());
+                Action::Update
+            }
+        };
+        if now.instances != wanted.instances {
+            action = action.max(Action::Scale);
+            reasons.push(format!("{} instances instead of {}", wanted.instances, now.instances));
+        }
+        let restarts = changes.iter().any(|(weight, _)| *weight == Weight::Restart);
+        if action != Action::None {
+            let manner = if restarts { Manner::Restart } else { Manner::Keep };
+            self.change.changed.push((now.id, wanted.clone(), manner));
+        }
+        let reason = Some(reasons.join("; ")).filter(|reason| !reason.is_empty());
+        self.row(name, action, reason, (now.instances, wanted.instances));
+    }
+}
