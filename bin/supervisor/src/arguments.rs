@@ -129,8 +129,19 @@ Example:
     #[command(after_help = "Example:\n  supervisor stop reader --no-wait")]
     Stop(Targets),
     /// Stop workers, then start them anew
-    #[command(after_help = "Example:\n  supervisor restart counter")]
-    Restart(Targets),
+    ///
+    /// With --rolling (or "rolling": true in the config) a worker has one instance more for a while: that one is ready
+    /// before the first old one is asked to stop, and each is ready again before the next. When a new one does not get
+    /// ready, the old ones stay, and the exit code is 1.
+    #[command(after_help = "Example:\n  supervisor restart counter\n  supervisor restart web --rolling")]
+    Restart {
+        /// Which
+        #[command(flatten)]
+        targets: Targets,
+        /// Let the new get ready before the old is asked to stop
+        #[arg(long)]
+        rolling: bool,
+    },
     /// Give workers more or fewer instances, touching only the difference
     ///
     /// The instances with the highest numbers go first. Waits until the new ones are up and nothing is left of the

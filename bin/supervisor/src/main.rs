@@ -98,8 +98,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Stop(Targets { workers, no_wait }) => {
             act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, false, manner)
         }
-        Verb::Restart(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Restart { workers, wait: !no_wait }, !no_wait, manner)
+        Verb::Restart { targets: Targets { workers, no_wait }, rolling } => {
+            let restart = Request::Restart { workers, wait: !no_wait, rolling };
+            act::act(supervisor()?, &restart, !no_wait, manner)
         }
         Verb::Scale { sizes: workers, no_wait } => {
             act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, manner)

@@ -92,6 +92,7 @@ pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, her
         umask: umask(),
         nice: 0,
         terms: None,
+        rolling: false,
         stdin: Input::Inherit,
         stdout: Output::Inherit,
         stderr: Output::Inherit,
@@ -185,6 +186,7 @@ fn worker(
         umask: plan.umask,
         nice: plan.nice,
         terms,
+        rolling: plan.rolling,
         stdin: match plan.stdin {
             config::Stdin::Inherit => Input::Inherit,
             config::Stdin::Path(path) => Input::File(path),

@@ -361,6 +361,7 @@ fn carried_out_diff(
         no_new_privs,
         private_tmp,
         listen,
+        rolling,
         tree,
         limits,
         stdin,
@@ -415,6 +416,7 @@ fn carried_out_diff(
         &[
             ("stop.signal", stop_signal && !told_the_kernel),
             ("stop.to", *stop_to != new.stop_to),
+            ("rolling", *rolling != new.rolling),
             ("health", *health != new.health),
             ("schedule", *cron != new.cron),
         ],

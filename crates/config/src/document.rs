@@ -158,6 +158,9 @@ document! {
         watchdog: Option<Wait> = None;
         /// How it takes up what has changed without being started again, when the config is applied.
         reload: Option<Reload> = None;
+        /// Whether `restart` lets a new launch get ready before an old one is asked to stop: it has one instance more for
+        /// a while, with the next number.
+        rolling: bool = false;
         /// How it is stopped.
         stop: Stop = Stop::default();
         /// What becomes of processes that it leaves behind when it ends by itself: kill (they are killed), fail (they are

@@ -106,6 +106,8 @@ pub struct WorkerPlan {
     pub private_tmp: PrivateTmp,
     /// Where it listens, each address once in the plan.
     pub listen: Vec<Listen>,
+    /// Whether a restart lets the new get ready before the old is asked to stop.
+    pub rolling: bool,
     /// How its tree is kept together.
     pub tree: TreeBy,
     /// What it may use at most.

@@ -167,6 +167,7 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         no_new_privs: worker.no_new_privs,
         private_tmp: worker.private_tmp.value.0,
         listen: worker.listen.0.into_iter().map(|listed| listen_of(listed.place, folder)).collect(),
+        rolling: worker.rolling,
         tree: worker.tree.value.0,
         limits: limits_of(&worker.limits),
         stdin: match worker.stdin {

@@ -220,6 +220,8 @@ pub enum Request {
         workers: Vec<String>,
         /// Answer when the new launches are running, not before.
         wait: bool,
+        /// Let a new launch get ready before an old one is asked to stop, also where the config does not say so.
+        rolling: bool,
     },
     /// `POST /v1/scale`: give workers more or fewer instances. The highest numbers go first; the others are not touched.
     Scale {

@@ -147,6 +147,17 @@ const TARGETS: Body = Body::Object(&[
     field("wait", Shape::Boolean, Default("true"), "answer when it is so, not before"),
 ]);
 
+const RESTART: Body = Body::Object(&[
+    field("workers", Shape::Texts, Required, "NAME or NAME:INSTANCE, at least one"),
+    field("wait", Shape::Boolean, Default("true"), "answer when it is so, not before"),
+    field(
+        "rolling",
+        Shape::Boolean,
+        Default("false"),
+        "let the new get ready before the old is asked to stop",
+    ),
+]);
+
 /// The one list.
 pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
@@ -156,7 +167,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     get(Name::Ps, "/v1/ps", Shape::ListOf("ProcessRow"), "the process tree, the supervisor first"),
     post(Name::Start, "/v1/start", TARGETS, Shape::Named("Acted"), "start what is not up"),
     post(Name::Stop, "/v1/stop", TARGETS, Shape::Named("Acted"), "stop, and stay stopped"),
-    post(Name::Restart, "/v1/restart", TARGETS, Shape::Named("Acted"), "stop, then start anew"),
+    post(Name::Restart, "/v1/restart", RESTART, Shape::Named("Acted"), "stop, then start anew"),
     post(
         Name::Scale,
         "/v1/scale",

@@ -88,6 +88,16 @@ struct Targets {
     wait: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Restarted {
+    workers: Vec<String>,
+    #[serde(default = "yes")]
+    wait: bool,
+    #[serde(default)]
+    rolling: bool,
+}
+
 fn yes() -> bool {
     true
 }
@@ -155,7 +165,10 @@ impl Request {
             Request::Ps => plain(Name::Ps),
             Request::Start { workers, wait } => targets(Name::Start, workers, wait),
             Request::Stop { workers, wait } => targets(Name::Stop, workers, wait),
-            Request::Restart { workers, wait } => targets(Name::Restart, workers, wait),
+            Request::Restart { workers, wait, rolling } => {
+                let restart = Restarted { workers: workers.clone(), wait: *wait, rolling: *rolling };
+                HttpRequest::to(endpoint(Name::Restart), "", json(&restart))
+            }
             Request::Scale { workers, wait } => {
                 let scale = Scale { workers: workers.clone(), wait: *wait };
                 HttpRequest::to(endpoint(Name::Scale), "", json(&scale))
@@ -269,8 +282,9 @@ impl Asked {
                 Request::Stop { workers, wait }
             }
             Name::Restart => {
-                let Targets { workers, wait } = read_targets(body)?;
-                Request::Restart { workers, wait }
+                let Restarted { workers, wait, rolling } = read(body)?;
+                check_targets(&workers)?;
+                Request::Restart { workers, wait, rolling }
             }
             Name::Scale => {
                 let Scale { workers, wait } = read(body)?;
@@ -467,11 +481,15 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 
 fn read_targets(body: &[u8]) -> Result<Targets, ApiError> {
     let targets: Targets = read(body)?;
-    if targets.workers.is_empty() {
+    check_targets(&targets.workers)?;
+    Ok(targets)
+}
+
+fn check_targets(workers: &[String]) -> Result<(), ApiError> {
+    if workers.is_empty() {
         return Err(usage("no worker is named").hint("\"workers\" is a list of NAME or NAME:INSTANCE"));
     }
-    targets.workers.iter().try_for_each(|worker| names::check_target(worker))?;
-    Ok(targets)
+    workers.iter().try_for_each(|worker| names::check_target(worker))
 }
 
 fn check_whom(whom: &Who) -> Result<(), ApiError> {

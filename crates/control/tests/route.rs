@@ -29,7 +29,7 @@ fn every_request() -> Vec<Request> {
         Request::Ps,
         Request::Start { workers: workers(), wait: true },
         Request::Stop { workers: workers(), wait: false },
-        Request::Restart { workers: workers(), wait: true },
+        Request::Restart { workers: workers(), wait: true, rolling: true },
         Request::Scale { workers: vec![Size { worker: "a".into(), instances: 0 }], wait: false },
         Request::Spawn { worker: new_worker(), wait: false },
         Request::QueueCreate(NewQueue {

@@ -215,6 +215,7 @@ fn carried_out(new: &NewWorker) -> WorkerSetup {
         umask: 0o022,
         nice: 0,
         terms: None,
+        rolling: false,
         stdin: new.queue_in.clone().map_or(Input::Null, Input::Queue),
         stdout: new.queue_out.clone().map_or(Output::Log, Output::Queue),
         stderr: Output::Log,

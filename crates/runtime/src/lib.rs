@@ -29,6 +29,7 @@ mod probing;
 mod processes;
 mod proposal;
 mod queues;
+mod rolling;
 mod roster;
 mod run;
 mod setup;

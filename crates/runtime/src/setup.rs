@@ -114,6 +114,8 @@ pub struct WorkerSetup {
     pub umask: u32,
     /// Its niceness; 0: the supervisor's own.
     pub nice: i32,
+    /// Whether a restart lets the new get ready before the old is asked to stop.
+    pub rolling: bool,
     /// What else its processes are and may use; `None`: what the supervisor is and may.
     pub terms: Option<Box<Terms>>,
     /// Where its standard input comes from.

@@ -53,6 +53,7 @@ use crate::notify::Notification;
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
+use crate::rolling::{RollId, Rolling};
 use crate::roster::Roster;
 use crate::run::WhenUp;
 use crate::setup::{Purpose, Setup, StopTo};
@@ -176,6 +177,9 @@ pub struct Loop {
     former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
+    /// The rolling restarts under way, and how many there ever were.
+    pub(crate) rollings: Vec<Rolling>,
+    pub(crate) rolls: RollId,
     pub(crate) meetings: Meetings,
     pub(crate) mail: mailbox::Sender,
     pub(crate) folder: RunFolder,
@@ -331,6 +335,8 @@ impl Loop {
             former_stops: HashMap::new(),
             primitives,
             waiters: Vec::new(),
+            rollings: Vec::new(),
+            rolls: 0,
             meetings: Meetings::default(),
             mail,
             environment: Environment::new(&setup.name, setup.programs.as_deref(), &folder.socket()),
@@ -477,7 +483,11 @@ impl Loop {
                 }
             }
             self.launch_queued();
-            if self.news.is_empty() {
+            if !self.news.is_empty() {
+                continue;
+            }
+            // Each step of a rolling restart follows from what has just changed.
+            if self.rollings.is_empty() || !self.roll() {
                 break;
             }
         }
@@ -487,6 +497,16 @@ impl Loop {
             self.look_at_waiters();
             self.tell_when_up();
         }
+    }
+
+    /// News that is taken in when the present one is settled.
+    pub(crate) fn news_of(&mut self, event: Event) {
+        self.news.push_back(event);
+    }
+
+    /// Has those looked at who wait for something.
+    pub(crate) fn changed_now(&mut self) {
+        self.changed = true;
     }
 
     /// Feeds the core what somebody asked for.

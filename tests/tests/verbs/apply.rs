@@ -152,7 +152,7 @@ fn a_manual_stop_is_sticky_and_a_manual_scale_is_not() {
     printed(&sandbox.supervisor(&["start", "stopped"]), 0);
     let pid = pids(&run)["stopped:0"];
     // It is in the middle of its exec, perhaps, and has no environment to show yet.
-    tests::until("it has started by the new config", || {
+    until("it has started by the new config", || {
         let environ = std::fs::read(format!("/proc/{pid}/environ")).expect("it is ours");
         String::from_utf8_lossy(&environ).contains("A=b").then_some(())
     });

@@ -276,7 +276,7 @@ fn start_stop_and_restart_tell_what_became_of_each() {
         (&["stop", "counter:0", "reader"], Request::Stop { workers: workers(), wait: true }),
         (
             &["restart", "counter:0", "reader", "--no-wait"],
-            Request::Restart { workers: workers(), wait: false },
+            Request::Restart { workers: workers(), wait: false, rolling: false },
         ),
     ];
     for (arguments, request) in asks {

@@ -78,6 +78,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         no_new_privs: false,
         private_tmp: PrivateTmp::None,
         listen: vec![],
+        rolling: false,
         tree: TreeBy::Auto,
         limits: LimitsPlan::default(),
         stdin: Stdin::Null,

@@ -71,13 +71,7 @@ impl Loop {
                 self.tickets += 1;
                 let attendants: VecDeque<_> = attendants.into();
                 let here = alone && attendants.is_empty() && self.may_spawn(process);
-                let pending = Pending {
-                    process,
-                    streams,
-                    attendants,
-                    being_spawned: None,
-                    leader: spawn,
-                };
+                let pending = Pending { process, streams, attendants, being_spawned: None, leader: spawn };
                 if here {
                     self.spawn_here(self.tickets, pending);
                 } else {
