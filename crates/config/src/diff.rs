@@ -282,6 +282,7 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
         grace,
         after: _,
         readiness,
+        leftover,
         autostart,
     } = old.1;
     let (new_family, new) = new;
@@ -302,6 +303,7 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
             ("essential", *essential != new.essential),
             ("stop.grace", *grace != new.grace),
             ("after", after(old.0, &old.1.after) != after(new_family, &new.after)),
+            ("leftover", *leftover != new.leftover),
             ("autostart", *autostart != new.autostart),
             ("ready_timeout", timeout_differs(*readiness, new.readiness)),
         ],
@@ -342,6 +344,7 @@ fn carried_out_diff(
         cpus,
         no_new_privs,
         private_tmp,
+        listen,
         tree,
         limits,
         stdin,
@@ -376,6 +379,7 @@ fn carried_out_diff(
             ("cpus", *cpus != new.cpus),
             ("no_new_privs", *no_new_privs != new.no_new_privs),
             ("private_tmp", *private_tmp != new.private_tmp),
+            ("listen", *listen != new.listen),
             ("tree", *tree != new.tree),
             ("limits", *limits != new.limits),
             ("stdin", *stdin != new.stdin),

@@ -47,8 +47,8 @@ pub use capability::{Capability, is_capable};
 pub use cgroup::{
     Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, Vigil, leaf_of,
 };
-pub use descriptors::{inherited, pidfd_open};
-pub use facts::{Fact, facts, own_cgroup};
+pub use descriptors::{descriptor_of, inherited, pidfd_open};
+pub use facts::{Fact, facts};
 pub use identity::{Identity, boot_id, is_kernel_thread};
 pub use limit::{Limit, LimitName};
 pub use nix::errno::Errno;

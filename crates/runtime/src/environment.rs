@@ -17,7 +17,7 @@ use crate::words;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
-const OURS: [&str; 14] = [
+const OURS: [&str; 17] = [
     "SUPERVISOR_NAME",
     "SUPERVISOR_SOCKET",
     "SUPERVISOR_WORKER",
@@ -32,6 +32,9 @@ const OURS: [&str; 14] = [
     "NOTIFY_SOCKET",
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
 ];
 
 /// What the environments of all launches have in common.

@@ -16,6 +16,7 @@ mod joining;
 pub mod journal;
 mod killing;
 mod launching;
+mod listening;
 pub mod logs;
 mod mailbox;
 mod meeting;
@@ -39,6 +40,7 @@ mod the_loop;
 mod waiting;
 mod words;
 
+pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
     Command, Fsync, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, SyncSetup, Terms, WorkerSetup,

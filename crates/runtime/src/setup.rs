@@ -8,6 +8,7 @@ use control::api::{Kind, NewPrimitive};
 use process::{Account, Ceilings, IoPriority, Limit, Processors};
 use supervision::Family;
 
+use crate::listening::Address;
 use crate::logs::LogFile;
 
 /// One run.
@@ -132,6 +133,8 @@ pub struct Terms {
     pub no_new_privileges: bool,
     /// Whether they have temporary files of their own.
     pub private_tmp: PrivateTmp,
+    /// Where sockets are opened for them.
+    pub listen: Vec<Address>,
 }
 
 /// Whether a worker has temporary files of its own.

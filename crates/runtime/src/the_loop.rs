@@ -34,6 +34,7 @@ use crate::environment::Environment;
 use crate::guard::Guard;
 use crate::history::History;
 use crate::journal::Journal;
+use crate::listening::Sockets;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
@@ -164,6 +165,7 @@ pub struct Loop {
     environment: Environment,
     pub(crate) cgroups: Cgroups,
     temporary: Temporary,
+    pub(crate) sockets: Sockets,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -225,6 +227,8 @@ pub struct Parts {
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
     pub temporary: Temporary,
+    /// The sockets that its workers listen on.
+    pub sockets: Sockets,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -254,6 +258,7 @@ impl Loop {
             notify,
             cgroups,
             temporary,
+            sockets,
             mail,
             mailbox,
             when_up,
@@ -293,6 +298,7 @@ impl Loop {
             folder,
             cgroups,
             temporary,
+            sockets,
             history: History::default(),
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
@@ -584,6 +590,7 @@ impl Loop {
         self.kill_strays();
         self.cgroups.remove();
         self.temporary.remove();
+        self.sockets.close_all();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }

@@ -75,6 +75,8 @@ pub struct Worker {
     pub after: Vec<After>,
     /// When it counts as ready.
     pub readiness: Readiness,
+    /// What becomes of those whom it leaves behind when it ends by itself.
+    pub leftover: Leftover,
     /// Whether it starts with the run.
     pub autostart: bool,
 }
@@ -96,6 +98,7 @@ impl Worker {
             grace: Duration::from_secs(10),
             after: Vec::new(),
             readiness: Readiness::Start,
+            leftover: Leftover::Kill,
             autostart: true,
         }
     }
@@ -175,6 +178,16 @@ pub enum OnFailed {
     Ignore,
     /// The whole run stops, and fails.
     Stop,
+}
+
+/// What becomes of processes that a worker leaves behind when it ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leftover {
+    /// They are killed.
+    #[default]
+    Kill,
+    /// They are killed, and the worker has failed.
+    Fail,
 }
 
 /// Who else is restarted when one instance is (the semantics of Erlang/OTP).

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::restart::Window;
 use crate::words::{Blame, Cause};
-use crate::{Ending, InstanceId, Moment, Phase};
+use crate::{Ending, InstanceId, Moment, Phase, Remark};
 
 /// Where an instance stands, with what belongs to standing there. The diagram is in the documentation of the crate.
 #[derive(Clone, Debug, PartialEq)]
@@ -103,6 +103,8 @@ pub(crate) struct Member {
     /// How many rests in a row it has had.
     pub(crate) rests: u32,
     pub(crate) window: Window,
+    /// What is known of the end of its present launch.
+    pub(crate) remark: Option<Remark>,
     pub(crate) face: Face,
 }
 
@@ -119,6 +121,7 @@ impl Member {
             last: None,
             rests: 0,
             window: Window::default(),
+            remark: None,
             face: Face { phase: Phase::Stopped, launch: 0, blame: Blame::NeverStarted },
         }
     }

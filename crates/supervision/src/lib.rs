@@ -64,6 +64,7 @@ mod instance;
 mod living;
 mod news;
 mod order;
+mod remarks;
 mod requests;
 mod restart;
 mod stopping;
@@ -77,12 +78,13 @@ mod words;
 pub use changing::{Change, Manner};
 pub use explain::{Explanation, RunningOut};
 pub use family::{
-    After, Backoff, Family, Group, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy,
-    Worker,
+    After, Backoff, Family, Group, Intensity, Leftover, Milestone, OnFailed, Policy, Readiness, Restart,
+    Strategy, Worker,
 };
 pub use news::{
     Action, Conclusion, Ending, Event, GroupId, Instance, InstanceId, Launch, LaunchFailure, Phase, Process,
     Request, Target, WorkerId,
 };
+pub use remarks::Remark;
 pub use supervisor::{MAX_INSTANCES, Supervisor};
 pub use time::Moment;

@@ -31,6 +31,7 @@ impl Supervisor {
             member.restarts = Some(member.restarts.map_or(0, |restarts| restarts + 1));
             member.launch += 1;
             member.launched_at = None;
+            member.remark = None;
             member.state = State::Launching;
         });
         self.order(Action::Launch(self.process(id)));
@@ -130,7 +131,7 @@ impl Supervisor {
             self.launched(process);
         }
         let fate = match self.present(process) {
-            Some(State::Starting { .. } | State::Running) => Fate::Policy(Cause::Ended(ending)),
+            Some(State::Starting { .. } | State::Running) => Fate::Policy(self.cause_of(id, ending)),
             Some(State::Leaving { step: Step::Unborn { .. } | Step::Asked { .. } | Step::Killed, fate }) => {
                 fate.clone()
             }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::{Change, Milestone, Moment, Worker};
+use crate::{Change, Milestone, Moment, Remark, Worker};
 
 /// A worker: its place in [`crate::Family::workers`]. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -101,6 +101,8 @@ pub enum Event {
     Emptied(Process),
     /// What the process held (leases, locks) was given back.
     Reclaimed(Process),
+    /// Something is known of the process's end that its ending does not tell.
+    Remarked(Process, Remark),
     /// Somebody asks for something.
     Asked(Request),
     /// The run is told to stop: everything, gracefully, in reverse order of dependence.

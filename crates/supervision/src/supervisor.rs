@@ -234,6 +234,7 @@ impl Supervisor {
             Event::Ended(process, ending) => self.ended(process, ending),
             Event::Emptied(process) => self.emptied(process),
             Event::Reclaimed(process) => self.reclaimed(process),
+            Event::Remarked(process, remark) => self.remarked(process, remark),
             Event::Asked(request) => self.asked(request),
             Event::Shutdown => self.shutdown(),
             Event::ShutdownNow => self.shutdown_now(),

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Ending, InstanceId, Intensity, LaunchFailure, Milestone, WorkerId};
+use crate::{Ending, InstanceId, Intensity, LaunchFailure, Milestone, Remark, WorkerId};
 
 /// How a launch came to its end by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cause {
     Ended(Ending),
+    /// It ended, and more is known of that.
+    Remarked(Ending, Remark),
     NotReady(Duration),
     NotExecuted(LaunchFailure),
 }
@@ -117,6 +119,9 @@ fn spent(allowed: Intensity, whose: &str, last: &Cause) -> String {
 impl Cause {
     fn words(&self) -> String {
         match self {
+            Cause::Remarked(ending, remark) => {
+                format!("{}, {}", Cause::Ended(*ending).words(), remark.words())
+            }
             Cause::Ended(Ending::Code(code)) => format!("exit code {code}"),
             Cause::Ended(Ending::Signal(signal)) => match signal_name(*signal) {
                 Some(name) => format!("killed by signal {signal} ({name})"),

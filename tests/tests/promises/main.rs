@@ -14,6 +14,7 @@ mod hygiene;
 mod identity;
 mod init;
 mod limits;
+mod listening;
 mod policies;
 mod queues;
 mod restarts;

@@ -1,8 +1,10 @@
 //! The verbs that change a run and tell of it, on real processes.
 
 mod apply;
+mod completing;
 mod events;
 mod logs;
+mod odd_bytes;
 mod processes;
 mod replay;
 mod scale;

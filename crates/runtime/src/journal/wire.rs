@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use supervision::{
     Action, After, Backoff, Change, Conclusion, Ending, Event, Family, Group, GroupId, InstanceId, Intensity,
-    Launch, LaunchFailure, Manner, Milestone, Moment, OnFailed, Policy, Process, Readiness, Request, Restart,
-    Strategy, Target, Worker, WorkerId,
+    Launch, LaunchFailure, Leftover, Manner, Milestone, Moment, OnFailed, Policy, Process, Readiness, Remark,
+    Request, Restart, Strategy, Target, Worker, WorkerId,
 };
 
 /// A value that can be written down.
@@ -198,7 +198,7 @@ structs! {
     Group { name, strategy, intensity, workers, groups }
     Worker {
         name, instances, policy, restart, success_codes, backoff, intensity, on_failed, essential, grace, after,
-        readiness, autostart
+        readiness, leftover, autostart
     }
     Backoff { initial, factor, max, jitter, reset_after }
     Intensity { restarts, within }
@@ -258,6 +258,8 @@ enums! {
     Policy { Wait, Terminate, Daemon }
     Restart { Never, OnFailure, Always }
     OnFailed { Ignore, Stop }
+    Leftover { Kill, Fail }
+    Remark { OutOfMemory, CoreDumped, LeftBehind(count) }
     Milestone { Started, Ready, Succeeded, Ended }
     Manner { Keep, Restart }
     Readiness { Start, Told { timeout } }
@@ -268,7 +270,7 @@ enums! {
     }
     Event {
         Begin, TakenBack(process), Launched(process), LaunchFailed(process, failure), Ready(process),
-        Ended(process, ending), Emptied(process), Reclaimed(process), Asked(request), Shutdown, ShutdownNow, Tick
+        Ended(process, ending), Emptied(process), Reclaimed(process), Remarked(process, remark), Asked(request), Shutdown, ShutdownNow, Tick
     }
     Action {
         Launch(process), Ask(process), Kill(process), Reclaim(process), Changed(instance), Retired(worker),
