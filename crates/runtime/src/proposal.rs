@@ -345,7 +345,7 @@ mod tests {
         let offer = offer(vec![worker("a", 2), worker("b", 1), worker("old", 1)], vec![]);
         let proposal = proposed(&offer).expect("it can be");
         assert!(!proposal.changes(&offer));
-        let nothing = supervision::Change { order: proposal.ids.clone(), ..supervision::Change::default() };
+        let nothing = Change { order: proposal.ids.clone(), ..Change::default() };
         assert_eq!(proposal.change, nothing);
     }
 }
