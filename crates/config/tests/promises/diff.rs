@@ -86,7 +86,7 @@ fn table() -> Vec<(&'static str, Value, Effect, &'static str)> {
         ("log", json!({ "file": "x.log" }), Restart, "log changed"),
         ("queues", json!({ "put": ["jobs"] }), Restart, "queues.put changed"),
         ("autostart", json!(false), Update, "autostart changed"),
-        ("leftover", json!("adopt"), Update, "leftover changed"),
+        ("leftover", json!("fail"), Update, "leftover changed"),
         ("listen", json!(["tcp:127.0.0.1:8080"]), Restart, "listen changed"),
     ]
 }
