@@ -203,6 +203,10 @@ impl Proposal {
                 Action::Update
             }
         };
+        let starts = |(_, words): &(Weight, String)| wanted.autostart && words == "autostart changed";
+        if changes.iter().any(starts) {
+            reasons.push("what was never started is".to_owned());
+        }
         if now.instances != wanted.instances {
             action = action.max(Action::Scale);
             reasons.push(format!("{} instances instead of {}", wanted.instances, now.instances));
@@ -214,5 +218,134 @@ impl Proposal {
         }
         let reason = Some(reasons.join("; ")).filter(|reason| !reason.is_empty());
         self.row(name, action, reason, (now.instances, wanted.instances));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::setup::{Setup, SyncSetup};
+    use supervision::{After, Family, Group, Milestone};
+
+    fn worker(name: &str, instances: u32) -> Worker {
+        Worker { instances, ..Worker::named(name) }
+    }
+
+    fn offer(workers: Vec<Worker>, differing: Vec<(&str, WorkerChange)>) -> Offer {
+        Offer {
+            config: "/srv/next.json".into(),
+            setup: Setup {
+                name: "r".into(),
+                config: None,
+                family: Family::of(workers),
+                workers: Vec::new(),
+                queues: Vec::new(),
+                sync: SyncSetup::default(),
+                programs: None,
+            },
+            workers: differing.into_iter().map(|(name, change)| (name.to_owned(), change)).collect(),
+            things: Vec::new(),
+            family: Vec::new(),
+            renamed: None,
+            adopt: Box::new(|| {}),
+        }
+    }
+
+    fn changed(weight: Weight, words: &str) -> WorkerChange {
+        WorkerChange::Changed(vec![(weight, words.to_owned())])
+    }
+
+    /// `a` (2 instances), `b` (stopped), `old`, which the config that runs has; `mine`, which was spawned; `former`,
+    /// which was removed.
+    fn standing(name: &str) -> Option<Standing> {
+        let of = |id, origin, instances, is_stopped| {
+            Some(Standing { id: WorkerId(id), origin, instances, is_stopped })
+        };
+        match name {
+            "a" => of(0, Origin::Config, 2, false),
+            "b" => of(1, Origin::Config, 1, true),
+            "old" => of(2, Origin::Config, 1, false),
+            "mine" => of(3, Origin::Spawned, 1, false),
+            "former" => of(4, Origin::Former, 0, true),
+            _ => None,
+        }
+    }
+
+    fn proposed(offer: &Offer) -> Result<Proposal, (String, String)> {
+        propose(offer, ["a", "b", "old"].into_iter(), standing, 5)
+    }
+
+    #[test]
+    fn each_worker_gets_the_heaviest_of_what_has_changed_and_all_the_reasons() {
+        let restart = changed(Weight::Restart, "env changed: FOO");
+        let offer = offer(vec![worker("a", 3), worker("b", 1)], vec![("a", restart.clone()), ("b", restart)]);
+        let proposal = proposed(&offer).expect("it can be");
+        let rows: Vec<_> =
+            proposal.workers.iter().map(|row| (row.action, row.reason.as_deref().unwrap_or(""))).collect();
+        assert_eq!(
+            rows,
+            [
+                (Action::Restart, "env changed: FOO; 3 instances instead of 2"),
+                (Action::Update, "env changed: FOO; it is stopped, and stays so"),
+                (Action::Remove, "it is not in the config any more"),
+            ]
+        );
+        assert_eq!(proposal.change.removed, [WorkerId(2)]);
+        let manners: Vec<Manner> = proposal.change.changed.iter().map(|(.., manner)| *manner).collect();
+        assert_eq!(manners, [Manner::Restart; 2]);
+    }
+
+    #[test]
+    fn a_signal_goes_to_those_that_run_and_touches_nothing_else() {
+        let signal = changed(Weight::Signal(10), "x.conf changed");
+        let offer = offer(vec![worker("a", 2), worker("b", 1)], vec![("a", signal.clone()), ("b", signal)]);
+        let proposal = proposed(&offer).expect("it can be");
+        assert_eq!(proposal.signals, [(WorkerId(0), 10)]);
+        assert_eq!(
+            (proposal.workers[0].action, proposal.workers[1].action),
+            (Action::Signal, Action::Update)
+        );
+        assert!(proposal.change.changed.iter().all(|(.., manner)| *manner == Manner::Keep));
+    }
+
+    #[test]
+    fn places_in_the_file_become_ids_and_who_comes_back_has_its_own() {
+        let after = |on: u32| vec![After { worker: WorkerId(on), milestone: Milestone::Ready }];
+        let new = Worker { after: after(1), ..worker("new", 1) };
+        let former = Worker { after: after(3), ..worker("former", 1) };
+        let mut offer = offer(vec![new, worker("a", 2), former, worker("newer", 1)], vec![]);
+        let group = Group {
+            name: "g".into(),
+            strategy: Default::default(),
+            intensity: Default::default(),
+            workers: vec![WorkerId(0), WorkerId(2)],
+            groups: vec![],
+        };
+        offer.setup.family.groups = vec![group];
+        let proposal = proposed(&offer).expect("it can be");
+        assert_eq!(proposal.ids, [5, 0, 4, 6].map(WorkerId));
+        assert_eq!(proposal.change.order, proposal.ids);
+        assert_eq!(proposal.change.groups[0].workers, [5, 4].map(WorkerId));
+        let names: Vec<&str> = proposal.change.added.iter().map(|worker| worker.name.as_str()).collect();
+        assert_eq!(names, ["new", "newer"]);
+        assert_eq!(proposal.change.added[0].after[0].worker, WorkerId(0));
+        let (id, back, manner) = &proposal.change.changed[0];
+        assert_eq!((*id, back.after[0].worker, *manner), (WorkerId(4), WorkerId(6), Manner::Restart));
+    }
+
+    #[test]
+    fn the_name_of_a_spawned_worker_is_refused() {
+        let error =
+            proposed(&offer(vec![worker("a", 2), worker("mine", 1)], vec![])).expect_err("it is taken");
+        assert!(error.0.contains("mine was added by `spawn`"), "{error:?}");
+    }
+
+    #[test]
+    fn the_same_config_does_nothing() {
+        let offer = offer(vec![worker("a", 2), worker("b", 1), worker("old", 1)], vec![]);
+        let proposal = proposed(&offer).expect("it can be");
+        assert!(!proposal.changes(&offer));
+        let nothing = Change { order: proposal.ids.clone(), ..Change::default() };
+        assert_eq!(proposal.change, nothing);
     }
 }

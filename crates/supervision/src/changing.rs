@@ -365,7 +365,13 @@ impl Supervisor {
             };
             let members: Vec<InstanceId> = turn.members.iter().rev().copied().collect();
             for id in members {
-                self.ask(id, fate.clone());
+                match (&self.member(id).state, &fate) {
+                    // It has ended by itself just before, and is started anew all the same.
+                    (State::Leaving { fate: Fate::Policy(_), .. }, Fate::Changes) => {
+                        self.destine(id, Fate::Changes)
+                    }
+                    _ => self.ask(id, fate.clone()),
+                }
             }
         }
         !due.is_empty()

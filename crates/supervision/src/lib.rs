@@ -43,6 +43,14 @@
 //!   takes down those concerned level by level, waits until the one to blame has rested, and launches all at once in
 //!   the order of the file, each after what it comes after. It is one restart for the one to blame and one for the
 //!   family; the others are charged nothing.
+//! - Groups nest. A group's strategy concerns its own alone; when it has spent its restarts it gives up, which is one
+//!   restart of one child to what it lies in, with all that follows from the strategy there; it then begins a new record.
+//!   When the family itself gives up, the run fails. An instance takes part in one restart of several at a time: one
+//!   that begins further up takes in those below.
+//! - A change of the family happens all at once and touches whom it names alone. Who goes for it goes by dependence as
+//!   it was, each worker when all that came after it and go too are gone; who comes back is launched when all that it
+//!   comes after by now, and that went, are gone. What was stopped by request stays so.
+//! - When an essential instance has ended for good, well or not, the run is stopped and ends with its ending.
 //! - A run is stopped by levels of dependence, the highest first; a level's turn comes when nothing above it is up.
 //! - Who was asked to stop and ends is stopped, however it ends. Who ends by itself while the run is being stopped has
 //!   succeeded or failed where its policy would not start it again, and is stopped where it would.

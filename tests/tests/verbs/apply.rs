@@ -319,6 +319,51 @@ fn a_worker_that_comes_back_counts_its_launches_on() {
     assert_eq!(run.stop(), 0);
 }
 
+#[test]
+fn two_that_apply_at_once_are_carried_out_one_after_the_other() {
+    let sandbox = Sandbox::new();
+    let mut run = run_of(&sandbox, &json!({ "w": lasting(), "same": lasting() }));
+    let same = pids(&run)["same:0"];
+    let configs: Vec<String> = (0..4)
+        .map(|number| {
+            let workers =
+                json!({ "w": with(lasting(), "env", json!({ "N": number.to_string() })), "same": lasting() });
+            let config = json!({ "name": "r", "workers": workers });
+            let path = sandbox.write(&format!("next-{number}.json"), config.to_string());
+            path.to_string_lossy().into_owned()
+        })
+        .collect();
+    std::thread::scope(|scope| {
+        for config in &configs {
+            scope.spawn(|| printed(&sandbox.supervisor(&["apply", config]), 0));
+        }
+    });
+    let after = pids(&run);
+    assert_eq!((after.len(), after["same:0"]), (2, same));
+    // The last of them is what runs, whichever that was.
+    let config = run.status().config.expect("it has one");
+    let planned = json_lines(&sandbox.supervisor(&["plan", &config, "--json"]), 0);
+    assert_eq!(planned[0]["changes"], json!(false), "{}", planned[0]);
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn nothing_is_applied_once_the_run_stops() {
+    let sandbox = Sandbox::new();
+    let deaf = json!({
+        "command": "trap '' TERM; echo deaf; while :; do sleep 1000; done", "stop": { "grace": "600s" },
+    });
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": deaf } }));
+    until("it is deaf", || run.out().contains("deaf").then_some(()));
+    run.signal(Signal::SIGTERM);
+    run.until_state("w", "stopping");
+    let next = config(&sandbox, &json!({ "v": lasting() }));
+    let said = complained(&sandbox.supervisor(&["apply", &next]), 9);
+    assert!(said.contains("the run is stopping"), "{said}");
+    printed(&sandbox.supervisor(&["shutdown", "--now"]), 0);
+    run.wait();
+}
+
 /// Numbers that look random and are always the same (Knuth's MMIX generator).
 struct Dice(u64);
 

@@ -90,6 +90,8 @@ fn table() -> Vec<(&'static str, Value, Effect, &'static str)> {
         ("schedule", json!({ "cron": "0 0 * * *" }), Update, "schedule changed"),
         ("start_delay", json!(1), Update, "start_delay changed"),
         ("autostart", json!(false), Update, "autostart changed"),
+        ("leftover", json!("fail"), Update, "leftover changed"),
+        ("listen", json!(["tcp:127.0.0.1:8080"]), Restart, "listen changed"),
     ]
 }
 

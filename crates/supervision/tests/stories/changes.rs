@@ -259,3 +259,17 @@ fn a_shutdown_in_the_middle_of_a_change_is_a_shutdown() {
     assert_eq!(world.story(), ["1000 api killed", "1000 db asked"]);
     assert_eq!(world.conclusion(), Some(Conclusion::Succeeded));
 }
+
+#[test]
+fn who_ends_before_its_turn_and_is_gone_after_it_came_is_started_anew() {
+    let mut world = World::of([worker("db"), after("api", 0)]);
+    world.let_be("api", Trait::Deaf);
+    world.let_be("db", Trait::SlowToReclaim);
+    world.story();
+    world.change(restarted(2, [(0, worker("db")), (1, after("api", 0))]));
+    world.exits("db", 0);
+    world.wait(1000);
+    world.reclaimed("db");
+    let expected = ["0 api asked", "1000 api killed", "1000 db launched", "1000 api launched"];
+    assert_eq!(world.story(), expected);
+}

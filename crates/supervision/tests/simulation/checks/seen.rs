@@ -108,6 +108,8 @@ impl Checks {
             assert_eq!(core.is_present(Process { instance: id, launch }), up, "{instance:?}");
         }
 
+        // Of who was removed there is only what is still to go.
+        assert!(up || !self.removed.contains(&id.worker), "removed, and {instance:?}");
         if instance.phase != Phase::Stopped {
             self.begun.insert(id);
         }
