@@ -1,6 +1,6 @@
 //! What is told about a config before anything runs.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{Sandbox, program};
 
 /// Ten mistakes, one a line from the third on.

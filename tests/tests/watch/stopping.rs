@@ -65,5 +65,5 @@ fn the_stop_of_a_run_takes_no_longer_than_its_limit_whatever_the_graces_are() {
     let start = Instant::now();
     run.stop();
     assert!(start.elapsed() >= Duration::from_millis(700));
-    pids.map(until_gone);
+    pids.into_iter().for_each(until_gone);
 }
