@@ -13,6 +13,7 @@ mod stage;
 mod supervise;
 
 use std::fmt;
+use std::io::Write;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -134,16 +135,23 @@ fn main() -> ExitCode {
     }
 }
 
+/// Writes to standard output; a reader that has seen enough is no trouble.
+fn show(text: &str) -> Result<(), Trouble> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        done => Ok(done?),
+    }
+}
+
 fn supervise(quick: bool, json: bool) -> Result<(), Trouble> {
     let machine = facts::machine();
     let extent = if quick { supervise::Extent::QUICK } else { supervise::Extent::FULL };
     let figures = supervise::measure(extent)?;
     if json {
-        println!("{}", serde_json::to_string_pretty(&figures)?);
+        show(&serde_json::to_string_pretty(&figures)?)
     } else {
-        println!("{machine}; medians\n\n{}\n{}", figures::table(&figures), others());
+        show(&format!("{machine}; medians\n\n{}\n{}", figures::table(&figures), others()))
     }
-    Ok(())
 }
 
 fn queue(quick: bool, json: bool, rounds: Option<NonZero<u16>>, words: Vec<String>) -> Result<(), Trouble> {
@@ -157,9 +165,9 @@ fn queue(quick: bool, json: bool, rounds: Option<NonZero<u16>>, words: Vec<Strin
     }
     let table = queue::measure(extent, words);
     if json {
-        println!("{}", serde_json::to_string_pretty(&table.figures)?);
+        show(&serde_json::to_string_pretty(&table.figures)?)?;
     } else {
-        println!("{machine}; medians, ratios by pairs\n\n{}", figures::table(&table.figures));
+        show(&format!("{machine}; medians, ratios by pairs\n\n{}", figures::table(&table.figures)))?;
     }
     if table.has_gaps { Err(Trouble::new("the table has gaps, which were told of above")) } else { Ok(()) }
 }

@@ -4,32 +4,35 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use control::Client;
-use control::api::{Acted, ErrorCode, Exit, InstanceStatus, Request, Status, Waited, Who};
+use control::api::{Acted, ErrorCode, Exit, Request, Status, Waited, Who};
 use serde::Serialize;
 
 use crate::output::{print, print_json, wants_colour};
+use crate::progress::Progress;
 use crate::reach::call;
 use crate::status::{instance_name, table, why};
-use crate::talk::{self, Failure};
+use crate::talk::Failure;
+
+/// How a verb speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// In JSON.
+    pub json: bool,
+    /// Also of whom it waits for, where standard error is no terminal.
+    pub progress: bool,
+}
 
 /// `start`, `stop` and `restart`: asks, and shows what became of each instance. Exit 1 when `up` was wanted and one of
 /// them has failed for good.
 ///
 /// # Errors
 /// See [`call`].
-pub fn act(mut client: Client, request: &Request, up: bool, json: bool) -> Result<ExitCode, Failure> {
-    let workers = match request {
-        Request::Start { workers, .. } | Request::Stop { workers, .. } | Request::Restart { workers, .. } => {
-            workers.clone()
-        }
-        Request::Scale { workers, .. } => workers.iter().map(|size| size.worker.clone()).collect(),
-        _ => Vec::new(),
-    };
-    if !json {
-        keep_people_informed(&client, workers);
-    }
-    let acted: Acted = call(&mut client, request)?;
-    if json {
+pub fn act(mut client: Client, request: &Request, up: bool, manner: Manner) -> Result<ExitCode, Failure> {
+    let progress = Progress::of(&client, request, manner.progress);
+    let acted: Result<Acted, Failure> = call(&mut client, request);
+    drop(progress);
+    let acted = acted?;
+    if manner.json {
         print_json(&acted)?;
     } else {
         print(&table(&acted.instances).render(wants_colour()))?;
@@ -42,36 +45,6 @@ pub fn act(mut client: Client, request: &Request, up: bool, json: bool) -> Resul
         }
     }
 }
-
-/// When an answer has taken this long, people are told whom it waits for; then after twice as long, and so on.
-const LONG: Duration = Duration::from_secs(2);
-/// The longest time between two words about it.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-
-/// Tells people on standard error whom an answer about these workers waits for, as long as it does not come.
-fn keep_people_informed(client: &Client, workers: Vec<String>) {
-    let Ok(mut client) = client.another() else { return };
-    // It ends with the program; what it would still say nobody waits for any more.
-    std::thread::spawn(move || {
-        let mut silence = LONG;
-        loop {
-            std::thread::sleep(silence);
-            silence = (silence * 2).min(LONGEST_SILENCE);
-            let request = Request::Status { workers: workers.clone() };
-            let Ok(status) = client.call::<Status>(&request) else { return };
-            let moving = |row: &&InstanceStatus| {
-                ["stopping", "starting", "waiting", "backoff"].contains(&row.state.as_str())
-            };
-            for row in status.workers.iter().filter(moving).take(NAMED_AT_MOST) {
-                let line = format!("{} is {}: {}", instance_name(row), row.state, why(row));
-                talk::note(line.trim_end_matches(": "));
-            }
-        }
-    });
-}
-
-/// So many instances are named at most.
-const NAMED_AT_MOST: usize = 10;
 
 fn millis(length: Duration) -> u64 {
     u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
@@ -95,7 +68,7 @@ pub fn wait(
     mut client: Client,
     whom: &[Who],
     timeout: Option<Duration>,
-    json: bool,
+    manner: Manner,
 ) -> Result<ExitCode, Failure> {
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
     let mut rows = Vec::new();
@@ -104,10 +77,13 @@ pub fn wait(
         client.set_timeout(left.map(|left| left + MARGIN));
         // Rounded up: a deadline is never early.
         let timeout_ms = left.map(|left| millis(left + Duration::from_nanos(999_999)));
-        let waited: Waited = call(&mut client, &Request::Wait { whom: who.clone(), timeout_ms })?;
-        rows.push(WaitedRow { whom: who, waited });
+        let request = Request::Wait { whom: who.clone(), timeout_ms };
+        let progress = Progress::of(&client, &request, manner.progress);
+        let waited: Result<Waited, Failure> = call(&mut client, &request);
+        drop(progress);
+        rows.push(WaitedRow { whom: who, waited: waited? });
     }
-    if json {
+    if manner.json {
         print_json(&rows)?;
     }
     let codes = rows.iter().map(|row| code(&row.waited));
@@ -133,14 +109,15 @@ const FAREWELL: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// See [`call`].
-pub fn shutdown(mut client: Client, now: bool, json: bool) -> Result<ExitCode, Failure> {
+pub fn shutdown(mut client: Client, now: bool, manner: Manner) -> Result<ExitCode, Failure> {
     let none = Request::Status { workers: vec![] };
     let status: Status = call(&mut client, &none)?;
     let supervisor = client.server_pid();
-    if !json {
-        keep_people_informed(&client, Vec::new());
-    }
-    call::<serde::de::IgnoredAny>(&mut client, &Request::Shutdown { now })?;
+    let request = Request::Shutdown { now };
+    let progress = Progress::of(&client, &request, manner.progress);
+    let over = call::<serde::de::IgnoredAny>(&mut client, &request);
+    drop(progress);
+    over?;
     let deadline = Instant::now() + FAREWELL;
     while let Some(pid) = supervisor.filter(|pid| lives(*pid)) {
         if Instant::now() > deadline {
@@ -149,7 +126,7 @@ pub fn shutdown(mut client: Client, now: bool, json: bool) -> Result<ExitCode, F
         }
         std::thread::sleep(Duration::from_millis(2));
     }
-    if json {
+    if manner.json {
         print_json(&serde_json::json!({"name": status.name, "pid": status.pid}))?;
     }
     Ok(ExitCode::SUCCESS)

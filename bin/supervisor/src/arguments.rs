@@ -4,9 +4,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 use control::api::{Milestone, Policy, Restart, Size, Who};
 use serde::de::DeserializeOwned;
 
+use crate::completing;
 use crate::demo::{LESSONS, Lang};
 use crate::processes::nearest_signal;
 use crate::sync::arguments::{BarrierVerb, EventVerb, LockVerb, SemaphoreVerb, ValueVerb};
@@ -35,8 +37,11 @@ pub struct Arguments {
     /// Answer in JSON
     #[arg(long, global = true)]
     pub json: bool,
+    /// Say on standard error whom a wait is for, also where that is no terminal
+    #[arg(long, global = true)]
+    pub progress: bool,
     /// The run that is meant, where several are up; for run: what it is called
-    #[arg(long, global = true, value_name = "N")]
+    #[arg(long, global = true, value_name = "N", add = ArgValueCandidates::new(completing::runs))]
     pub name: Option<String>,
     /// What to do.
     #[command(subcommand)]
@@ -54,6 +59,9 @@ pub enum Verb {
         /// Go to the background once all is ready
         #[arg(long)]
         detach: bool,
+        /// Write down all that is decided, for `replay`: behind what is in the file, at most 1 GiB
+        #[arg(long, value_name = "FILE")]
+        journal: Option<PathBuf>,
         /// The descriptor on which a run in the background tells the one that started it how it went
         #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
         report_to: Option<i32>,
@@ -71,7 +79,7 @@ pub enum Verb {
     #[command(after_help = "Example:\n  supervisor status reader counter:0")]
     Status {
         /// Only these
-        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        #[arg(value_name = "WORKER[:I]", value_parser = target, add = ArgValueCandidates::new(completing::workers))]
         workers: Vec<String>,
         /// Show it again whenever it changes
         #[arg(long)]
@@ -87,14 +95,25 @@ Example:
   supervisor ps --json | jq '.[].pid'")]
     Ps {
         /// Only what belongs to these workers, or is below these pids
-        #[arg(value_name = "PID|WORKER[:I]", value_parser = who)]
+        #[arg(value_name = "PID|WORKER[:I]", value_parser = who, add = ArgValueCandidates::new(completing::workers_and_pids))]
         whom: Vec<Who>,
     },
+    /// Watch workers and queues in the terminal, and act on them by keys
+    ///
+    /// It is redrawn where something has changed; CPU and the rates of queues are those since the look before.
+    #[command(after_help = "\
+Keys: arrows choose an instance; s stop, t start, r restart, k send a signal, l or Enter follow its log (Esc back);
+Tab shows the other table where both have no room; Ctrl-Z suspend; q leave.
+
+Example:
+  supervisor top
+  supervisor --name shop top")]
+    Top,
     /// Print the pids that lead workers, a line each; without WORKER the supervisor's own
     #[command(after_help = "Example:\n  strace -f -p \"$(supervisor pid counter:0)\"")]
     Pid {
         /// Which
-        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        #[arg(value_name = "WORKER[:I]", value_parser = target, add = ArgValueCandidates::new(completing::workers))]
         workers: Vec<String>,
     },
     /// Start workers, and wait until they are up
@@ -151,11 +170,25 @@ Example:
         #[arg(long)]
         no_wait: bool,
     },
+    /// Decide a run once more from its journal, and say whether the same comes out
+    ///
+    /// A journal is written by `run --journal FILE`. With --worker: the story of that worker, what was told of it, what
+    /// was ordered, and where it stood.
+    #[command(
+        after_help = "Example:\n  supervisor run config.json --journal run.journal\n  supervisor replay run.journal --worker reader"
+    )]
+    Replay {
+        /// The journal
+        journal: PathBuf,
+        /// Tell the story of this one
+        #[arg(long, value_name = "WORKER", value_parser = worker_name)]
+        worker: Option<String>,
+    },
     /// Show what workers print: the last lines of each, and with -f what comes
     #[command(after_help = "Example:\n  supervisor logs counter:0 -f -n 100")]
     Logs {
         /// Only this one
-        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        #[arg(value_name = "WORKER[:I]", value_parser = target, add = ArgValueCandidates::new(completing::workers))]
         worker: Option<String>,
         /// Go on with what comes, until the run ends
         #[arg(short, long)]
@@ -178,7 +211,7 @@ Example:
     #[command(after_help = "Example:\n  supervisor why reader")]
     Why {
         /// Which
-        #[arg(value_name = "WORKER[:I]", value_parser = target)]
+        #[arg(value_name = "WORKER[:I]", value_parser = target, add = ArgValueCandidates::new(completing::workers))]
         worker: String,
     },
     /// Show what this machine offers, and which tier is in use
@@ -196,10 +229,10 @@ Example:
   supervisor kill reader counter --tree --dry-run")]
     Kill {
         /// Whom; each gets it, also where another cannot
-        #[arg(value_name = "PID|WORKER[:I]", required = true, value_parser = who)]
+        #[arg(value_name = "PID|WORKER[:I]", required = true, value_parser = who, add = ArgValueCandidates::new(completing::workers_and_pids))]
         whom: Vec<Who>,
         /// The signal, by name or number
-        #[arg(short, long, value_name = "S", default_value = "TERM", value_parser = signal)]
+        #[arg(short, long, value_name = "S", default_value = "TERM", value_parser = signal, add = ArgValueCandidates::new(completing::signals))]
         signal: i32,
         /// Also everything below it, everybody before its parent
         #[arg(long)]
@@ -227,7 +260,7 @@ Example:
     #[command(after_help = "Example:\n  supervisor wait reader --timeout 1m; echo $?")]
     Wait {
         /// Whom; of several the first exit code that is not 0 is passed on
-        #[arg(value_name = "WORKER[:I]|PID", required = true, value_parser = who)]
+        #[arg(value_name = "WORKER[:I]|PID", required = true, value_parser = who, add = ArgValueCandidates::new(completing::workers_and_pids))]
         whom: Vec<Who>,
         /// Give up after so long (exit 7)
         #[arg(long, value_name = "D", value_parser = duration)]
@@ -307,7 +340,7 @@ Example:
 #[derive(Debug, Args)]
 pub struct Targets {
     /// Which
-    #[arg(value_name = "WORKER[:I]", required = true, value_parser = target)]
+    #[arg(value_name = "WORKER[:I]", required = true, value_parser = target, add = ArgValueCandidates::new(completing::workers))]
     pub workers: Vec<String>,
     /// Answer at once, not when it is so
     #[arg(long)]
@@ -340,7 +373,7 @@ pub struct Spawn {
     #[arg(long, value_name = "N", default_value = "1")]
     pub instances: u32,
     /// Which worker must have started, be ready, have succeeded or have ended before; not said which: be ready
-    #[arg(long, value_name = "W[=MILESTONE]", value_parser = milestone)]
+    #[arg(long, value_name = "W[=MILESTONE]", value_parser = milestone, add = ArgValueCandidates::new(completing::worker_names))]
     pub after: Vec<(String, Milestone)>,
     /// Answer at once, not when it runs
     #[arg(long)]
@@ -368,7 +401,7 @@ pub enum QueueVerb {
     )]
     Put {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
         /// The message
         #[arg(allow_hyphen_values = true)]
@@ -384,7 +417,7 @@ pub enum QueueVerb {
     #[command(after_help = "Example:\n  supervisor queue get results --lines --follow | grep done")]
     Get {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
         /// Take so many
         #[arg(short, value_name = "N", conflicts_with = "follow")]
@@ -403,42 +436,42 @@ pub enum QueueVerb {
     #[command(after_help = "Example:\n  supervisor queue peek jobs")]
     Peek {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
     },
     /// Print how many messages wait in it
     #[command(after_help = "Example:\n  supervisor queue len jobs")]
     Len {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
     },
     /// Exit with 0 if it is full, with 1 if it is not
     #[command(after_help = "Example:\n  supervisor queue full jobs && echo wait")]
     Full {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
     },
     /// Exit with 0 if it is empty, with 1 if it is not
     #[command(after_help = "Example:\n  supervisor queue empty jobs && echo idle")]
     Empty {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
     },
     /// Let nothing more be put; what is in it can still be taken
     #[command(after_help = "Example:\n  supervisor queue close jobs")]
     Close {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
     },
     /// Take what is in it now, a line each
     #[command(after_help = "Example:\n  supervisor queue drain failed > failed.txt")]
     Drain {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
     },
     /// Run a command for every message, until the queue is closed and drained
@@ -450,7 +483,7 @@ Example:
   supervisor queue each jobs --jobs 4 -- sh -c 'wc -w \"$SUPERVISOR_MESSAGE\"'")]
     Each {
         /// The queue
-        #[arg(value_parser = queue)]
+        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
         queue: String,
         /// So many at a time
         #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]

@@ -1,8 +1,8 @@
 //! What this machine can give to workers that ask for more than the ordinary: asked of it for a config's sake.
 
-use config::{Limit, Refusal, Wish, WorkerPlan};
+use config::{Limit, Listen, Refusal, Wish, WorkerPlan};
 use process::{Account, AccountError, Ceilings, IoPriority, LimitName, Offer, Processors, Refused};
-use runtime::{PrivateTmp, Terms};
+use runtime::{Address, PrivateTmp, Terms};
 
 /// Whether a wish is granted here.
 ///
@@ -83,8 +83,17 @@ pub fn terms(plan: &WorkerPlan) -> Result<Option<Box<Terms>>, AccountError> {
             config::PrivateTmp::Folder => PrivateTmp::Folder,
             config::PrivateTmp::Mount => PrivateTmp::Mount,
         },
+        listen: plan.listen.iter().cloned().map(address).collect(),
     };
     Ok((terms != Terms::default()).then(|| Box::new(terms)))
+}
+
+fn address(listen: Listen) -> Address {
+    match listen {
+        Listen::Tcp { host, port } => Address::Tcp { host, port },
+        Listen::Udp { host, port } => Address::Udp { host, port },
+        Listen::Unix(path) => Address::Unix(path),
+    }
 }
 
 fn io_priority(priority: config::IoPriority) -> IoPriority {

@@ -5,6 +5,7 @@
 mod act;
 mod arguments;
 mod check;
+mod completing;
 mod demo;
 mod doctor;
 mod granting;
@@ -15,8 +16,10 @@ mod offer;
 mod output;
 mod plan;
 mod processes;
+mod progress;
 mod queue;
 mod reach;
+mod replay;
 mod run;
 mod setup;
 mod source;
@@ -24,6 +27,7 @@ mod spawn;
 mod status;
 mod sync;
 mod talk;
+mod top;
 mod why;
 
 use std::ffi::OsString;
@@ -52,6 +56,9 @@ fn main() -> ExitCode {
     if let Some(code) = runtime::attendant::attend(&given).or_else(|| demo::part(&given)) {
         return code;
     }
+    if let Some(code) = completing::answered(&given) {
+        return code;
+    }
     match Arguments::try_parse_from(&given) {
         Ok(arguments) => {
             let json = arguments.json;
@@ -74,11 +81,12 @@ fn shown(error: &clap::Error) -> Result<ExitCode, Failure> {
 }
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let Arguments { json, name, verb } = arguments;
+    let Arguments { json, progress, name, verb } = arguments;
+    let manner = act::Manner { json, progress };
     let supervisor = || connect(name.as_deref());
     match verb {
-        Verb::Run { config, detach, report_to } => {
-            run::run(&run::RunArguments { config, name, detach, report_to, json })
+        Verb::Run { config, detach, journal, report_to } => {
+            run::run(&run::RunArguments { config, name, detach, report_to, journal, json })
         }
         Verb::Check { config } => check::check(&config, json),
         Verb::Schema => check::schema(),
@@ -87,21 +95,22 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Ps { whom } => processes::ps(supervisor()?, &whom, json),
         Verb::Pid { workers } => processes::pid(supervisor()?, &workers, json),
         Verb::Start(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, !no_wait, json)
+            act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, !no_wait, manner)
         }
         Verb::Stop(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, false, json)
+            act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, false, manner)
         }
         Verb::Restart(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Restart { workers, wait: !no_wait }, !no_wait, json)
+            act::act(supervisor()?, &Request::Restart { workers, wait: !no_wait }, !no_wait, manner)
         }
         Verb::Scale { sizes: workers, no_wait } => {
-            act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, json)
+            act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, manner)
         }
         Verb::Spawn(new) => {
             let run = new.run.clone();
             spawn::spawn(|| connect(run.as_deref()), new, json)
         }
+        Verb::Replay { journal, worker } => replay::replay(&journal, worker.as_deref(), json),
         Verb::Plan { config } => plan::plan(&plan::Which { config: &config, name: name.as_deref() }, json),
         Verb::Apply { config, no_wait } => {
             plan::apply(&plan::Which { config: &config, name: name.as_deref() }, !no_wait, json)
@@ -116,16 +125,20 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             let blow = kill::Blow { signal, tree, grace, wait, timeout, foreign, dry_run };
             kill::kill(supervisor, &whom, blow, json)
         }
-        Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, json),
-        Verb::Shutdown { now } => act::shutdown(supervisor()?, now, json),
+        Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, manner),
+        Verb::Shutdown { now } => act::shutdown(supervisor()?, now, manner),
         Verb::Queue { verb } => queue::queue(supervisor()?, verb, json),
         Verb::Lock { verb } => sync::lock(supervisor()?, verb, json),
         Verb::Semaphore { verb } => sync::semaphore(supervisor()?, verb, json),
         Verb::Event { verb } => sync::event(supervisor()?, verb, json),
         Verb::Value { verb } => sync::value(supervisor()?, verb, json),
         Verb::Barrier { verb } => sync::barrier(supervisor()?, verb, json),
+        Verb::Top => {
+            let name = name.clone();
+            top::top(move || connect(name.as_deref()), json)
+        }
         Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
-        Verb::Completions { shell } => offer::completions(shell),
+        Verb::Completions { shell } => completing::completions(shell),
         Verb::Man => offer::man(),
     }
 }

@@ -1,4 +1,4 @@
-//! What the command tells about itself: completions and the man page.
+//! What the command tells about itself: the man page.
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -10,17 +10,6 @@ use crate::talk::Failure;
 /// Whether `--json` was given, for errors that come before the arguments are understood.
 pub fn wants_json(given: &[OsString]) -> bool {
     given.iter().take_while(|word| *word != "--").any(|word| word == "--json")
-}
-
-/// `completions SHELL`.
-///
-/// # Errors
-/// When the output cannot be written.
-pub fn completions(shell: clap_complete::Shell) -> Result<ExitCode, Failure> {
-    let mut script = Vec::new();
-    clap_complete::generate(shell, &mut command(), "supervisor", &mut script);
-    print(&String::from_utf8_lossy(&script))?;
-    Ok(ExitCode::SUCCESS)
 }
 
 /// `man`: the page of the command, then one a verb.

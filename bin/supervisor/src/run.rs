@@ -34,6 +34,8 @@ pub struct RunArguments {
     pub detach: bool,
     /// This process is the background: the descriptor on which it tells how it went.
     pub report_to: Option<i32>,
+    /// The file in which all that is decided is written down.
+    pub journal: Option<PathBuf>,
     /// Say errors in JSON.
     pub json: bool,
 }
@@ -71,7 +73,8 @@ pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
     let folder = take_folder(&plan.name)?;
     let console = if background { None } else { Console::stdout().ok() };
     let source: Option<Arc<dyn Source>> = Some(Arc::new(Configs::of(snapshot)));
-    let front = Front { console, background, when_up, source };
+    let journal = arguments.journal.clone();
+    let front = Front { console, background, when_up, source, journal };
     let setup = setup(plan, &config).map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))?;
     match runtime::run(setup, folder, front) {
         Ok(outcome) => Ok(ExitCode::from(exit_code(outcome))),
@@ -136,6 +139,9 @@ fn detach(arguments: &RunArguments, name: &str) -> Result<ExitCode, Failure> {
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
     command.arg("run").arg(&arguments.config).args(["--name", name]);
     command.args(["--report-to", &told.as_raw_fd().to_string()]);
+    if let Some(journal) = &arguments.journal {
+        command.arg("--journal").arg(journal);
+    }
     if arguments.json {
         command.arg("--json");
     }

@@ -280,7 +280,7 @@ pub(crate) struct Address {
 
 impl Address {
     /// `host:port`; an IPv6 address stands in brackets.
-    fn parse(text: &str) -> Option<Address> {
+    pub fn parse(text: &str) -> Option<Address> {
         let (host, port) = text.rsplit_once(':')?;
         let host = match host.strip_prefix('[') {
             Some(inside) => inside.strip_suffix(']')?,

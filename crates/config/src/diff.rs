@@ -184,11 +184,11 @@ fn queue_diff(old: &QueuePlan, new: &QueuePlan) -> Vec<String> {
 fn family_diff(old: &Family, new: &Family) -> Vec<String> {
     // The workers are compared one by one; the seed is not of the config.
     let Family { workers: _, strategy, intensity, groups, stop_within, seed: _ } = old;
-    let mut words = changed(&[
-        ("strategy", *strategy != new.strategy),
-        ("intensity", *intensity != new.intensity),
-        ("stop_timeout", *stop_within != new.stop_within),
-    ]);
+    let mut words =
+        changed(&[("strategy", *strategy != new.strategy), ("intensity", *intensity != new.intensity)]);
+    if *stop_within != new.stop_within {
+        words.push("stop_timeout changed, which holds from the next run on".to_owned());
+    }
     let of = |family: &Family, groups: &[Group]| -> Vec<(String, GroupByNames)> {
         groups.iter().map(|group| (group.name.clone(), group_by_names(family, group))).collect()
     };
@@ -291,6 +291,7 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
         health,
         schedule,
         start_delay,
+        leftover,
         autostart,
     } = old.1;
     let (new_family, new) = new;
@@ -311,6 +312,7 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
             ("essential", *essential != new.essential),
             ("stop.grace", *grace != new.grace),
             ("after", after(old.0, &old.1.after) != after(new_family, &new.after)),
+            ("leftover", *leftover != new.leftover),
             ("autostart", *autostart != new.autostart),
             ("ready_timeout", timeout_differs(*readiness, new.readiness)),
             ("health", *health != new.health),
@@ -358,6 +360,7 @@ fn carried_out_diff(
         cpus,
         no_new_privs,
         private_tmp,
+        listen,
         tree,
         limits,
         stdin,
@@ -391,6 +394,7 @@ fn carried_out_diff(
             ("cpus", *cpus != new.cpus),
             ("no_new_privs", *no_new_privs != new.no_new_privs),
             ("private_tmp", *private_tmp != new.private_tmp),
+            ("listen", *listen != new.listen),
             ("tree", *tree != new.tree),
             ("limits", *limits != new.limits),
             ("stdin", *stdin != new.stdin),

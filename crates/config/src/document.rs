@@ -11,6 +11,7 @@ use crate::command::{Args, Argv, Invocation, Kwargs};
 use crate::cron::Cron;
 use crate::form::document;
 use crate::limit::{Bound, Cpus, Dispensable, IoNice, Microseconds, Seconds};
+use crate::listen::Places;
 use crate::measure::{Fraction, GIB, Grace, Length, PIB, Rest, Size, Wait, Whole};
 use crate::plan::{LogFormat, PrivateTmp, StopTo, TreeBy};
 use crate::signal::Signal;
@@ -159,6 +160,9 @@ document! {
         reload: Option<Reload> = None;
         /// How it is stopped.
         stop: Stop = Stop::default();
+        /// What becomes of processes that it leaves behind when it ends by itself: kill (they are killed), fail (they are
+        /// killed, and it has failed).
+        leftover: Word<supervision::Leftover> = Word::default();
         /// Environment variables, over those of env_file and the supervisor's own.
         env: Env = Env::default();
         /// A file of environment variables: lines of NAME=value.
@@ -188,6 +192,9 @@ document! {
         /// Temporary files of its own, which go when it has ended: none (it shares /tmp with all), folder (a folder that
         /// TMPDIR names), mount (that folder is also its /tmp and /var/tmp; for root).
         private_tmp: Placed<Word<PrivateTmp>> = Placed { value: Word(PrivateTmp::None), at: 0 };
+        /// The addresses whose sockets are opened for it before it first starts and kept while it is started again: tcp, udp
+        /// or unix. Its launches find them from descriptor 3 on (LISTEN_FDS, LISTEN_PID, LISTEN_FDNAMES).
+        listen: Places = Places::default();
         /// How its tree is kept together: cgroup (nothing escapes; it costs a start about 150 us), or auto (a cgroup where
         /// a limit on memory, pids or cpu needs one anyway; else by parents, sessions and marks in the environment).
         tree: Placed<Word<TreeBy>> = Placed { value: Word(TreeBy::Auto), at: 0 };
@@ -366,6 +373,7 @@ words! {
     supervision::OnFailed, Ignore { "ignore" => Ignore, "stop" => Stop }
     supervision::Overlap, Skip { "skip" => Skip, "queue" => Queue, "replace" => Replace }
     supervision::CatchUp, Once { "skip" => Skip, "once" => Once, "all" => All }
+    supervision::Leftover, Kill { "kill" => Kill, "fail" => Fail }
     // Nobody leaves a milestone out; its default only stands in for one that could not be read.
     supervision::Milestone, Ready {
         "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended

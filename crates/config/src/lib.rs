@@ -31,6 +31,7 @@ mod expansion;
 mod form;
 mod granting;
 mod limit;
+mod listen;
 mod measure;
 mod node;
 mod not_yet;
@@ -46,7 +47,7 @@ mod text;
 
 pub use diff::{Difference, Effect, Thing, ThingDifference, WorkerDifference, diff};
 pub use plan::{
-    Command, Cron, Fsync, IoPriority, Limit, LimitsPlan, LogFormat, LogPlan, Optional, Output, Plan,
+    Command, Cron, Fsync, IoPriority, Limit, LimitsPlan, Listen, LogFormat, LogPlan, Optional, Output, Plan,
     PrivateTmp, Probe, QueuePlan, Ready, ReloadPlan, Stdin, StopTo, TreeBy, WorkerPlan,
 };
 pub use problem::{Problem, Problems};
@@ -216,6 +217,7 @@ fn plan_of(
     let mut file = File::read(&root, reading)?;
     let name = name_of(&file, &root, path, reading);
     references::check(&file, reading);
+    listen::check(&file, reading);
     let omissions = granting::check(&mut file, reading);
     let plan = planning::plan(file, name, path, reading);
     Some(Plan { omissions, ..plan })

@@ -104,6 +104,8 @@ pub struct WorkerPlan {
     pub no_new_privs: bool,
     /// Whether it has temporary files of its own.
     pub private_tmp: PrivateTmp,
+    /// Where it listens, each address once in the plan.
+    pub listen: Vec<Listen>,
     /// How its tree is kept together.
     pub tree: TreeBy,
     /// What it may use at most.
@@ -262,6 +264,27 @@ pub enum TreeBy {
     Auto,
     /// By a cgroup.
     Cgroup,
+}
+
+/// An address whose socket is opened for a worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// For connections.
+    Tcp {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// Not 0.
+        port: u16,
+    },
+    /// For datagrams.
+    Udp {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// Not 0.
+        port: u16,
+    },
+    /// For connections, at this absolute path.
+    Unix(PathBuf),
 }
 
 /// What a worker may declare that it can do without.

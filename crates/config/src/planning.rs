@@ -12,11 +12,12 @@ use crate::document::{
     Backoff, File, FsyncWord, Group, Health, Intensity, Limits, Log, Queue, Reload, Worker,
 };
 use crate::env_file::{self, Variables};
+use crate::listen::Place;
 use crate::measure::{Length, Size, Whole};
 use crate::node::Path as Way;
 use crate::plan::{
-    Command, Fsync, Limit, LimitsPlan, LogPlan, Output, Plan, Probe, QueuePlan, Ready, ReloadPlan, Stdin,
-    WorkerPlan,
+    Command, Fsync, Limit, LimitsPlan, Listen, LogPlan, Output, Plan, Probe, QueuePlan, Ready, ReloadPlan,
+    Stdin, WorkerPlan,
 };
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
@@ -122,6 +123,7 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
             catch_up: schedule.catch_up.0,
         }),
         start_delay: worker.start_delay.0,
+        leftover: worker.leftover.0,
         autostart: worker.autostart,
     }
 }
@@ -163,6 +165,7 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         cpus: worker.cpus.map(|cpus| cpus.value.0),
         no_new_privs: worker.no_new_privs,
         private_tmp: worker.private_tmp.value.0,
+        listen: worker.listen.0.into_iter().map(|listed| listen_of(listed.place, folder)).collect(),
         tree: worker.tree.value.0,
         limits: limits_of(&worker.limits),
         stdin: match worker.stdin {
@@ -320,6 +323,14 @@ fn log_of(log: Log, folder: Folder<'_>) -> LogPlan {
         max_size: log.max_size.0,
         keep: small(&log.keep),
         format: log.format.0,
+    }
+}
+
+fn listen_of(place: Place, folder: Folder<'_>) -> Listen {
+    match place {
+        Place::Tcp(Address { host, port }) => Listen::Tcp { host, port },
+        Place::Udp(Address { host, port }) => Listen::Udp { host, port },
+        Place::Unix(path) => Listen::Unix(folder.join(&path)),
     }
 }
 

@@ -70,10 +70,10 @@ impl Client {
         Ok(Client { socket, stream, timeout: None, kept: true })
     }
 
-    /// Another connection to the same supervisor.
+    /// One more connection to the same supervisor.
     ///
     /// # Errors
-    /// As [`Client::connect`].
+    /// [`ClientError::Unreachable`] when nobody listens any more.
     pub fn another(&self) -> Result<Client, ClientError> {
         Client::connect(&self.socket)
     }
@@ -211,9 +211,29 @@ impl Lines {
         }
     }
 
+    /// A way to end the stream from another thread: whoever waits for a line then is told that the supervisor went away.
+    ///
+    /// # Errors
+    /// [`ClientError::Unreachable`] when no descriptor is left for it.
+    pub fn parting(&self) -> Result<Parting, ClientError> {
+        self.stream.try_clone().map(Parting).map_err(ClientError::Unreachable)
+    }
+
     /// Whether the next line is there already, so that asking for it does not wait.
     pub fn has_line(&self) -> bool {
         self.lines[self.next..].contains(&b'\n')
+    }
+}
+
+/// Ends a stream of [`Lines`].
+#[derive(Debug)]
+pub struct Parting(UnixStream);
+
+impl Parting {
+    /// Ends it.
+    pub fn part(&self) {
+        // An error means that it has ended already.
+        let _ = self.0.shutdown(std::net::Shutdown::Both);
     }
 }
 

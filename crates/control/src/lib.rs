@@ -15,7 +15,7 @@ mod run_folder;
 #[cfg(feature = "server")]
 mod server;
 
-pub use client::{Client, ClientError, Lines};
+pub use client::{Client, ClientError, Lines, Parting};
 pub use locate::{RoomError, Rooms, Run, Wanted};
 pub use names::{is_name, is_target, signal_name, signal_number};
 pub use openapi::openapi;

@@ -103,6 +103,11 @@ pub(crate) mod model {
                     self.0.fetch_add(value, order)
                 }
 
+                pub(crate) fn fetch_and(&self, value: $number, order: Ordering) -> $number {
+                    step();
+                    self.0.fetch_and(value, order)
+                }
+
                 pub(crate) fn fetch_max(&self, value: $number, order: Ordering) -> $number {
                     step();
                     self.0.fetch_max(value, order)

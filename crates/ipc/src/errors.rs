@@ -431,19 +431,19 @@ impl From<Fault> for GetTimeoutError {
     }
 }
 
-/// Why [`Queue::put_many`](crate::Queue::put_many) did not put all.
+/// Why [`Queue::put_many`](crate::Queue::put_many) and its like did not put all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PutManyError {
+pub struct PutManyError<E = PutError> {
     /// How many were put.
     pub put: usize,
     /// Why the next was not.
-    pub error: PutError,
+    pub error: E,
 }
 
-impl fmt::Display for PutManyError {
+impl<E: fmt::Display> fmt::Display for PutManyError<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} after {} were put", self.error, self.put)
     }
 }
 
-impl std::error::Error for PutManyError {}
+impl<E: fmt::Debug + fmt::Display> std::error::Error for PutManyError<E> {}

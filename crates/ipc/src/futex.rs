@@ -88,6 +88,9 @@ pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
 /// # Errors
 /// `ESRCH` when there is no such process.
 pub(crate) fn pidfd(pid: u32) -> io::Result<OwnedFd> {
+    if cfg!(miri) {
+        return Err(io::ErrorKind::Unsupported.into());
+    }
     // SAFETY: a call without pointers.
     let fd = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
     match i32::try_from(fd) {
@@ -126,6 +129,9 @@ pub(crate) fn poll_readable(descriptors: &[&OwnedFd], timeout_ms: i32) -> io::Re
 
 /// Has `run` called when this process ends by `exit` or by returning from `main`.
 pub(crate) fn at_exit(run: extern "C" fn()) {
+    if cfg!(miri) {
+        return;
+    }
     // SAFETY: the function is good for the life of the process. If the table is full nothing happens, which
     // costs a repeated delivery and loses nothing.
     unsafe { libc::atexit(run) };

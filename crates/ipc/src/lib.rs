@@ -11,6 +11,7 @@
 mod answers;
 mod atomic;
 mod backing;
+mod batches;
 mod blocks;
 mod core;
 mod errors;
@@ -31,6 +32,8 @@ mod opening;
 mod options;
 mod pages;
 mod participants;
+#[cfg(all(test, not(loom)))]
+mod plain;
 #[cfg(all(test, not(loom)))]
 mod power;
 mod put;

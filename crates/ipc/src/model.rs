@@ -27,7 +27,7 @@ const PREEMPTIONS: usize = 2;
 
 /// Explores a program once for every number of steps after which its victim dies, until it survives in every
 /// interleaving; says how many interleavings that were.
-fn explore(name: &str, program: impl Fn(u32, &Deaths) + Sync + Send + 'static) {
+pub(crate) fn explore(name: &str, program: impl Fn(u32, &Deaths) + Sync + Send + 'static) {
     let program = Arc::new(program);
     let mut interleavings = 0;
     for steps in 0.. {
@@ -51,13 +51,13 @@ fn explore(name: &str, program: impl Fn(u32, &Deaths) + Sync + Send + 'static) {
 
 /// How often a program ran, and in how many of these its victim died.
 #[derive(Default)]
-struct Deaths {
+pub(crate) struct Deaths {
     runs: AtomicU64,
     deaths: AtomicU64,
 }
 
 impl Deaths {
-    fn note<T>(&self, outcome: Option<T>) -> Option<T> {
+    pub(crate) fn note<T>(&self, outcome: Option<T>) -> Option<T> {
         self.deaths.fetch_add(u64::from(outcome.is_none()), Relaxed);
         outcome
     }
@@ -101,10 +101,10 @@ fn touch(core: &Core) {
         memory.u64(side);
         memory.u32(side + 8);
     }
-    for word in [layout::DUE, layout::INCARNATION] {
+    for word in [layout::DUE, layout::INCARNATION, layout::ID_BASE] {
         memory.u64(word);
     }
-    for word in [layout::WINDOW, layout::REACH, layout::PAGE_WINDOW] {
+    for word in [layout::WINDOW, layout::REACH, layout::PAGE_WINDOW, layout::CLOSED] {
         memory.u32(word);
     }
     core.segment.check().expect("it is well");
@@ -233,6 +233,25 @@ fn model_closing_beside_a_put_loses_nothing() {
             Some(Published::Done) => assert_eq!(left, b"x"),
             Some(_) => assert!(left.is_empty()),
             None => assert!(left.len() <= 1),
+        }
+    });
+}
+
+#[test]
+fn model_opening_again_beside_a_put_loses_nothing() {
+    explore("an opening again that dies beside a put", |steps, deaths| {
+        let queue = queue(3);
+        queue.core().end_first().expect("it is well");
+        let opener = thread::spawn({
+            let queue = queue.clone();
+            move || killed_after(steps, || queue.core().open_again().is_ok())
+        });
+        let mine = put(queue.core(), 0, b'x');
+        let outcome = deaths.note(opener.join().expect("a thread of the model"));
+        let expected: &[u8] = if mine == Published::Done { b"x" } else { b"" };
+        assert_eq!(drain(queue.core(), &[1], 2, 0), expected);
+        if outcome.is_some() {
+            assert_eq!(put(queue.core(), 0, b'y'), Published::Done);
         }
     });
 }

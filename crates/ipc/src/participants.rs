@@ -133,8 +133,11 @@ impl<'a> Table<'a> {
     /// What stands at `index` now.
     ///
     /// # Errors
-    /// [`Damage::Participant`] when that is impossible.
+    /// [`Damage::Participant`] when that is impossible, or the index is: it may have come out of shared memory.
     pub(crate) fn entry(&self, index: Index) -> Result<Entry, Damage> {
+        if index >= self.count {
+            return Err(Damage::Participant);
+        }
         decode(self.word(index).load(Ordering::Acquire))
     }
 

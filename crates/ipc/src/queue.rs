@@ -11,8 +11,7 @@ use std::time::Duration;
 use crate::atomic::{Ordering, fence};
 use crate::core::{Core, End};
 use crate::errors::{
-    Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError, TryGetError,
-    TryPutError,
+    Fault, GetError, GetTimeoutError, OpenError, PutError, PutTimeoutError, TryGetError, TryPutError,
 };
 use crate::formation::{format, plan, understand};
 use crate::futex;
@@ -54,7 +53,7 @@ use crate::tag::Which;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Queue {
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 impl Queue {
@@ -281,64 +280,6 @@ impl Queue {
         self.core.get(deadline(timeout)).map_err(GetTimeoutError::from)
     }
 
-    /// Gets up to `most` messages: waits for the first, then takes what else is there. They are done with
-    /// together, as one message from [`Queue::get`] would be.
-    ///
-    /// # Errors
-    /// As [`Queue::get`].
-    pub fn get_many(&self, most: usize) -> Result<Vec<Vec<u8>>, GetError> {
-        let mut messages = Vec::new();
-        if most > 0 {
-            messages.push(self.get()?);
-            self.get_more(most - 1, |message| {
-                messages.push(message);
-                true
-            })?;
-        }
-        Ok(messages)
-    }
-
-    /// Gets up to `most` messages that are there now, shows each to `accept`, and is done with them together with what
-    /// this thread got before. One that `accept` refuses, by `false`, is given back for another delivery, and none is
-    /// got after it.
-    ///
-    /// ```
-    /// let queue = ipc::Queue::create_anonymous("words", &ipc::QueueOptions::default())?;
-    /// queue.put_many(&["a", "b", "", "c"])?;
-    /// let mut words = vec![queue.get()?];
-    /// queue.get_more(10, |word| !word.is_empty() && { words.push(word); true })?;
-    /// assert_eq!(words, [b"a", b"b"]);
-    /// assert_eq!(queue.get()?, b"", "given back, and next");
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    ///
-    /// # Errors
-    /// [`GetError::Fault`] where the queue cannot be used.
-    pub fn get_more(&self, most: usize, mut accept: impl FnMut(Vec<u8>) -> bool) -> Result<(), GetError> {
-        self.core.get_more(most, &mut accept).map_err(GetError::from)
-    }
-
-    /// Puts messages in their order, waiting for places as [`Queue::put`] does. Messages of others may come
-    /// between them.
-    ///
-    /// # Errors
-    /// [`PutManyError`] says how many were put before the one that was refused, and why it was.
-    pub fn put_many<M: AsRef<[u8]>>(&self, messages: &[M]) -> Result<(), PutManyError> {
-        let mut put = 0;
-        while put < messages.len() {
-            put += self
-                .core
-                .put_run(&messages[put..])
-                .map_err(|fault| PutManyError { put, error: PutError::Fault(fault) })?;
-            // What did not go at once waits, or is refused, by itself.
-            if let Some(message) = messages.get(put) {
-                self.put(message.as_ref()).map_err(|error| PutManyError { put, error })?;
-                put += 1;
-            }
-        }
-        Ok(())
-    }
-
     /// A copy of the message that would be got next, if there is one.
     ///
     /// # Errors
@@ -530,7 +471,7 @@ impl AsFd for Queue {
     }
 }
 
-fn deadline(timeout: Duration) -> u64 {
+pub(crate) fn deadline(timeout: Duration) -> u64 {
     let timeout = u64::try_from(timeout.as_nanos()).unwrap_or(u64::MAX);
     futex::now_ns().saturating_add(timeout).max(1)
 }

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use ipc::sync::{Family, SyncOptions};
 use ipc::{
     Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutTimeoutError, Queue, QueueOptions,
 };
@@ -192,5 +193,78 @@ fn bits_flipped_in_a_live_segment_make_errors_only() {
             is_over.store(true, Ordering::Relaxed);
         });
         let _ = (round, queue.reclaim_dead());
+    }
+}
+
+/// Uses a family until `is_over`; anything but an answer is a failure. What is damaged stays so, and says so.
+fn use_family(family: &Family, is_over: &AtomicBool) {
+    let short = Duration::from_millis(2);
+    while !is_over.load(Ordering::Relaxed) {
+        if let Ok(lock) = family.lock("lock") {
+            let guard = lock.acquire_timeout(short);
+            if let (Ok(guard), Ok(condition)) = (guard, family.condition("condition")) {
+                let _ = condition.wait_timeout(guard, short);
+                let _ = condition.notify_all();
+            }
+        }
+        if let Ok(lock) = family.rlock("rlock") {
+            let _ = (lock.acquire_timeout(short), lock.is_held());
+        }
+        if let Ok(semaphore) = family.semaphore("semaphore") {
+            let _ = (semaphore.acquire_timeout(short), semaphore.value(), semaphore.holders());
+        }
+        if let Ok(event) = family.event("event") {
+            let _ = (event.wait_timeout(short), event.set(), event.clear());
+        }
+        if let Ok(barrier) = family.barrier("barrier") {
+            let _ = (barrier.wait_timeout(short), barrier.reset());
+        }
+        if let Ok(value) = family.value("value") {
+            let _ = (value.add(1), value.get());
+        }
+        let _ = (family.locks(), family.reclaim_dead());
+    }
+}
+
+#[test]
+fn bits_flipped_in_a_live_family_make_errors_only() {
+    let rounds = std::env::var("IPC_DAMAGE_ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(20u64);
+    let mut seed = std::env::var("IPC_SEED").ok().and_then(|n| n.parse().ok()).unwrap_or(1u64);
+    let options = SyncOptions {
+        locks: vec!["lock".to_owned()],
+        rlocks: vec!["rlock".to_owned()],
+        semaphores: vec![("semaphore".to_owned(), 2)],
+        events: vec!["event".to_owned()],
+        conditions: vec!["condition".to_owned()],
+        barriers: vec![("barrier".to_owned(), 2)],
+        values: vec![("value".to_owned(), 0)],
+        participants: 8,
+        ..Default::default()
+    };
+    for _ in 0..rounds {
+        let family = Family::create_anonymous("flipped", &options).unwrap();
+        let file = fs::File::from(family.as_fd().try_clone_to_owned().unwrap());
+        let length = file.metadata().unwrap().len();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            for _ in 0..3 {
+                let own = Family::open(family.descriptor_path()).unwrap();
+                let is_over = &is_over;
+                scope.spawn(move || use_family(&own, is_over));
+            }
+            for _ in 0..200 {
+                seed ^= seed << 13;
+                seed ^= seed >> 7;
+                seed ^= seed << 17;
+                let at = 512 + (seed >> 8) % (length - 512);
+                let mut byte = [0];
+                file.read_exact_at(&mut byte, at).unwrap();
+                byte[0] ^= 1 << (seed & 7);
+                file.write_all_at(&byte, at).unwrap();
+                thread::yield_now();
+            }
+            is_over.store(true, Ordering::Relaxed);
+        });
+        let _ = family.reclaim_dead();
     }
 }

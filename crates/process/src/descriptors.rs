@@ -35,6 +35,22 @@ pub fn pidfd_open(pid: Pid) -> io::Result<Option<OwnedFd>> {
     }
 }
 
+/// A copy of the descriptor that another process has by this number, closed on exec here.
+///
+/// # Errors
+///
+/// `EBADF` when it has none of this number, `EPERM` when this user may not look into it (or a security module forbids
+/// it), `ENOSYS` before Linux 5.6.
+pub fn descriptor_of(pidfd: BorrowedFd, number: i32) -> io::Result<OwnedFd> {
+    // SAFETY: integers in, a new descriptor or an error out; no memory is involved.
+    let fd = unsafe { libc::syscall(libc::SYS_pidfd_getfd, pidfd.as_raw_fd(), number, 0) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made this descriptor for us and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd as i32) })
+}
+
 /// A copy, closed on exec, of a descriptor that this process was started with (see [`Spawn::keep`](crate::Spawn::keep)).
 /// The original stays open, and from now on it is closed on exec too: what this process starts does not get it by
 /// accident.

@@ -2,10 +2,12 @@
 
 use std::fs;
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use nix::unistd::{AccessFlags, Pid, access};
+use nix::unistd::Pid;
 
+use crate::capability::{Capability, is_capable};
+use crate::cgroup::{Cgroups, Resource};
 use crate::descriptors::{has_close_range, pidfd_open};
 use crate::peer::peer;
 use crate::signal;
@@ -37,6 +39,7 @@ pub fn facts() -> Vec<Fact> {
         .and_then(|(ours, _theirs)| peer(&ours))
         .is_ok_and(|peer| peer.pidfd.is_some());
     let children = Path::new("/proc/thread-self/children").exists();
+    let cgroups = Cgroups::look();
     vec![
         fact("kernel", true, release.trim_end()),
         fact("pidfd", me.is_some(), "processes are held by descriptor, never by a pid that may be reused"),
@@ -50,8 +53,35 @@ pub fn facts() -> Vec<Fact> {
         fact("close_range", has_close_range(), "a child leaves all descriptors behind in one step"),
         fact("subreaper", has_subreaper(), "orphaned descendants come back to the supervisor"),
         fact("proc children", children, "children are listed by /proc without a walk over all processes"),
-        cgroup(),
-        cgroup_kill(&release),
+        trees(&cgroups),
+        cgroup_kill(&cgroups, &release),
+        limit(&cgroups, Resource::Memory),
+        limit(&cgroups, Resource::Pids),
+        limit(&cgroups, Resource::Cpu),
+        right(
+            "other users",
+            Capability::SetUid,
+            "workers can run as any user",
+            "workers run as this user only",
+        ),
+        right(
+            "urgency",
+            Capability::SysNice,
+            "workers can be given a niceness below this process's own, and realtime input and output",
+            "workers can be no less nice than this process",
+        ),
+        right(
+            "raised limits",
+            Capability::SysResource,
+            "limits of processes can be raised, and oom_score_adj lowered",
+            "limits of processes can only be lowered, and oom_score_adj raised",
+        ),
+        right(
+            "mounts",
+            Capability::SysAdmin,
+            "workers can have a /tmp of their own",
+            "workers can have a temporary folder of their own, but no /tmp",
+        ),
     ]
 }
 
@@ -59,36 +89,35 @@ fn has_subreaper() -> bool {
     nix::sys::prctl::get_child_subreaper().is_ok()
 }
 
-/// The folder of this process's own cgroup, where version 2 is mounted.
-pub fn own_cgroup() -> Option<PathBuf> {
-    let mounts = fs::read_to_string("/proc/self/mounts").ok()?;
-    let mount = mounts.lines().find_map(|line| {
-        let mut words = line.split(' ');
-        let (_device, place, kind) = (words.next()?, words.next()?, words.next()?);
-        // Spaces in a path are written \040 there, and nobody mounts cgroups on such.
-        (kind == "cgroup2").then(|| PathBuf::from(place))
-    })?;
-    let own = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = own.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    Some(mount.join(path))
-}
-
-fn cgroup() -> Fact {
-    let (available, detail) = match own_cgroup() {
-        None => (false, "no cgroup version 2 is mounted".to_owned()),
-        Some(folder) => {
-            let writable = access(&folder.join("cgroup.procs"), AccessFlags::W_OK).is_ok()
-                && access(&folder, AccessFlags::W_OK).is_ok();
-            let word = if writable { "writable" } else { "not writable" };
-            (writable, format!("{} is {word}", folder.display()))
-        }
+fn trees(cgroups: &Cgroups) -> Fact {
+    let (available, detail) = match cgroups.unified() {
+        Ok(folder) => (true, format!("a tree can be kept together in {}", folder.display())),
+        Err(why) => (false, why.to_owned()),
     };
     Fact { name: "cgroup", available, detail }
 }
 
-fn cgroup_kill(kernel_release: &str) -> Fact {
+fn limit(cgroups: &Cgroups, resource: Resource) -> Fact {
+    let (name, what) = match resource {
+        Resource::Memory => ("limit memory", "the memory of a whole tree"),
+        Resource::Pids => ("limit pids", "the processes of a whole tree"),
+        Resource::Cpu => ("limit cpu", "the processor time of a whole tree"),
+    };
+    let (available, detail) = match cgroups.controller(resource) {
+        Ok(how) => (true, format!("{what}, by {how}")),
+        Err(why) => (false, why.to_owned()),
+    };
+    Fact { name, available, detail }
+}
+
+fn right(name: &'static str, right: Capability, with: &str, without: &str) -> Fact {
+    let available = is_capable(right);
+    Fact { name, available, detail: if available { with } else { without }.to_owned() }
+}
+
+fn cgroup_kill(cgroups: &Cgroups, kernel_release: &str) -> Fact {
     // The root has no such file of its own, so for those who are in it the version tells.
-    let found = own_cgroup().is_some_and(|folder| {
+    let found = cgroups.unified().is_ok_and(|folder| {
         let is_root = !folder.join("cgroup.type").exists();
         folder.join("cgroup.kill").exists() || (is_root && at_least(kernel_release, (5, 14)))
     });

@@ -49,8 +49,8 @@ pub use cgroup::{
     Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, Vigil, leaf_of,
 };
 pub use datagram::{Datagram, Sender, pass_senders, receive};
-pub use descriptors::{inherited, pidfd_open};
-pub use facts::{Fact, facts, own_cgroup};
+pub use descriptors::{descriptor_of, inherited, pidfd_open};
+pub use facts::{Fact, facts};
 pub use identity::{Identity, boot_id, is_kernel_thread};
 pub use limit::{Limit, LimitName};
 pub use nix::errno::Errno;

@@ -349,6 +349,7 @@ impl Loop {
     pub(crate) fn removed(&mut self, worker: WorkerId) {
         self.roster.retire(worker);
         self.queues.forget(worker);
+        self.sockets.close(worker);
         self.configs.changed.remove(&worker);
         if let Some(setup) = self.setup.workers.get_mut(worker.0 as usize) {
             // Its id stays, and what it took does not have to.

@@ -45,7 +45,7 @@ impl Asker {
             Request::Stop { .. } => "stop",
             Request::Restart { .. } => "restart",
             Request::Scale { .. } => "scale",
-            Request::Kill { .. } => "kill",
+            Request::Kill(_) => "kill",
             Request::Shutdown { .. } => "shutdown",
             Request::Plan { .. } => "plan",
             Request::Apply { .. } => "apply",
@@ -82,6 +82,7 @@ impl Loop {
             | Request::Stop { workers, .. }
             | Request::Restart { workers, .. } => workers.clone(),
             Request::Scale { workers, .. } => workers.iter().map(|size| size.worker.clone()).collect(),
+            // It only says who would be concerned.
             Request::Kill(kill) if kill.dry_run => return,
             Request::Kill(kill) => match &kill.whom {
                 Who::Worker(worker) => vec![worker.clone()],

@@ -17,7 +17,7 @@ use crate::words;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
-const OURS: [&str; 15] = [
+const OURS: [&str; 18] = [
     "SUPERVISOR_NAME",
     "SUPERVISOR_SOCKET",
     "SUPERVISOR_WORKER",
@@ -33,6 +33,9 @@ const OURS: [&str; 15] = [
     "WATCHDOG_USEC",
     "WATCHDOG_PID",
     PROBE,
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_FDNAMES",
 ];
 
 /// The variable that marks what a probe started, with the probe's number.

@@ -16,6 +16,7 @@ use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
 use crate::environment::{Environment, PROBE};
+use crate::listening;
 use crate::logs::{self, Label, Pump, Stream, StreamId, Watch};
 use crate::mailbox::{self, Mail};
 use crate::queues::Queues;
@@ -49,6 +50,8 @@ pub struct Given {
     pub cgroup: Option<Plot>,
     /// Its temporary folder.
     pub temporary: temporary::Given,
+    /// The sockets it listens on.
+    pub sockets: Vec<Arc<OwnedFd>>,
 }
 
 /// Where a launch takes place.
@@ -128,6 +131,7 @@ impl Launch<'_> {
             let text = |path: &Path| text(path.as_os_str().as_bytes(), "private_tmp");
             spawn.mounts.push((text(folder)?, text(place)?));
         }
+        self.hand_over(&given.sockets, &mut spawn);
         self.apply_terms(&mut spawn);
         let newline = self.hand_pipe(&mut spawn)?;
         Ok(Prepared { spawn, streams, attendants, newline })
@@ -172,6 +176,18 @@ impl Launch<'_> {
 
     fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Vec<CString> {
         environment.of_launch(self.worker, self.name, self.policy, self.notify, self.process, tmp)
+    }
+
+    /// Hands sockets over as `sd_listen_fds` looks for them. They all bear the worker's name.
+    fn hand_over(&self, sockets: &[Arc<OwnedFd>], spawn: &mut Spawn) {
+        if sockets.is_empty() {
+            return;
+        }
+        spawn.handed = (listening::FIRST..).zip(sockets.iter().cloned()).collect();
+        spawn.pid_variables.push(c"LISTEN_PID".to_owned());
+        let names = vec![self.name; sockets.len()].join(":");
+        let told = [("LISTEN_FDS", sockets.len().to_string()), ("LISTEN_FDNAMES", names)];
+        spawn.env.extend(process::environment(told.map(|(name, value)| (name.into(), value.into()))));
     }
 
     fn apply_terms(&self, spawn: &mut Spawn) {

@@ -14,8 +14,10 @@ mod environment;
 pub mod guard;
 mod history;
 mod joining;
+pub mod journal;
 mod killing;
 mod launching;
+mod listening;
 pub mod logs;
 mod mailbox;
 mod meeting;
@@ -40,6 +42,7 @@ mod the_loop;
 mod waiting;
 mod words;
 
+pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
     Command, Fsync, Input, Minutes, Output, PrivateTmp, Probe, Question, QueueSetup, Setup, Sign, StopTo,

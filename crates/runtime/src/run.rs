@@ -1,14 +1,17 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::{RunFolder, Server, Uids};
 use process::{Signals, Spawner};
-use supervision::{Conclusion, Ending};
+use supervision::{Conclusion, Ending, WorkerId};
 
 use crate::cgroups::Cgroups;
+use crate::journal::Journal;
 use crate::launching::Launch;
+use crate::listening::Sockets;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
 use crate::notify;
@@ -19,7 +22,7 @@ use crate::roster::Roster;
 use crate::setup::{Output, Setup};
 use crate::source::Source;
 use crate::sweeping::Marks;
-use crate::takeover::{self, Survivors};
+use crate::takeover::{self, Survivor, Survivors};
 use crate::talk;
 use crate::temporary::Temporary;
 use crate::the_loop::{Loop, Parts};
@@ -91,6 +94,8 @@ pub struct Front {
     pub when_up: Option<WhenUp>,
     /// Where other configs come from; `None`: the run stays what it is.
     pub source: Option<Arc<dyn Source>>,
+    /// The file in which all that is decided is written down; `None`: it is not.
+    pub journal: Option<PathBuf>,
 }
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
@@ -102,7 +107,14 @@ pub struct Front {
 ///
 /// Says what could not be set up. Nothing has been launched then.
 pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
-    let Front { console, background, when_up, source } = front;
+    let Front { console, background, when_up, source, journal } = front;
+    let journal = match journal {
+        Some(path) => {
+            let what = format!("cannot write the journal {}", path.display());
+            Some(Journal::begin(&path, &setup.name, &setup.family).map_err(cannot(&what))?)
+        }
+        None => None,
+    };
     process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
     process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
     // Children get the limit back that this process was started with.
@@ -132,6 +144,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     cgroups.clear_former(&survivors.leaders.iter().map(|survivor| survivor.pid).collect::<Vec<_>>());
     let living: Vec<_> = survivors.leaders.iter().map(|survivor| survivor.process).collect();
     let temporary = Temporary::of(folder.path(), |process| roster.leaf(process), &living);
+    let sockets = open_sockets(&setup, &roster, &survivors.leaders)?;
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
         .map_err(cannot("cannot make the queues"))?;
     queues.reclaim_dead();
@@ -160,11 +173,13 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         signals,
         cgroups,
         temporary,
+        sockets,
         mail,
         mailbox,
         when_up,
         background,
         source,
+        journal,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
     for attendant in survivors.attendants {
@@ -182,7 +197,22 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
     })
 }
 
-fn take_back(running: &mut Loop, survivor: takeover::Survivor) {
+/// Opens the sockets of all workers, before any of them is launched.
+fn open_sockets(setup: &Setup, roster: &Roster, survivors: &[Survivor]) -> Result<Sockets, RunError> {
+    let mut sockets = Sockets::default();
+    for (id, worker) in (0..).map(WorkerId).zip(&setup.workers) {
+        let Some(terms) = worker.terms.as_deref().filter(|terms| !terms.listen.is_empty()) else { continue };
+        let own: Vec<&Survivor> =
+            survivors.iter().filter(|survivor| survivor.process.instance.worker == id).collect();
+        if let Err(error) = sockets.of(id, &terms.listen, &own) {
+            sockets.close_all();
+            return Err(RunError { what: format!("worker {}", roster.name(id)), why: error.to_string() });
+        }
+    }
+    Ok(sockets)
+}
+
+fn take_back(running: &mut Loop, survivor: Survivor) {
     let process = survivor.process;
     if running.core.instance(process.instance, supervision::Moment::START).is_none() {
         takeover::say_left_alone(survivor.pid);

@@ -10,6 +10,7 @@ use regex::bytes::Regex;
 use supervision::Family;
 
 pub use crate::calendar::Minutes;
+use crate::listening::Address;
 use crate::logs::LogFile;
 pub use crate::probing::Question;
 
@@ -172,6 +173,8 @@ pub struct Terms {
     pub no_new_privileges: bool,
     /// Whether they have temporary files of their own.
     pub private_tmp: PrivateTmp,
+    /// Where sockets are opened for them.
+    pub listen: Vec<Address>,
 }
 
 /// Whether a worker has temporary files of its own.

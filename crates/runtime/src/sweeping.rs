@@ -4,7 +4,7 @@
 //! adopted orphans and nothing else. That makes "is anything left behind?" one system call. Only when there is an
 //! orphan is `/proc` read, to see whose it is.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use process::{Identity, Origin, Orphans, Pid, Snapshot};
@@ -24,6 +24,8 @@ pub struct Swept {
     pub reaped: Vec<i32>,
     /// Processes that were killed and are not our children: their death has to be watched for.
     pub watch: Vec<i32>,
+    /// How many processes each tree had whose leader had ended.
+    pub left_behind: Vec<(Process, u32)>,
     /// Trees whose cgroup was killed and is not empty yet: that has to be watched for.
     pub populated: Vec<Process>,
     /// Whether any orphan lives.
@@ -64,7 +66,7 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
         // Who was executed first is our child, and no orphan: it ends on its own.
         .filter(|process| processes.founder_of(*process).is_none_or(|founder| founder.ended))
         .collect();
-    let leaderless = kill_cgroups(processes, leaderless, &mut swept.populated);
+    let leaderless = kill_cgroups(processes, leaderless, &mut swept);
     // A cgroup that is empty leaves nothing to be looked for by marks.
     let by_marks = |tree: &Tree| tree.kinship == Kinship::TakenBack && tree.kept_by().is_none();
     let taken_back: Vec<Process> =
@@ -80,7 +82,7 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
         // Without a look at the processes nothing can be called empty; the next change is another chance.
         let Ok(snapshot) = Snapshot::take() else { return swept };
         let sure = recognise(processes, &snapshot, marks, look == LOOKS_AT_MOST);
-        let left = kill_left(processes, &leaderless, &taken_back, &snapshot, marks, &mut swept.watch);
+        let left = kill_left(processes, &leaderless, &taken_back, &snapshot, marks, &mut swept);
         if left.len() == leaderless.len() {
             // Nothing can be called empty; the ends of what was killed bring us here again.
             return swept;
@@ -101,15 +103,17 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
 fn kill_cgroups(
     processes: &Processes,
     leaderless: BTreeSet<Process>,
-    populated: &mut Vec<Process>,
+    swept: &mut Swept,
 ) -> BTreeSet<Process> {
     let mut empty = BTreeSet::new();
     for process in leaderless {
         let cgroup = processes.get(process).and_then(|tree| tree.cgroup.as_ref()).map(|nest| &nest.cgroup);
         match cgroup.filter(|cgroup| cgroup.is_populated()) {
             Some(cgroup) => {
+                let count = u32::try_from(cgroup.members().len()).unwrap_or(u32::MAX);
+                swept.left_behind.push((process, count));
                 cgroup.kill();
-                populated.push(process);
+                swept.populated.push(process);
             }
             None => drop(empty.insert(process)),
         }
@@ -127,29 +131,31 @@ fn kill_left(
     taken_back: &[Process],
     snapshot: &Snapshot,
     marks: Marks<'_>,
-    watch: &mut Vec<i32>,
+    swept: &mut Swept,
 ) -> BTreeSet<Process> {
-    let mut left: BTreeSet<Process> = BTreeSet::new();
+    let mut left: BTreeMap<Process, u32> = BTreeMap::new();
     let mut roots: Vec<Identity> = Vec::new();
     for (identity, owner) in processes.orphans().values() {
         if let Some(owner) = owner.filter(|owner| leaderless.contains(owner))
             && snapshot.get(identity.pid).is_some_and(|stat| stat.start_time == identity.start_time)
         {
-            left.insert(owner);
+            let living = snapshot.subtree(identity.pid).iter().filter(|(_, stat)| !stat.is_zombie()).count();
+            *left.entry(owner).or_default() += u32::try_from(living).unwrap_or(u32::MAX);
             roots.push(*identity);
         }
     }
     for process in taken_back {
         for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
             if mark_of(stat.pid, marks).is_some_and(|mark| mark.process == *process) {
-                left.insert(*process);
-                watch.push(stat.pid.as_raw());
+                *left.entry(*process).or_default() += 1;
+                swept.watch.push(stat.pid.as_raw());
                 roots.push(Identity::from(stat));
             }
         }
     }
     kill(&roots);
-    left
+    swept.left_behind.extend(left.iter().map(|(process, count)| (*process, *count)));
+    left.into_keys().collect()
 }
 
 /// Kills every orphan, whoever it belongs to, and reaps what is dead. Says whether any is left. The guard is no orphan.

@@ -38,6 +38,8 @@ use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
 use crate::history::History;
+use crate::journal::Journal;
+use crate::listening::Sockets;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
@@ -165,6 +167,7 @@ pub struct Loop {
     pub(crate) queues: Queues,
     pub(crate) configs: Configs,
     pub(crate) askers: Askers,
+    journal: Option<Journal>,
     /// How launches are asked to stop whose worker's setup says something else by now.
     former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
@@ -177,6 +180,7 @@ pub struct Loop {
     environment: Environment,
     pub(crate) cgroups: Cgroups,
     temporary: Temporary,
+    pub(crate) sockets: Sockets,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
     pub(crate) dumped_core: BTreeSet<InstanceId>,
@@ -240,6 +244,8 @@ pub struct Parts {
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
     pub temporary: Temporary,
+    /// The sockets that its workers listen on.
+    pub sockets: Sockets,
     /// How other threads reach the loop.
     pub mail: mailbox::Sender,
     /// The loop's end of that.
@@ -250,6 +256,8 @@ pub struct Parts {
     pub background: bool,
     /// Where other configs come from.
     pub source: Option<Arc<dyn Source>>,
+    /// Where all that is decided is written down.
+    pub journal: Option<Journal>,
 }
 
 impl Loop {
@@ -266,11 +274,13 @@ impl Loop {
             signals,
             cgroups,
             temporary,
+            sockets,
             mail,
             mailbox,
             when_up,
             background,
             source,
+            journal,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
         let family = std::mem::replace(&mut setup.family, no_family());
@@ -286,6 +296,7 @@ impl Loop {
             processes: Processes::default(),
             queues,
             askers: Askers::default(),
+            journal,
             configs: Configs::new(source, setup.workers.len()),
             former_stops: HashMap::new(),
             primitives,
@@ -296,6 +307,7 @@ impl Loop {
             folder,
             cgroups,
             temporary,
+            sockets,
             history: History::default(),
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
@@ -412,8 +424,15 @@ impl Loop {
     /// Feeds the core all news and carries out all it answers, until there is neither; then answers those who wait.
     fn settle(&mut self) {
         while let Some(event) = self.news.pop_front() {
-            self.core.handle(self.clock.now(), event);
+            let now = self.clock.now();
+            if let Some(journal) = &mut self.journal {
+                journal.event(now, &event);
+            }
+            self.core.handle(now, event);
             while let Some(action) = self.core.poll_action() {
+                if let Some(journal) = &mut self.journal {
+                    journal.action(now, &action);
+                }
                 self.carry_out(action);
             }
         }
@@ -594,10 +613,14 @@ impl Loop {
         self.kill_strays();
         self.cgroups.remove();
         self.temporary.remove();
+        self.sockets.close_all();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }
         self.tell_waiters_it_is_over();
+        if let Some(journal) = self.journal.take() {
+            journal.end();
+        }
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }

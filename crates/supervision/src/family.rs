@@ -93,6 +93,8 @@ pub struct Worker {
     pub schedule: Option<Schedule>,
     /// How long it waits, where it starts with the run, once all it comes after has come.
     pub start_delay: Duration,
+    /// What becomes of those whom it leaves behind when it ends by itself.
+    pub leftover: Leftover,
     /// Whether it starts with the run.
     pub autostart: bool,
 }
@@ -118,6 +120,7 @@ impl Worker {
             health: None,
             schedule: None,
             start_delay: Duration::ZERO,
+            leftover: Leftover::Kill,
             autostart: true,
         }
     }
@@ -197,6 +200,16 @@ pub enum OnFailed {
     Ignore,
     /// The whole run stops, and fails.
     Stop,
+}
+
+/// What becomes of processes that a worker leaves behind when it ends by itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leftover {
+    /// They are killed.
+    #[default]
+    Kill,
+    /// They are killed, and the worker has failed.
+    Fail,
 }
 
 /// Who else is restarted when one instance is (the semantics of Erlang/OTP).

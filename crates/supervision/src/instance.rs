@@ -6,7 +6,7 @@ use crate::restart::Window;
 use crate::schedule::Dues;
 use crate::vigil::{Trial, Vigil};
 use crate::words::{Blame, Cause};
-use crate::{Ending, InstanceId, Moment, Phase};
+use crate::{Ending, InstanceId, Moment, Phase, Remark};
 
 /// Where an instance stands, with what belongs to standing there. The diagram is in the documentation of the crate.
 #[derive(Clone, Debug, PartialEq)]
@@ -114,6 +114,8 @@ pub(crate) struct Member {
     pub(crate) delay_over: bool,
     /// What it said went wrong with its present or last launch.
     pub(crate) complaint: Option<Box<str>>,
+    /// What is known of the end of its present launch.
+    pub(crate) remark: Option<Remark>,
     pub(crate) face: Face,
 }
 
@@ -133,6 +135,7 @@ impl Member {
             dues: Dues::default(),
             delay_over: false,
             complaint: None,
+            remark: None,
             face: Face { phase: Phase::Stopped, launch: 0, blame: Blame::NeverStarted },
         }
     }

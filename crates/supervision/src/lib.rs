@@ -56,6 +56,7 @@ mod instance;
 mod living;
 mod news;
 mod order;
+mod remarks;
 mod requests;
 mod restart;
 mod schedule;
@@ -71,12 +72,13 @@ mod words;
 pub use changing::{Change, Manner};
 pub use explain::{Explanation, RunningOut};
 pub use family::{
-    After, Backoff, CatchUp, Family, Group, Health, Intensity, Milestone, OnFailed, Overlap, Policy,
-    Readiness, Restart, Schedule, Strategy, Timing, Worker,
+    After, Backoff, CatchUp, Family, Group, Health, Intensity, Leftover, Milestone, OnFailed, Overlap,
+    Policy, Readiness, Restart, Schedule, Strategy, Timing, Worker,
 };
 pub use news::{
     Action, Conclusion, Ending, Event, GroupId, Instance, InstanceId, Launch, LaunchFailure, Phase, Process,
     Purpose, Request, Target, WorkerId,
 };
+pub use remarks::Remark;
 pub use supervisor::{MAX_INSTANCES, Supervisor};
 pub use time::Moment;

@@ -37,6 +37,7 @@ impl Supervisor {
             member.launch += 1;
             member.launched_at = None;
             member.complaint = None;
+            member.remark = None;
             member.state = State::Launching;
         });
         self.order(Action::Launch(self.process(id)));
@@ -130,7 +131,9 @@ impl Supervisor {
             // It was ready before it ended by itself; only the news is late.
             Some(State::Leaving {
                 step: Step::Clearing | Step::Reclaiming,
-                fate: Fate::Policy(Cause::Ended { .. }) | Fate::PolicyOrStopped(Cause::Ended { .. }),
+                fate:
+                    Fate::Policy(Cause::Ended { .. } | Cause::Remarked(..))
+                    | Fate::PolicyOrStopped(Cause::Ended { .. } | Cause::Remarked(..)),
             }) => self.change(id, |member| member.reached = Reached::Ready),
             _ => {}
         }
@@ -142,12 +145,14 @@ impl Supervisor {
             self.launched(process);
         }
         let fate = match self.present(process) {
-            Some(State::Starting { .. } | State::Running { .. }) => Fate::Policy(self.ending(id, ending)),
+            Some(State::Starting { .. } | State::Running { .. }) => Fate::Policy(self.cause_of(id, ending)),
             Some(State::Leaving { step: Step::Unborn { .. } | Step::Asked { .. } | Step::Killed, fate }) => {
                 match fate {
                     // Now it is known how.
-                    Fate::Policy(Cause::Departing) => Fate::Policy(self.ending(id, ending)),
-                    Fate::PolicyOrStopped(Cause::Departing) => Fate::PolicyOrStopped(self.ending(id, ending)),
+                    Fate::Policy(Cause::Departing) => Fate::Policy(self.cause_of(id, ending)),
+                    Fate::PolicyOrStopped(Cause::Departing) => {
+                        Fate::PolicyOrStopped(self.cause_of(id, ending))
+                    }
                     fate => fate.clone(),
                 }
             }
@@ -164,10 +169,6 @@ impl Supervisor {
         // Also when it was killed before: what it left behind must be known to be gone, and the news of the first
         // KILL's success may have outrun the news of the end.
         self.order(Action::Kill(process));
-    }
-
-    fn ending(&self, id: InstanceId, ending: Ending) -> Cause {
-        Cause::Ended { ending, said: self.member(id).complaint.clone() }
     }
 
     pub(crate) fn emptied(&mut self, process: Process) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use crate::Timing;
-use crate::{Change, Milestone, Moment, Worker};
+use crate::{Change, Milestone, Moment, Remark, Worker};
 
 /// A worker: its place in [`crate::Family::workers`]. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -138,6 +138,8 @@ pub enum Event {
         /// Whether the last of them is now.
         on_time: bool,
     },
+    /// Something is known of the process's end that its ending does not tell.
+    Remarked(Process, Remark),
     /// Somebody asks for something.
     Asked(Request),
     /// The run is told to stop: everything, gracefully, in reverse order of dependence.

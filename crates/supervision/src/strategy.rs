@@ -8,7 +8,7 @@ use crate::instance::{Fate, Kind, Reached, State};
 use crate::restart::{chance, rest};
 use crate::stopping::{Plan, Run};
 use crate::words::{Blame, Cause};
-use crate::{Action, Ending, GroupId, InstanceId, Intensity, Restart, Strategy, Supervisor};
+use crate::{Action, Ending, GroupId, InstanceId, Intensity, Remark, Restart, Strategy, Supervisor};
 
 /// A restart of the family, or of a group, under way: those concerned go down level by level; when all are gone and
 /// those to blame have rested, all that were not ended for good or stopped by request come up again together.
@@ -66,7 +66,10 @@ impl Supervisor {
     fn judge(&mut self, id: InstanceId, cause: Cause, stopped: Option<Blame>) {
         let spec = &self.crew(id.worker).spec;
         let succeeded = match cause {
-            Cause::Ended { ending: Ending::Code(code), .. } => spec.success_codes.contains(&code),
+            Cause::Remarked(_, Remark::LeftBehind(_)) => false,
+            Cause::Ended { ending: Ending::Code(code), .. } | Cause::Remarked(Ending::Code(code), _) => {
+                spec.success_codes.contains(&code)
+            }
             _ => false,
         };
         let again = match spec.restart {
@@ -93,7 +96,7 @@ impl Supervisor {
 
     fn ending_of(&self, id: InstanceId, cause: &Cause) -> Option<Ending> {
         match cause {
-            Cause::Ended { ending, .. } => Some(*ending),
+            Cause::Ended { ending, .. } | Cause::Remarked(ending, _) => Some(*ending),
             Cause::Departing
             | Cause::NotReady(..)
             | Cause::NeverReady(_)

@@ -251,6 +251,7 @@ impl Supervisor {
             Event::Emptied(process) => self.emptied(process),
             Event::Reclaimed(process) => self.reclaimed(process),
             Event::Due { worker, times, on_time } => self.due(worker, times, on_time),
+            Event::Remarked(process, remark) => self.remarked(process, remark),
             Event::Asked(request) => self.asked(request),
             Event::Shutdown => self.shutdown(),
             Event::ShutdownNow => self.shutdown_now(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::{Ending, InstanceId, Intensity, LaunchFailure, Milestone, WorkerId};
+use crate::{Ending, InstanceId, Intensity, LaunchFailure, Milestone, Remark, WorkerId};
 
 /// How a launch came to its end by itself.
 #[derive(Clone, Debug, PartialEq)]
@@ -13,6 +13,8 @@ pub(crate) enum Cause {
         ending: Ending,
         said: Option<Box<str>>,
     },
+    /// It ended, and more is known of that.
+    Remarked(Ending, Remark),
     /// It says that it is about to end; how, is not known yet.
     Departing,
     /// It was not ready in time; and why it was not when it was last asked.
@@ -152,6 +154,7 @@ impl Cause {
         match self {
             Cause::Ended { ending, said: None } => ended(*ending),
             Cause::Ended { ending, said: Some(said) } => format!("{}; it said: {said}", ended(*ending)),
+            Cause::Remarked(ending, remark) => format!("{}, {}", ended(*ending), remark.words()),
             Cause::Departing => "says that it is stopping".into(),
             Cause::NotReady(within, None) => format!("not ready within {}", length(*within)),
             Cause::NotReady(within, Some(last)) => {

@@ -4,6 +4,8 @@
 //! `cargo run -p worker --example children`
 
 use std::error::Error;
+use std::fmt;
+use std::io::{self, Write};
 use std::time::Duration;
 
 use serde_json::json;
@@ -15,10 +17,23 @@ const JOBS: u64 = 3000;
 
 fn main() -> Result<(), Box<dyn Error>> {
     // The same program is parent and child: what started it says which.
-    match current_process().parent() {
+    let done = match current_process().parent() {
         None => parent(),
         Some(_) => counter(),
+    };
+    match done {
+        // Whoever read the output has seen enough; the children are daemons and end with this process.
+        Err(error) if error.downcast_ref::<io::Error>().is_some_and(is_broken_pipe) => Ok(()),
+        done => done,
     }
+}
+
+fn is_broken_pipe(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::BrokenPipe
+}
+
+fn say(what: fmt::Arguments<'_>) -> io::Result<()> {
+    writeln!(io::stdout(), "{what}")
 }
 
 fn parent() -> Result<(), Box<dyn Error>> {
@@ -42,25 +57,25 @@ fn parent() -> Result<(), Box<dyn Error>> {
         .value("total", &shared.value("total")?);
     // The same plan may be started as often as it is wanted.
     for _ in 0..3 {
-        println!("started {}", counter.start()?);
+        say(format_args!("started {}", counter.start()?))?;
     }
     for job in 1..=JOBS {
         if job == JOBS / 2 {
             let victim = &active_children()[0];
             victim.kill()?;
-            println!("killed  {} ({})", victim.name(), victim.join(Duration::from_secs(10))?);
+            say(format_args!("killed  {} ({})", victim.name(), victim.join(Duration::from_secs(10))?))?;
         }
         jobs.put(&job)?;
     }
     jobs.close();
     for child in active_children() {
         let exit = child.join(Duration::from_secs(60))?;
-        println!("ended   {} with {exit}", child.name());
+        say(format_args!("ended   {} with {exit}", child.name()))?;
     }
     let (total, wanted) = (shared.value("total")?.get(), (2 * (1..=JOBS).sum::<u64>()) as i64);
-    println!(
+    say(format_args!(
         "total   {total}, at least {wanted}: a job whose counter was killed was counted again, and none was lost"
-    );
+    ))?;
     assert!(total >= wanted);
     Ok(())
 }
@@ -84,6 +99,6 @@ fn counter() -> Result<(), Box<dyn Error>> {
         counted += points;
         job.ack();
     }
-    println!("        {}, child of {}, counted {counted} {unit}", me.name(), me.ppid());
+    say(format_args!("        {}, child of {}, counted {counted} {unit}", me.name(), me.ppid()))?;
     Ok(())
 }

@@ -6,6 +6,7 @@ use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
 
+use ipc::Acknowledge;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -35,8 +36,8 @@ impl<T> UnlessClosed<T> for Result<T, GetError> {
 
 /// A queue whose messages are bytes, from none to the queue's `max_message`.
 ///
-/// `get` acknowledges a message when the next one is got, or when the queue is dropped: if this process dies in between
-/// the message is delivered to another. A [`Lease`] is acknowledged when it is said.
+/// `get` acknowledges a message when the next one is got, when it is said ([`BytesQueue::ack`]), when the queue is dropped,
+/// or when the process ends by itself: if it dies before that the message is delivered to another. A [`Lease`] is acknowledged when it is said.
 #[derive(Debug)]
 pub struct BytesQueue {
     queue: ipc::Queue,
@@ -194,6 +195,24 @@ impl BytesQueue {
     /// Ends all puts, for everybody. What is in it can still be got.
     pub fn close(&self) {
         self.queue.close();
+    }
+
+    /// Acknowledges what this thread got last by a plain get, before the next get does: it is done with, and no death from
+    /// now on delivers it again. Does nothing where there is none.
+    pub fn ack(&self) {
+        self.queue.ack_got();
+    }
+
+    /// Gives back what this thread got last by a plain get, to be delivered again at once. Does nothing where it was
+    /// acknowledged already.
+    pub fn nack(&self) {
+        self.queue.nack_got();
+        self.forward_dead();
+    }
+
+    /// Chooses when a plain get counts as done: see [`Acknowledge`] for what each may lose.
+    pub fn set_acknowledge(&self, when: Acknowledge) {
+        self.queue.set_acknowledge(when);
     }
 
     fn bytes_of(&self, mut lease: ipc::Lease) -> Lease<'_, Vec<u8>> {
@@ -443,6 +462,21 @@ impl<T> Queue<T> {
     pub fn close(&self) {
         self.bytes.close();
     }
+
+    /// Acknowledges what this thread got last by a plain get; see [`BytesQueue::ack`].
+    pub fn ack(&self) {
+        self.bytes.ack();
+    }
+
+    /// Gives back what this thread got last by a plain get; see [`BytesQueue::nack`].
+    pub fn nack(&self) {
+        self.bytes.nack();
+    }
+
+    /// Chooses when a plain get counts as done: see [`Acknowledge`] for what each may lose.
+    pub fn set_acknowledge(&self, when: Acknowledge) {
+        self.bytes.set_acknowledge(when);
+    }
 }
 
 /// A message that is this worker's until it acknowledges it. Dropped, or when the worker dies, it is delivered again.
@@ -475,6 +509,15 @@ impl<T> Lease<'_, T> {
     /// Gives the message back, to be delivered again at once.
     pub fn nack(self) {
         drop(self);
+    }
+
+    /// Gives the message back, to be delivered again when so long has passed: for one that cannot be done yet. Until then
+    /// the queue is not over, even where it is closed.
+    pub fn nack_after(mut self, delay: Duration) {
+        if let Some(lease) = self.lease.take() {
+            lease.nack_after(delay);
+            self.queue.forward_dead();
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Typed queues, as a worker's author uses them: what goes in comes out, by ones and by many.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use worker::ipc::{Queue as Memory, QueueOptions};
-use worker::{BytesQueue, GetError, PutError, Queue, UnlessClosed};
+use worker::{Acknowledge, BytesQueue, GetError, PutError, Queue, UnlessClosed};
 
 fn memory(options: QueueOptions) -> Memory {
     Memory::create_anonymous("queue", &options).expect("memory")
@@ -94,4 +94,37 @@ fn a_lease_that_is_dropped_is_delivered_again_under_its_id() {
     assert_eq!(last.deliveries(), 3);
     last.ack();
     assert!(matches!(queue.try_lease(), Err(GetError::Empty)));
+}
+
+#[test]
+fn what_is_given_back_for_later_comes_not_before() {
+    let queue = Queue::<String>::from(memory(QueueOptions::default()));
+    queue.put(&"later".to_owned()).expect("there is room");
+    let begun = Instant::now();
+    queue.lease().expect("it is there").nack_after(Duration::from_millis(50));
+    assert!(matches!(queue.try_get(), Err(GetError::Empty)));
+    queue.close();
+    // Closed, and not over: it is still to come.
+    let lease = queue.lease_timeout(Duration::from_secs(60)).expect("it comes again");
+    assert!(begun.elapsed() >= Duration::from_millis(50));
+    assert_eq!((lease.as_str(), lease.deliveries()), ("later", 2));
+    lease.ack();
+    assert!(matches!(queue.get(), Err(GetError::Closed)));
+}
+
+#[test]
+fn a_plain_get_is_settled_by_word_or_at_once_where_that_is_chosen() {
+    let memory = memory(QueueOptions::default());
+    let queue = Queue::<u8>::from(memory.clone());
+    queue.put_many(&[1, 2, 3]).expect("there is room");
+    assert_eq!(queue.get().expect("it is there"), 1);
+    assert_eq!(memory.stats().in_flight, 1);
+    queue.ack();
+    assert_eq!(memory.stats().in_flight, 0);
+    queue.nack();
+    assert_eq!(queue.get().expect("what was acknowledged does not come back"), 2);
+    queue.nack();
+    assert_eq!(queue.lease().expect("it comes again").deliveries(), 2);
+    queue.set_acknowledge(Acknowledge::AtOnce);
+    assert_eq!((queue.get().expect("it is there"), memory.stats().in_flight), (2, 0));
 }

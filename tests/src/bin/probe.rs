@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         ["die-while-joining"] => die_while_joining(),
         ["join-as-nobody"] => join_as_nobody(),
         ["drip"] => drip(),
+        ["serve"] => serve(),
         ["hold-lock", name] => hold_lock(name),
         ["wait-lock", name] => wait_lock(name),
         ["cross", own, other, barrier] => cross(own, other, barrier),
@@ -70,6 +71,23 @@ fn say(text: &str) -> Done {
 fn for_ever() -> ! {
     loop {
         pause();
+    }
+}
+
+/// Answers every connection to the socket that it was handed with its launch and its pid.
+fn serve() -> Done {
+    let told = |name: &str| std::env::var(name).unwrap_or_default();
+    if told("LISTEN_PID") != std::process::id().to_string() {
+        return Err(
+            format!("LISTEN_PID is {:?}, and this is {}", told("LISTEN_PID"), std::process::id()).into()
+        );
+    }
+    say(&format!("listening on {} named {}", told("LISTEN_FDS"), told("LISTEN_FDNAMES")))?;
+    loop {
+        let connection = nix::sys::socket::accept(3)?;
+        let answer = format!("{} {}\n", told("SUPERVISOR_LAUNCH"), std::process::id());
+        nix::sys::socket::send(connection, answer.as_bytes(), nix::sys::socket::MsgFlags::MSG_NOSIGNAL)?;
+        nix::unistd::close(connection)?;
     }
 }
 

@@ -105,8 +105,31 @@ fn a_tree_that_needs_more_memory_than_it_may_have_is_killed_and_leaves_no_cgroup
     }
     let (code, run) = sandbox.run_to_its_end(&config);
     assert_eq!(code, 128 + 9, "{}", run.err());
+    assert!(run.err().contains("w: failed: killed by signal 9 (KILL), out of memory"), "{}", run.err());
     let left = tests::cgroups(&name);
     assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn want_of_memory_is_the_reason_that_status_why_and_events_tell() {
+    let sandbox = Sandbox::new();
+    // The one that is killed is not the one that leads.
+    let config = json!({ "workers": {
+        "w": { "command": ["/bin/sh", "-c", "tail /dev/zero; exit 3"], "restart": "never",
+               "limits": { "memory": "32MiB" } },
+        "keep": { "command": ["sleep", "1000"] },
+    } });
+    if !can_limit(Resource::Memory) {
+        return is_refused(&sandbox, &config, "memory");
+    }
+    let mut run = sandbox.run(&config);
+    let row = run.until_state("w", "failed");
+    assert_eq!(row.why.as_deref(), Some("exit code 3, out of memory"));
+    for verb in [&["why", "w"][..], &["events"], &["status", "w"]] {
+        let said = sandbox.supervisor(verb).ends_with(0);
+        assert!(said.out.contains("exit code 3, out of memory"), "{verb:?}: {}", said.out);
+    }
+    assert_eq!(run.stop(), 3);
 }
 
 #[test]

@@ -252,3 +252,28 @@ fn a_supervisor_inside_a_run_takes_its_own_workers_with_it() {
     assert_eq!(run.stop(), 0, "{}", run.err());
     until_gone(deep);
 }
+
+#[test]
+fn a_worker_that_leaves_processes_behind_has_failed_where_that_is_asked_for() {
+    for tree in ["auto", "cgroup"] {
+        if tree == "cgroup" && process::Cgroups::look().unified().is_err() {
+            continue;
+        }
+        for (leftover, code) in [("kill", 0), ("fail", 1)] {
+            let sandbox = Sandbox::new();
+            let command = "setsid sleep 1000 & setsid sleep 1000 & exit 0";
+            let config = json!({ "workers": { "w": {
+                "command": command, "restart": "never", "leftover": leftover, "tree": tree,
+            } } });
+            let (ended, run) = sandbox.run_to_its_end(&config);
+            assert_eq!(ended, code, "{tree} {leftover}: {}", run.err());
+            let told = run.err().contains("w: failed: exit code 0, but it left 2 processes behind");
+            assert_eq!(told, leftover == "fail", "{tree}: {}", run.err());
+        }
+    }
+    let sandbox = Sandbox::new();
+    let config =
+        json!({ "workers": { "w": { "command": "exit 0", "restart": "never", "leftover": "fail" } } });
+    let (code, run) = sandbox.run_to_its_end(&config);
+    assert_eq!(code, 0, "who leaves nobody behind has not failed: {}", run.err());
+}

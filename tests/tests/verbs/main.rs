@@ -1,9 +1,12 @@
 //! The verbs that change a run and tell of it, on real processes.
 
 mod apply;
+mod completing;
 mod events;
 mod logs;
+mod odd_bytes;
 mod processes;
+mod replay;
 mod scale;
 mod spawn;
 mod why;

@@ -46,6 +46,7 @@ fn a_dry_run_shows_who_would_get_what_and_sends_nothing() {
     let really = sandbox.supervisor(&["kill", "w", "--tree", "--json"]).ends_with(0);
     assert_eq!(pids(&really), [grandchild, child, leader], "as it was foretold");
     until_gone(leader);
+    run.until_state("w", "failed");
     assert_eq!(run.stop(), 143);
 }
 

@@ -103,7 +103,7 @@ pub fn consume(line: &mut impl Get, load: Load) -> Result<Done, Trouble> {
     Ok(Done { begun, ended: Stamp::now().0 })
 }
 
-/// The work of the one that begins each trip. With a pause before each both sides have fallen asleep.
+/// The work of the one that begins each trip. With a pause before each the other one has fallen asleep.
 pub fn ping(
     there: &mut impl Put,
     back: &mut impl Get,

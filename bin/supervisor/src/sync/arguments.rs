@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::time::Duration;
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCandidates;
 
 use crate::arguments::{Patience, duration};
+use crate::completing;
 
 /// What to do with a lock.
 #[derive(Debug, Subcommand)]
@@ -24,7 +26,7 @@ Example:
   supervisor lock run --create build -- make")]
     Run {
         /// The lock
-        #[arg(value_name = "NAME", value_parser = lock_name)]
+        #[arg(value_name = "NAME", value_parser = lock_name, add = ArgValueCandidates::new(completing::locks))]
         lock: String,
         /// Until it is free.
         #[command(flatten)]
@@ -61,7 +63,7 @@ Example:
   ls *.png | xargs -P 32 -I{} supervisor semaphore run --create 4 shrink -- optipng {}")]
     Run {
         /// The semaphore
-        #[arg(value_name = "NAME", value_parser = semaphore_name)]
+        #[arg(value_name = "NAME", value_parser = semaphore_name, add = ArgValueCandidates::new(completing::semaphores))]
         semaphore: String,
         /// Until there is a permit.
         #[command(flatten)]
@@ -80,7 +82,7 @@ Example:
     #[command(after_help = "Example:\n  supervisor semaphore create gpu 2")]
     Create {
         /// The semaphore
-        #[arg(value_name = "NAME", value_parser = semaphore_name)]
+        #[arg(value_name = "NAME", value_parser = semaphore_name, add = ArgValueCandidates::new(completing::semaphores))]
         semaphore: String,
         /// How many may hold it at once
         #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
@@ -95,21 +97,21 @@ pub enum EventVerb {
     #[command(after_help = "Example:\n  supervisor event set go")]
     Set {
         /// The event
-        #[arg(value_name = "NAME", value_parser = event_name)]
+        #[arg(value_name = "NAME", value_parser = event_name, add = ArgValueCandidates::new(completing::events))]
         event: String,
     },
     /// Clear it
     #[command(after_help = "Example:\n  supervisor event clear go")]
     Clear {
         /// The event
-        #[arg(value_name = "NAME", value_parser = event_name)]
+        #[arg(value_name = "NAME", value_parser = event_name, add = ArgValueCandidates::new(completing::events))]
         event: String,
     },
     /// Wait until it is set
     #[command(after_help = "Example:\n  supervisor event wait go --timeout 1m && ./begin.sh")]
     Wait {
         /// The event
-        #[arg(value_name = "NAME", value_parser = event_name)]
+        #[arg(value_name = "NAME", value_parser = event_name, add = ArgValueCandidates::new(completing::events))]
         event: String,
         /// Until it is set.
         #[command(flatten)]
@@ -134,14 +136,14 @@ pub enum ValueVerb {
     #[command(after_help = "Example:\n  supervisor value get total")]
     Get {
         /// The value
-        #[arg(value_name = "NAME", value_parser = value_name)]
+        #[arg(value_name = "NAME", value_parser = value_name, add = ArgValueCandidates::new(completing::values))]
         value: String,
     },
     /// Add to it, and print the sum; nothing that others add is lost
     #[command(after_help = "Example:\n  supervisor value add total 5\n  supervisor value add total -5")]
     Add {
         /// The value
-        #[arg(value_name = "NAME", value_parser = value_name)]
+        #[arg(value_name = "NAME", value_parser = value_name, add = ArgValueCandidates::new(completing::values))]
         value: String,
         /// How much
         #[arg(value_name = "N", default_value = "1", allow_negative_numbers = true)]
@@ -151,7 +153,7 @@ pub enum ValueVerb {
     #[command(after_help = "Example:\n  supervisor value set total 0")]
     Set {
         /// The value
-        #[arg(value_name = "NAME", value_parser = value_name)]
+        #[arg(value_name = "NAME", value_parser = value_name, add = ArgValueCandidates::new(completing::values))]
         value: String,
         /// What it is to be
         #[arg(value_name = "N", allow_negative_numbers = true)]
@@ -164,7 +166,7 @@ pub enum ValueVerb {
     #[command(after_help = "Example:\n  supervisor value create total 100")]
     Create {
         /// The value
-        #[arg(value_name = "NAME", value_parser = value_name)]
+        #[arg(value_name = "NAME", value_parser = value_name, add = ArgValueCandidates::new(completing::values))]
         value: String,
         /// What it is at first
         #[arg(value_name = "N", default_value = "0", allow_negative_numbers = true)]
@@ -183,7 +185,7 @@ Example:
   [ \"$(supervisor barrier wait line)\" = 0 ] && ./what-one-does-for-all.sh")]
     Wait {
         /// The barrier
-        #[arg(value_name = "NAME", value_parser = barrier_name)]
+        #[arg(value_name = "NAME", value_parser = barrier_name, add = ArgValueCandidates::new(completing::barriers))]
         barrier: String,
         /// Give up after so long (exit 7); that breaks the barrier
         #[arg(long, value_name = "D", value_parser = duration)]
@@ -193,7 +195,7 @@ Example:
     #[command(after_help = "Example:\n  supervisor barrier reset line")]
     Reset {
         /// The barrier
-        #[arg(value_name = "NAME", value_parser = barrier_name)]
+        #[arg(value_name = "NAME", value_parser = barrier_name, add = ArgValueCandidates::new(completing::barriers))]
         barrier: String,
     },
     /// Show how many wait at each
@@ -203,7 +205,7 @@ Example:
     #[command(after_help = "Example:\n  supervisor barrier create line 3")]
     Create {
         /// The barrier
-        #[arg(value_name = "NAME", value_parser = barrier_name)]
+        #[arg(value_name = "NAME", value_parser = barrier_name, add = ArgValueCandidates::new(completing::barriers))]
         barrier: String,
         /// How many must come before all pass
         #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..=65_535))]

@@ -237,6 +237,8 @@ fn values() -> Vec<Json> {
         json!({ "soft": 0, "hard": "unlimited" }),
         json!(["nice", "limits.memory"]),
         json!(["limits.memry"]),
+        json!(["tcp:h:1", "unix:x", "udp:[::1]:53"]),
+        json!(["h:1"]),
     ]);
     values
 }

@@ -9,8 +9,8 @@ use config::{
     TreeBy, WorkerPlan,
 };
 use supervision::{
-    After, Backoff, Family, Intensity, Milestone, OnFailed, Policy, Readiness, Restart, Strategy, Worker,
-    WorkerId,
+    After, Backoff, Family, Intensity, Leftover, Milestone, OnFailed, Policy, Readiness, Restart, Strategy,
+    Worker, WorkerId,
 };
 
 fn plan(text: &str) -> Plan {
@@ -54,6 +54,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         health: None,
         schedule: None,
         start_delay: Duration::ZERO,
+        leftover: Leftover::Kill,
         autostart: true,
     };
     let hands = WorkerPlan {
@@ -76,6 +77,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         cpus: None,
         no_new_privs: false,
         private_tmp: PrivateTmp::None,
+        listen: vec![],
         tree: TreeBy::Auto,
         limits: LimitsPlan::default(),
         stdin: Stdin::Null,

@@ -1,14 +1,24 @@
 //! What is asked of the files under the mappings: seals, locks, room on the disk, and that it be on the disk.
 
+#[cfg(not(miri))]
 use std::ffi::CString;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd, FromRawFd};
+use std::os::fd::AsRawFd;
+#[cfg(not(miri))]
+use std::os::fd::FromRawFd;
+
+/// Stands for one: see [`super::Memory::map`].
+#[cfg(miri)]
+pub(crate) fn sealed_file(_: &str, _: usize) -> io::Result<File> {
+    File::open("/dev/null")
+}
 
 /// Makes a nameless file in memory that nobody can shrink, grow or unseal.
 ///
 /// # Errors
 /// What the kernel says: no memory, no descriptors left.
+#[cfg(not(miri))]
 pub(crate) fn sealed_file(name: &str, length: usize) -> io::Result<File> {
     let name = CString::new(name.replace('\0', "_")).expect("no zero is left in it");
     // SAFETY: the name is a valid C string for the whole call.
@@ -29,6 +39,9 @@ pub(crate) fn sealed_file(name: &str, length: usize) -> io::Result<File> {
 
 /// Whether nobody can shrink this file any more.
 pub(crate) fn is_sealed(file: &File) -> bool {
+    if cfg!(miri) {
+        return true;
+    }
     // SAFETY: a call on a descriptor we own, without pointers.
     let seals = unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GET_SEALS) };
     seals >= 0 && seals & libc::F_SEAL_SHRINK != 0

@@ -56,23 +56,12 @@ impl Memory {
         if length < LEAST {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
-        let address = unsafe {
-            libc::mmap(
-                std::ptr::null_mut(),
-                length,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_SHARED | libc::MAP_NORESERVE,
-                file.as_raw_fd(),
-                0,
-            )
+        let base = map_shared(&file, length)?;
+        let guard = if is_sealed(&file) {
+            None
+        } else {
+            Some(truncation::Guard::over(base.as_ptr() as usize, length))
         };
-        if address == libc::MAP_FAILED {
-            return Err(io::Error::last_os_error());
-        }
-        let base = NonNull::new(address.cast::<u8>()).expect("mmap never answers with address zero");
-        let guard =
-            if is_sealed(&file) { None } else { Some(truncation::Guard::over(address as usize, length)) };
         Ok(Self {
             base,
             length,
@@ -233,6 +222,38 @@ impl Memory {
     }
 }
 
+#[cfg(not(miri))]
+fn map_shared(file: &File, length: usize) -> io::Result<NonNull<u8>> {
+    // SAFETY: a fresh mapping at an address of the kernel's choice touches no memory of ours.
+    let address = unsafe {
+        libc::mmap(
+            std::ptr::null_mut(),
+            length,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_NORESERVE,
+            file.as_raw_fd(),
+            0,
+        )
+    };
+    if address == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(NonNull::new(address.cast::<u8>()).expect("mmap never answers with address zero"))
+}
+
+/// Miri maps no files: there the memory is this process's own, whose threads share it.
+#[cfg(miri)]
+fn map_shared(_: &File, length: usize) -> io::Result<NonNull<u8>> {
+    // SAFETY: the length is more than nothing, as `map` has looked at.
+    let address = unsafe { std::alloc::alloc_zeroed(in_place_of_a_mapping(length)) };
+    NonNull::new(address).ok_or_else(|| io::ErrorKind::OutOfMemory.into())
+}
+
+#[cfg(miri)]
+fn in_place_of_a_mapping(length: usize) -> std::alloc::Layout {
+    std::alloc::Layout::from_size_align(length, OS_PAGE).expect("a length that a file can have")
+}
+
 /// Some bytes of a mapping that are known to lie inside it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Stretch<'a, const LENGTH: usize> {
@@ -292,7 +313,15 @@ impl Drop for Memory {
         // The guard goes first, so that it never speaks for addresses that have become somebody else's.
         self.guard = None;
         // SAFETY: this is the whole mapping made in `map`, and nothing borrowed from it can outlive `self`.
-        unsafe { libc::munmap(self.base.as_ptr().cast(), self.length) };
+        #[cfg(not(miri))]
+        unsafe {
+            libc::munmap(self.base.as_ptr().cast(), self.length)
+        };
+        // SAFETY: as above; it was allocated with this layout.
+        #[cfg(miri)]
+        unsafe {
+            std::alloc::dealloc(self.base.as_ptr(), in_place_of_a_mapping(self.length))
+        };
     }
 }
 
@@ -320,6 +349,13 @@ pub(crate) fn this_process() -> u32 {
     }
 }
 
+#[cfg(miri)]
+fn wiped_on_fork() -> &'static Plain32 {
+    static NEVER_FORKS: Plain32 = Plain32::new(0);
+    &NEVER_FORKS
+}
+
+#[cfg(not(miri))]
 fn wiped_on_fork() -> &'static Plain32 {
     // SAFETY: a fresh private mapping; it is never unmapped, so the reference is good for ever, and it is
     // page aligned and zeroed. Where the kernel cannot wipe it, the word is left zero by pointing nowhere

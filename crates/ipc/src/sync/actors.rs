@@ -195,7 +195,7 @@ impl Core {
         Ok(actor)
     }
 
-    fn claim_actor(&self, participant: Index, pid: u32) -> Result<Actor, Fault> {
+    pub(super) fn claim_actor(&self, participant: Index, pid: u32) -> Result<Actor, Fault> {
         for actor in 0..self.layout.most_actors {
             let word = self.whose_word(actor);
             let before = word.load(Ordering::Acquire);

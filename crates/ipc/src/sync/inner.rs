@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64 as Plain};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
@@ -98,7 +98,7 @@ impl Core {
     }
 
     fn over(segment: Segment) -> Result<Arc<Self>, OpenError> {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
+        static NEXT: Plain = Plain::new(1);
         let (objects, layout) = understand(&segment).ok_or(OpenError::CorruptHeader)?;
         Ok(Arc::new_cyclic(|this| Self {
             id: NEXT.fetch_add(1, Ordering::Relaxed),
@@ -284,7 +284,9 @@ impl Core {
     }
 
     pub(crate) fn label(&self, participant: Index) -> Option<String> {
-        self.text(self.label_at(participant))
+        // It may have come out of shared memory.
+        let is_one = participant < self.segment.header().participants;
+        is_one.then(|| self.text(self.label_at(participant)))?
     }
 
     pub(crate) fn label_at(&self, participant: Index) -> usize {

@@ -73,7 +73,7 @@ impl Word {
 }
 
 /// What one try to take a lock found.
-enum Took {
+pub(super) enum Took {
     /// It is ours; whether its former holder died with it.
     Yes {
         died: bool,
@@ -108,7 +108,7 @@ impl Core {
     }
 
     #[inline(always)]
-    fn take(&self, at: usize, me: Actor, depth: u64) -> Result<Took, Fault> {
+    pub(super) fn take(&self, at: usize, me: Actor, depth: u64) -> Result<Took, Fault> {
         let word = self.lock_word(at);
         let mut before = Word(word.load(Ordering::Relaxed));
         while before.is_free() {

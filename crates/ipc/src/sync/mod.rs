@@ -31,6 +31,8 @@ mod event;
 mod family;
 mod inner;
 mod lock;
+#[cfg(all(test, loom))]
+mod model;
 mod objects;
 mod options;
 mod recovery;

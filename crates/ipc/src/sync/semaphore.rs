@@ -206,7 +206,12 @@ impl Semaphore {
             None if until_ns == 0 => return Err(Stop::Ended(Ended::TimedOut)),
             None => self.take_later(me, until_ns)?,
         };
-        Ok(Permit { semaphore: self.clone(), permit, participant: me, pid: memory::this_process() })
+        Ok(self.hold(permit, me))
+    }
+
+    #[inline(always)]
+    pub(super) fn hold(&self, permit: u32, participant: Index) -> Permit {
+        Permit { semaphore: self.clone(), permit, participant, pid: memory::this_process() }
     }
 
     #[cold]
@@ -222,7 +227,7 @@ impl Semaphore {
     }
 
     #[inline(always)]
-    fn take_now(&self, me: Index) -> Result<Option<u32>, Fault> {
+    pub(super) fn take_now(&self, me: Index) -> Result<Option<u32>, Fault> {
         let hint = self.core.u32(self.at + HINT).load(Ordering::Relaxed).min(self.permits);
         for permit in (hint..self.permits).chain(0..hint) {
             let word = self.core.permit(self.at, permit);

@@ -3,7 +3,7 @@
 //! all operations that respects these times and that a plain queue would answer in the same way: answers of "full" and
 //! "empty" included, how often each message was delivered included, and with nothing left over at the end.
 //!
-//! `--rounds=N` histories without a kill and as many with; 25 by default.
+//! `--rounds=N` histories without a kill and as many with, half of these supervised; 25 by default.
 
 mod client;
 mod history;
@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     search::check_the_checker();
     let mut seen = Seen::default();
     for round in 0..2 * rounds {
-        let recorded = record(round, round % 2 == 1);
+        let recorded = record(round, Kills::ALL[round as usize % 4]);
         seen.count(&recorded);
         match judge(&recorded.steps) {
             Verdict::Linearizable => {}
@@ -124,12 +124,25 @@ impl Client {
     }
 }
 
-fn record(round: u64, with_kills: bool) -> Recorded {
+/// Whether some are killed, and who looks after them then.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kills {
+    None,
+    /// This process does, at once.
+    LookedAfter,
+    /// The others do, whenever they notice.
+    Noticed,
+}
+
+impl Kills {
+    const ALL: [Kills; 4] = [Kills::None, Kills::LookedAfter, Kills::None, Kills::Noticed];
+}
+
+fn record(round: u64, kills: Kills) -> Recorded {
     let options = QueueOptions {
         capacity: Some(CAPACITY as u64),
         participants: 16,
-        // Nobody but this process looks after the dead, so that it is known when.
-        supervised: true,
+        supervised: kills == Kills::LookedAfter,
         ..Default::default()
     };
     let queue = Queue::create_anonymous("history", &options).expect("memory");
@@ -140,7 +153,8 @@ fn record(round: u64, with_kills: bool) -> Recorded {
     let mut logs = Vec::new();
     let mut steps = Vec::new();
     let mut killed = 0;
-    if with_kills {
+    let mut unrecovered = Vec::new();
+    if kills != Kills::None {
         for (victim, client) in clients.iter_mut().enumerate().take(2) {
             // One of those who began, after a part of its work that differs from round to round; then another in its place.
             let share = (round * 7 + victim as u64 * 3) % 10 * client::OPERATIONS / 12;
@@ -148,14 +162,19 @@ fn record(round: u64, with_kills: bool) -> Recorded {
             {
                 std::hint::spin_loop();
             }
+            let killing = now();
             let _ = client.child.kill();
             let status = client.child.wait().expect("it is ours");
             let dead = now();
             let entries = client.log.entries();
             let mut judged = model::steps(&entries, dead);
-            let began = now();
-            queue.reclaim(client.child.id()).expect("the queue is well");
-            judged.extend(model::recovery(began, now()));
+            if kills == Kills::LookedAfter {
+                let began = now();
+                queue.reclaim(client.child.id()).expect("the queue is well");
+                judged.extend(model::recovery(began, now()));
+            } else {
+                unrecovered.push((steps.len(), killing));
+            }
             killed += usize::from(!status.success());
             logs.push(entries);
             steps.push(judged);
@@ -173,7 +192,15 @@ fn record(round: u64, with_kills: bool) -> Recorded {
     queue.set_acknowledge(Acknowledge::AtOnce);
     let log = Log::create();
     let mut drain = client::Recorder::new(&queue, &log);
-    while drain.get() {}
+    let mut is_left = drain.get();
+    // Whoever takes part looks after the dead before it does anything else.
+    let recovered = now();
+    for (process, killing) in unrecovered {
+        steps[process].extend(model::recovery(killing, recovered));
+    }
+    while is_left {
+        is_left = drain.get();
+    }
     drop(drain);
     let entries = log.entries();
     steps.push(model::steps(&entries, u64::MAX));

@@ -7,7 +7,8 @@
 //! delivery. Every third kill also goes to a process that does nothing but recover the dead.
 //!
 //! `cargo test -p ipc --test soak -- --kills 20000 --seed 7 --alone`; with `--alone` nobody supervises: only
-//! the participants look after each other.
+//! the participants look after each other. With `--durable` the queue is kept on disk, and now and then all are
+//! killed at once, nobody has it any more, and it is opened again.
 
 mod ledger;
 mod worker;
@@ -17,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
-use ipc::{Queue, QueueOptions};
+use ipc::{Fsync, Queue, QueueOptions};
 
 /// How long everything may take to come to its end once the killing is over.
 const WATCHDOG: Duration = Duration::from_secs(120);
@@ -36,17 +37,68 @@ fn main() -> ExitCode {
     };
     let seed = number("--seed", u64::from(std::process::id()));
     let kills = number("--kills", 200);
-    let alone: &[bool] = if args.iter().any(|arg| arg == "--alone") { &[true] } else { &[false, true] };
-    for &alone in alone {
-        let kills = if alone && !args.iter().any(|arg| arg == "--alone") { kills / 4 } else { kills };
-        if let Err(problem) = soak(kills, seed, alone) {
-            println!("soak: FAILED with --seed {seed}{}: {problem}", if alone { " --alone" } else { "" });
+    let asked_for = |how: &How| args.iter().any(|arg| arg == how.flag());
+    let all = [(How::Supervised, kills), (How::Alone, kills / 4), (How::Durable, kills / 4)];
+    let wanted: Vec<(How, u64)> = match all.iter().find(|(how, _)| asked_for(how)) {
+        Some(&(how, _)) => vec![(how, kills)],
+        None => all.to_vec(),
+    };
+    for &(how, kills) in &wanted {
+        if let Err(problem) = soak(kills, seed, how) {
+            println!("soak: FAILED with --seed {seed} {}: {problem}", how.flag());
             println!("0 passed, 1 failed");
             return ExitCode::FAILURE;
         }
     }
-    println!("{} passed, 0 failed", alone.len());
+    println!("{} passed, 0 failed", wanted.len());
     ExitCode::SUCCESS
+}
+
+/// Who looks after the dead, and where the queue is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Supervised,
+    Alone,
+    Durable,
+}
+
+impl How {
+    fn flag(self) -> &'static str {
+        match self {
+            Self::Supervised => "--supervised",
+            Self::Alone => "--alone",
+            Self::Durable => "--durable",
+        }
+    }
+
+    fn options(self) -> QueueOptions {
+        QueueOptions {
+            capacity: Some(16),
+            max_bytes: Some(2 << 20),
+            participants: 64,
+            supervised: self != Self::Alone,
+            checksums: true,
+            durable: (self == Self::Durable).then_some(Fsync::Never),
+            ..Default::default()
+        }
+    }
+
+    /// A queue in `folder`, or in memory alone.
+    fn queue(self, folder: &Path) -> Result<Queue, String> {
+        let options = self.options();
+        let queue = match self {
+            Self::Durable => {
+                let restored = Queue::restore(folder.join("soak.queue"), &options);
+                let restored = restored.map_err(|e| e.to_string())?;
+                if restored.damaged > 0 {
+                    return Err(format!("{} messages were damaged", restored.damaged));
+                }
+                Ok(restored.queue)
+            }
+            Self::Supervised | Self::Alone => Queue::create_anonymous("soak", &options),
+        };
+        queue.map_err(|e| e.to_string())
+    }
 }
 
 /// Small numbers from a seed.
@@ -83,20 +135,12 @@ struct Soak {
     random: Random,
     started: u64,
     workers: VecDeque<Worker>,
-    alone: bool,
+    how: How,
 }
 
-fn soak(kills: u64, seed: u64, alone: bool) -> Result<(), String> {
+fn soak(kills: u64, seed: u64, how: How) -> Result<(), String> {
     let folder = tempfile::tempdir().map_err(|e| e.to_string())?;
-    let options = QueueOptions {
-        capacity: Some(16),
-        max_bytes: Some(2 << 20),
-        participants: 64,
-        supervised: !alone,
-        checksums: true,
-        ..Default::default()
-    };
-    let queue = Queue::create_anonymous("soak", &options).map_err(|e| e.to_string())?;
+    let queue = how.queue(folder.path())?;
     let start = Instant::now();
     let mut soak = Soak {
         queue,
@@ -104,15 +148,20 @@ fn soak(kills: u64, seed: u64, alone: bool) -> Result<(), String> {
         random: Random::from(seed),
         started: 0,
         workers: VecDeque::new(),
-        alone,
+        how,
     };
     for _ in 0..3 {
         soak.start(Role::Producer)?;
         soak.start(Role::Consumer)?;
     }
     soak.start(Role::Recoverer)?;
-    for _ in 0..kills {
-        soak.kill_one()?;
+    let mut killed = 0;
+    while killed < kills {
+        killed += if how == How::Durable && soak.random.below(12) == 0 {
+            soak.kill_all()?
+        } else {
+            soak.kill_one()?
+        };
     }
     let consumers = soak.come_to_an_end()?;
     let verdict = ledger::check(folder.path())?;
@@ -121,8 +170,8 @@ fn soak(kills: u64, seed: u64, alone: bool) -> Result<(), String> {
         return Err(format!("something is left after {consumers} consumers drained it: {stats:?}"));
     }
     println!(
-        "soak{}: {kills} processes killed, {} messages put, {} delivered again, none lost, none torn, in {:.1} s",
-        if alone { " without a supervisor" } else { "" },
+        "soak {}: {killed} processes killed, {} messages put, {} delivered again, none lost, none torn, in {:.1} s",
+        how.flag(),
         verdict.messages,
         verdict.redelivered,
         start.elapsed().as_secs_f64()
@@ -152,24 +201,34 @@ impl Soak {
     }
 
     /// Kills a random worker after a random while, and starts another in its place.
-    fn kill_one(&mut self) -> Result<(), String> {
+    fn kill_one(&mut self) -> Result<u64, String> {
         let pause = Duration::from_micros(self.random.below(4000));
         let until = Instant::now() + pause;
         while Instant::now() < until {
             std::thread::yield_now();
         }
         let index = self.random.below(self.workers.len() as u64) as usize;
-        let mut worker = self.workers.remove(index).ok_or("no worker is left")?;
-        // One that ended by itself had found something wrong.
-        if let Some(status) = worker.child.try_wait().map_err(|e| e.to_string())? {
-            return Err(format!("a worker ended by itself: {status}"));
+        let worker = self.workers.remove(index).ok_or("no worker is left")?;
+        let role = worker.role;
+        let pid = end(worker)?;
+        if self.how != How::Alone {
+            self.queue.reclaim(pid).map_err(|e| e.to_string())?;
         }
-        worker.child.kill().map_err(|e| e.to_string())?;
-        worker.child.wait().map_err(|e| e.to_string())?;
-        if !self.alone {
-            self.queue.reclaim(worker.child.id()).map_err(|e| e.to_string())?;
+        self.start(role)?;
+        Ok(1)
+    }
+
+    /// Kills all workers, lets go of the queue with what they left half done in it, opens it again, and starts others.
+    fn kill_all(&mut self) -> Result<u64, String> {
+        let roles: Vec<Role> = self.workers.iter().map(|worker| worker.role).collect();
+        for worker in std::mem::take(&mut self.workers) {
+            end(worker)?;
         }
-        self.start(worker.role)
+        // The old handle must be gone before the file is opened.
+        self.queue = Queue::create_anonymous("none", &QueueOptions::default()).map_err(|e| e.to_string())?;
+        self.queue = self.how.queue(&self.folder)?;
+        roles.iter().try_for_each(|role| self.start(*role))?;
+        Ok(roles.len() as u64)
     }
 
     /// Ends the producers, closes the queue, and waits until the consumers have drained it.
@@ -181,7 +240,7 @@ impl Soak {
             }
             let _ = worker.child.kill();
             worker.child.wait().map_err(|e| e.to_string())?;
-            if !self.alone {
+            if self.how != How::Alone {
                 self.queue.reclaim(worker.child.id()).map_err(|e| e.to_string())?;
             }
         }
@@ -200,6 +259,17 @@ impl Soak {
         }
         Ok(consumers)
     }
+}
+
+/// Kills a worker and waits until it is gone; answers what its pid was.
+fn end(mut worker: Worker) -> Result<u32, String> {
+    // One that ended by itself had found something wrong.
+    if let Some(status) = worker.child.try_wait().map_err(|e| e.to_string())? {
+        return Err(format!("a worker ended by itself: {status}"));
+    }
+    worker.child.kill().map_err(|e| e.to_string())?;
+    worker.child.wait().map_err(|e| e.to_string())?;
+    Ok(worker.child.id())
 }
 
 impl Drop for Soak {

@@ -81,6 +81,10 @@ impl Loop {
         Ok(Given {
             cgroup: self.cgroups.plot(terms, decided.policy, &leaf)?,
             temporary: self.temporary.give(terms.private_tmp, &leaf, credentials)?,
+            sockets: self
+                .sockets
+                .of(id, &terms.listen, &[])
+                .map_err(|error| LaunchFailure(error.to_string()))?,
         })
     }
 

@@ -4,8 +4,7 @@ use std::collections::BTreeSet;
 
 use process::{Exit, Pid, Vigil};
 use std::os::fd::AsFd;
-
-use supervision::{Ending, Event, Process};
+use supervision::{Ending, Event, Process, Remark};
 
 use super::{Loop, PARENT_REAPS_WITHIN, Watched};
 use crate::asking::hold;
@@ -181,7 +180,18 @@ impl Loop {
         }
         self.processes.leader_ended(process, ending);
         self.note_core(process.instance, dumped_core);
+        self.remark_on(process, dumped_core);
         self.when_its_feeder_has_ended(process, ending);
+    }
+
+    /// Tells what an ending does not: that the kernel killed something of it for want of memory, that it left a core.
+    fn remark_on(&mut self, process: Process, dumped_core: bool) {
+        let nest = self.processes.get(process).and_then(|tree| tree.cgroup.as_ref());
+        if nest.is_some_and(|nest| nest.cgroup.oom_kills() > 0) {
+            self.news.push_back(Event::Remarked(process, Remark::OutOfMemory));
+        } else if dumped_core {
+            self.news.push_back(Event::Remarked(process, Remark::CoreDumped));
+        }
     }
 
     /// Tells that a leader has ended, and how.
@@ -250,13 +260,16 @@ impl Loop {
     pub(super) fn sweep(&mut self) -> bool {
         let socket = self.folder.socket();
         let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
-        let Swept { empty, reaped, watch, populated, orphans_live } =
+        let Swept { empty, reaped, watch, populated, orphans_live, left_behind } =
             sweeping::sweep(&mut self.processes, marks);
         for pid in reaped {
             self.reclaim_from(pid);
         }
         for pid in watch {
             self.watch_other(pid);
+        }
+        for (process, count) in left_behind {
+            self.news.push_back(Event::Remarked(process, Remark::LeftBehind(count)));
         }
         // One that became empty between the killing and the watching is told by nothing else.
         let again = populated.into_iter().filter(|process| self.watch_cgroup(*process)).count() > 0;

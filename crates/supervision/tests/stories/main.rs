@@ -3,6 +3,7 @@
 mod changes;
 mod groups;
 mod milestones;
+mod remarks;
 mod requests;
 mod restarts;
 mod schedules;

@@ -25,6 +25,9 @@ pub enum StartError {
     },
     /// This process is a daemon, which must be able to die at any moment, and a child that is none would be left behind.
     OfADaemon,
+    /// This process is the child of a child of a child, and so on, as deep as any may be: most likely a program that starts
+    /// itself without looking whether it is the child.
+    TooDeep,
     /// This process is ending: it waits for its children and starts no more.
     Ending,
     /// The thread that starts children, or a descriptor for the child to know its parent by, cannot be had.
@@ -45,12 +48,24 @@ impl fmt::Display for StartError {
             StartError::Spawn(error) if error.errno == process::Errno::E2BIG => {
                 write!(f, "{error}; pass what is large through a queue")
             }
+            StartError::Spawn(error) if error.errno == process::Errno::ENOENT && error.what.contains(' ') => {
+                write!(
+                    f,
+                    "{error} (a line is not split into words: pass a list, or [\"/bin/sh\", \"-c\", line])"
+                )
+            }
             StartError::Spawn(error) => write!(f, "{error}"),
             StartError::Arguments(what) | StartError::Command(what) => f.write_str(what),
             StartError::Passing { name, why } => write!(f, "{name:?} cannot be passed to a child: {why}"),
             StartError::OfADaemon => {
                 f.write_str("a daemon process may have daemon children only; say .daemon(true), or nothing")
             }
+            StartError::TooDeep => write!(
+                f,
+                "children of children, {} deep: a program that starts itself must look whether it is the child \
+                 (current_process().parent())",
+                super::process::DEEPEST
+            ),
             StartError::Ending => f.write_str("this process is ending and starts no more children"),
             StartError::Resources(error) => write!(f, "nothing to start a child with: {error}"),
         }

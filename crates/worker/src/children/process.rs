@@ -18,6 +18,9 @@ use super::errors::StartError;
 use super::passing::{ARGS, BIRTH, BIRTH_PID, Birth, KWARGS, Kind, Luggage, ParentTold, SharesQueue};
 use super::registry;
 
+/// How deep children of children go. No house is so deep, but for one that a program builds by starting itself.
+pub(super) const DEEPEST: usize = 32;
+
 /// A child of this process, before it is started.
 ///
 /// The program gets `args` as words of its command line and, with `kwargs`, as JSON in `$SUPERVISOR_ARGS` and
@@ -37,6 +40,20 @@ use super::registry;
 /// process. Children of a daemon are daemons too, so that whole families die together, from the top. A daemon that
 /// becomes another user, or executes a set-user-id program, is let go by the kernel and dies only with a parent that ends
 /// by itself.
+///
+/// For those who come from Python's `multiprocessing.Process`:
+///
+/// | there | here |
+/// |---|---|
+/// | `Process(target=…, args=…, kwargs=…, name=…, daemon=…)` | the target is a program, started afresh: nothing is forked |
+/// | `start`, `pid`, `is_alive`, `terminate`, `kill` | the same; what has no pid yet is a [`Process`], what has one a [`Child`] |
+/// | `join(timeout)`, then `exitcode` | [`Child::join`] answers how it ended, or why it did not wait to the end |
+/// | `exitcode` -9 for signal 9 | [`Exit::Signal`](crate::Exit::Signal), which no code can be mistaken for |
+/// | `sentinel` | [`Child`] is `AsFd` |
+/// | `current_process`, `parent_process`, `active_children` | [`current_process`], [`CurrentProcess::parent`], [`active_children`](super::active_children) |
+/// | a daemon is terminated at exit, and outlives a parent killed with -9 | it is killed in both cases |
+/// | a daemon may have no children | it may have daemons |
+/// | queues and locks as arguments | [`Process::queue`], [`Process::lock`], … by name, and they survive the death of anybody |
 ///
 /// ```
 /// use std::time::Duration;
@@ -217,6 +234,9 @@ impl Process {
             return Err(StartError::OfADaemon);
         }
         let line: Vec<u32> = me.line().iter().copied().chain([registry::next_number()]).collect();
+        if line.len() > DEEPEST {
+            return Err(StartError::TooDeep);
+        }
         let name = self.name.clone().unwrap_or_else(|| {
             let numbers: Vec<String> = line.iter().map(u32::to_string).collect();
             format!("Process-{}", numbers.join(":"))
@@ -269,6 +289,18 @@ impl Process {
             (BIRTH_PID, None),
         ];
         let ours = ours.map(|(name, value)| (OsString::from(name), value.map(OsString::from)));
+        for (name, _) in &self.env {
+            if ours.iter().any(|(known, _)| known == name) {
+                let what = format!(
+                    "the variable {} is not for .env: it says what .args and the like do",
+                    name.display()
+                );
+                return Err(StartError::Command(what));
+            }
+            if name.is_empty() || name.as_bytes().contains(&b'=') {
+                return Err(StartError::Command(format!("{name:?} is no name of a variable")));
+            }
+        }
         for (name, value) in self.env.iter().cloned().chain(ours) {
             variables.retain(|(known, _)| *known != name);
             variables.extend(value.map(|value| (name, value)));

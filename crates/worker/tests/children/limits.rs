@@ -2,12 +2,14 @@
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Uid, geteuid, setuid};
+use worker::Exit;
 
-use crate::kit::{KILLED, PATIENCE, sleeper};
+use crate::kit::{KILLED, PATIENCE, get, queue, role, sleeper};
 use crate::{Promise, promises};
 
 pub const PROMISES: &[Promise] = promises![
     at_the_limit_of_processes_a_start_says_so_and_leaves_nothing,
+    a_program_that_starts_itself_without_end_is_stopped,
     without_descriptors_a_start_says_so_and_leaves_nothing,
 ];
 
@@ -45,6 +47,17 @@ fn at_the_limit_of_processes_a_start_says_so_and_leaves_nothing() {
         child.kill().expect("ours");
         assert_eq!(child.join(PATIENCE), Ok(KILLED));
     }
+}
+
+fn a_program_that_starts_itself_without_end_is_stopped() {
+    let said = queue("said");
+    let first = role(&["bomb"]).queue("said", &said).start().expect("it starts");
+    // Each but the last says that it started another, in any order.
+    let (started, refused): (Vec<String>, Vec<String>) =
+        (0..32).map(|_| get(&said)).partition(|what| what == "started");
+    assert_eq!(started.len(), 31);
+    assert!(refused[0].contains("must look whether it is the child"), "{}", refused[0]);
+    assert_eq!(first.join(PATIENCE), Ok(Exit::Code(0)));
 }
 
 fn without_descriptors_a_start_says_so_and_leaves_nothing() {

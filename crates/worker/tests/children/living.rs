@@ -209,6 +209,12 @@ fn what_cannot_be_started_says_why() {
     assert!(why(Process::new(Vec::<String>::new())).contains("empty command"));
     assert!(why(Process::new("a\0b")).contains("zero byte"));
     assert!(why(Process::new("true").env("A", "\0")).contains("zero byte"));
+    assert!(why(Process::new("true").env("A=B", "C")).contains("no name of a variable"));
+    assert!(why(Process::new("true").env_remove("")).contains("no name of a variable"));
+    assert!(
+        why(Process::new("true").env("SUPERVISOR_ARGS", "[]")).contains("SUPERVISOR_ARGS is not for .env")
+    );
+    assert!(why(Process::new("sleep 5")).contains("pass a list"));
     assert_eq!(why(Process::new("true").args(3)), "args must be a list, not 3");
     assert_eq!(why(Process::new("true").kwargs([1])), "kwargs must be a map, not [1]");
     assert!(why(Process::new("true").cwd("/no/such/folder")).starts_with("chdir /no/such/folder"));

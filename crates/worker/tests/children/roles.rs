@@ -24,6 +24,7 @@ pub fn play(words: &[String]) -> ExitCode {
         ["daemon-with-a-child"] => refused(me),
         ["echo"] => echo(me),
         ["get-and-hold"] => get_and_hold(me),
+        ["bomb"] => bomb(me),
         ["answer"] => answer(me),
         ["middle"] => middle(me),
         ["all-kinds"] => all_kinds(me),
@@ -132,6 +133,15 @@ fn echo(me: &CurrentProcess) {
     let (there, back) = (me.queue::<String>("there").unwrap(), me.queue::<String>("back").unwrap());
     while let Ok(message) = there.get() {
         back.put(&format!("{}: {message}", me.name())).unwrap();
+    }
+}
+
+/// Starts itself, as a program does that does not look whether it is the child.
+fn bomb(me: &CurrentProcess) {
+    let said = me.queue_bytes("said").unwrap();
+    match role(&["bomb"]).queue("said", &said).start() {
+        Ok(_) => say(me, "started"),
+        Err(error) => say(me, error),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What people, programs and confused news do to a run.
 
 use supervision::{
-    Ending, Event, InstanceId, Launch, LaunchFailure, Phase, Process, Request, Target, WorkerId,
+    Ending, Event, InstanceId, Launch, LaunchFailure, Phase, Process, Remark, Request, Target, WorkerId,
 };
 
 use super::{Line, World};
@@ -86,7 +86,7 @@ impl World {
         let alive = self.bodies.get(&process).is_some_and(|body| body.leader);
         let unborn = Process { launch: Launch(process.launch.0 + 1), ..process };
         let nobody = InstanceId { worker: WorkerId(99), index: 7 };
-        let nonsense = match self.random.below(6) {
+        let nonsense = match self.random.below(8) {
             0 if alive => Event::Emptied(process),
             1 if phase == Some(Phase::Running) && present => Event::Reclaimed(process),
             2 if phase == Some(Phase::Running) && present => {
@@ -94,6 +94,9 @@ impl World {
             }
             3 if !self.bodies.contains_key(&unborn) => Event::Ended(unborn, Ending::Code(0)),
             4 => Event::Ready(Process { instance: nobody, launch: Launch(1) }),
+            // Whenever it comes, it changes no decision about who is started, stopped or killed.
+            5 => Event::Remarked(process, Remark::OutOfMemory),
+            6 => Event::Remarked(process, Remark::LeftBehind(2)),
             _ => Event::TakenBack(unborn),
         };
         self.note(Line::Nonsense);

@@ -1,0 +1,186 @@
+//! Who is waited for, on standard error: said on a terminal, or where `--progress` asks for it, when a verb takes longer
+//! than people like to wonder.
+//!
+//! On a terminal it is one line, which is written over and gone at the end; elsewhere a line whenever it is another.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use control::api::{InstanceStatus, Request, Status, Who};
+use control::{Client, Parting};
+
+use crate::output::printable;
+use crate::status::instance_name;
+
+/// Nobody wonders before.
+const PATIENCE: Duration = Duration::from_millis(700);
+
+/// So many are named; the others are counted.
+const NAMED_AT_MOST: usize = 5;
+
+/// Says who is waited for until it is dropped.
+#[derive(Debug)]
+pub struct Progress {
+    words: Sender<Word>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Who is waited for.
+#[derive(Debug)]
+struct Awaited {
+    /// `NAME` or `NAME:INSTANCE`; none: all.
+    workers: Vec<String>,
+    /// Processes that are no worker's leader.
+    pids: Vec<i32>,
+    /// Whether an instance is waited for no longer.
+    is_done: fn(&InstanceStatus) -> bool,
+}
+
+impl Progress {
+    /// Begins to watch what `request` waits for; nothing where it does not wait, or nobody is to be told.
+    pub fn of(client: &Client, request: &Request, forced: bool) -> Option<Progress> {
+        if !forced && !io::stderr().is_terminal() {
+            return None;
+        }
+        let awaited = awaited(request)?;
+        // Progress is a courtesy: without a connection of its own there is none.
+        let client = client.another().ok()?;
+        let (words, heard) = mpsc::channel();
+        let teller = words.clone();
+        let thread = thread::spawn(move || watch(client, &awaited, teller, &heard));
+        Some(Progress { words, thread: Some(thread) })
+    }
+}
+
+impl Drop for Progress {
+    fn drop(&mut self) {
+        // Where it has ended by itself nobody hears.
+        let _ = self.words.send(Word::Over);
+        if let Some(thread) = self.thread.take() {
+            // It has nothing to lose by a panic but the line.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn awaited(request: &Request) -> Option<Awaited> {
+    let of = |workers: Vec<String>, is_done| Some(Awaited { workers, pids: vec![], is_done });
+    let is_up: fn(&InstanceStatus) -> bool =
+        |row| matches!(row.state.as_str(), "running" | "done" | "failed" | "stopped");
+    let is_down: fn(&InstanceStatus) -> bool =
+        |row| matches!(row.state.as_str(), "done" | "failed" | "stopped");
+    match request {
+        Request::Start { workers, wait: true } | Request::Restart { workers, wait: true } => {
+            of(workers.clone(), is_up)
+        }
+        Request::Stop { workers, wait: true } => of(workers.clone(), is_down),
+        Request::Scale { workers, wait: true } => {
+            of(workers.iter().map(|size| size.worker.clone()).collect(), is_up)
+        }
+        Request::Wait { whom: Who::Worker(worker), .. } => of(vec![worker.clone()], is_down),
+        Request::Wait { whom: Who::Pid(pid), .. } => {
+            Some(Awaited { workers: vec![], pids: vec![*pid], is_done: is_down })
+        }
+        Request::Shutdown { .. } => of(vec![], |row| row.pid.is_none()),
+        _ => None,
+    }
+}
+
+/// What reaches the one who watches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Word {
+    /// Something of the run has changed.
+    Changed,
+    /// The wait is over.
+    Over,
+}
+
+fn watch(mut client: Client, awaited: &Awaited, teller: Sender<Word>, heard: &Receiver<Word>) {
+    if heard.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
+        return;
+    }
+    let Some(parting) = tell_changes(&client, teller) else { return };
+    let mut line = Shown::default();
+    while let Some(text) = now(&mut client, awaited) {
+        line.show(&text);
+        // One look for all that has changed till then.
+        let words: Vec<Word> = heard.recv().into_iter().chain(heard.try_iter()).collect();
+        if words.is_empty() || words.contains(&Word::Over) {
+            break;
+        }
+    }
+    parting.part();
+}
+
+/// A word for every change of the run, until that is parted with.
+fn tell_changes(client: &Client, teller: Sender<Word>) -> Option<Parting> {
+    let mut lines = client.another().ok()?.stream(&Request::Events { after: 0, follow: true }).ok()?;
+    let parting = lines.parting().ok()?;
+    thread::spawn(move || {
+        while let Ok(Some(_)) = lines.next_line() {
+            if teller.send(Word::Changed).is_err() {
+                return;
+            }
+        }
+    });
+    Some(parting)
+}
+
+/// Who is waited for now, in words.
+fn now(client: &mut Client, awaited: &Awaited) -> Option<String> {
+    let mut all: Vec<String> = awaited.pids.iter().map(|pid| format!("pid {pid}")).collect();
+    if awaited.pids.is_empty() {
+        let status: Status = client.call(&Request::Status { workers: awaited.workers.clone() }).ok()?;
+        all.extend(status.workers.iter().filter(|row| !(awaited.is_done)(row)).map(shown));
+    }
+    if all.is_empty() {
+        return Some("waiting for the last of it to end".to_owned());
+    }
+    let more = all.len().saturating_sub(NAMED_AT_MOST);
+    all.truncate(NAMED_AT_MOST);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    Some(format!("waiting for {}{more}", all.join(", ")))
+}
+
+fn shown(row: &InstanceStatus) -> String {
+    match row.pid {
+        Some(pid) => format!("{} ({}, pid {pid})", instance_name(row), row.state),
+        None => format!("{} ({})", instance_name(row), row.state),
+    }
+}
+
+/// What stands on standard error.
+#[derive(Debug, Default)]
+struct Shown {
+    text: String,
+}
+
+impl Shown {
+    fn show(&mut self, text: &str) {
+        if self.text == text {
+            return;
+        }
+        self.text = text.to_owned();
+        let text = printable(text);
+        let mut out = io::stderr().lock();
+        // Where standard error is closed there is nobody left to tell.
+        let _ = if out.is_terminal() {
+            let width = terminal_size::terminal_size_of(io::stderr()).map_or(80, |(width, _)| width.0);
+            let text: String = text.chars().take(usize::from(width).saturating_sub(1)).collect();
+            write!(out, "\r\x1b[K{text}")
+        } else {
+            writeln!(out, "supervisor: {text}")
+        };
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        let mut out = io::stderr().lock();
+        if !self.text.is_empty() && out.is_terminal() {
+            let _ = write!(out, "\r\x1b[K");
+        }
+    }
+}

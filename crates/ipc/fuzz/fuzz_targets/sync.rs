@@ -1,0 +1,8 @@
+//! `cargo +nightly fuzz run sync`, in `crates/ipc`.
+#![no_main]
+
+#[allow(dead_code)]
+#[path = "../../tests/fuzzing/mod.rs"]
+mod fuzzing;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| fuzzing::sync(data));

@@ -1,0 +1,6 @@
+//! What people see on a terminal: each test has one of its own.
+#![forbid(unsafe_code)]
+
+mod progress;
+mod screen;
+mod top;
