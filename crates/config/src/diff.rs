@@ -184,11 +184,11 @@ fn queue_diff(old: &QueuePlan, new: &QueuePlan) -> Vec<String> {
 fn family_diff(old: &Family, new: &Family) -> Vec<String> {
     // The workers are compared one by one; the seed is not of the config.
     let Family { workers: _, strategy, intensity, groups, stop_within, lasts: _, seed: _ } = old;
-    let mut words = changed(&[
-        ("strategy", *strategy != new.strategy),
-        ("intensity", *intensity != new.intensity),
-        ("stop_timeout", *stop_within != new.stop_within),
-    ]);
+    let mut words =
+        changed(&[("strategy", *strategy != new.strategy), ("intensity", *intensity != new.intensity)]);
+    if *stop_within != new.stop_within {
+        words.push("stop_timeout changed, which holds from the next run on".to_owned());
+    }
     let of = |family: &Family, groups: &[Group]| -> Vec<(String, GroupByNames)> {
         groups.iter().map(|group| (group.name.clone(), group_by_names(family, group))).collect()
     };
