@@ -39,6 +39,14 @@ fn check_readiness(worker: &Worker, path: &Path<'_>, reading: &mut Reading<'_>) 
         let hint = "set \"stdout\": \"log\" (and \"log\": {\"file\": …} to have it in a file too)";
         reading.note_at(&path.key("ready").key("log"), *at, complaint.hint(hint));
     }
+    let sockets = 3..3 + i32::try_from(worker.listen.0.len()).unwrap_or(i32::MAX - 3);
+    if let Placed { value: Readying::Fd(number), at } = &worker.ready
+        && sockets.contains(number)
+    {
+        let complaint = Complaint::new(format!("descriptor {number} is one of the sockets of \"listen\""));
+        let hint = format!("the first free one is {}", sockets.end);
+        reading.note_at(&path.key("ready").key("fd"), *at, complaint.hint(hint));
+    }
 }
 
 /// Notes a schedule whose first run is never over.

@@ -134,7 +134,12 @@ impl Temporary {
         }
     }
 
-    fn base(&mut self) -> io::Result<PathBuf> {
+    /// The folder of the run's temporary files. Everybody may pass through it, and see nothing.
+    ///
+    /// # Errors
+    ///
+    /// Why it cannot be made.
+    pub fn base(&mut self) -> io::Result<PathBuf> {
         if let Some(base) = &self.base {
             return Ok(base.clone());
         }

@@ -79,6 +79,7 @@ fn table() -> Vec<(&'static str, Value, Effect, &'static str)> {
         ("no_new_privs", json!(true), Restart, "no_new_privs changed"),
         ("private_tmp", json!("folder"), Restart, "private_tmp changed"),
         ("tree", json!("cgroup"), Restart, "tree changed"),
+        ("rolling", json!(true), Update, "rolling changed"),
         ("limits", json!({ "core": 0 }), Restart, "limits changed"),
         ("stdin", json!("inherit"), Restart, "stdin changed"),
         ("stdout", json!("null"), Restart, "stdout changed"),

@@ -35,13 +35,23 @@ impl Loop {
     ///
     /// Says why it has none.
     pub(super) fn open_ear(&mut self, process: Process) -> Result<(), String> {
-        let worker = process.instance.worker.0 as usize;
-        if !self.setup.workers.get(worker).is_some_and(|worker| worker.notify) {
-            return Ok(());
-        }
-        let path = notify::path_for(self.folder.path(), process);
+        let worker = self.setup.workers.get(process.instance.worker.0 as usize);
+        let Some(worker) = worker.filter(|worker| worker.notify) else { return Ok(()) };
         let cannot = |error: std::io::Error| format!("notification socket: {}", crate::words::reason(&error));
-        let socket = NotifySocket::bind(path).map_err(cannot)?;
+        let account = worker.terms.as_ref().and_then(|terms| terms.account.as_ref());
+        let own = nix::unistd::geteuid().as_raw();
+        let credentials = account.and_then(|account| account.credentials.as_ref());
+        let socket = match credentials.filter(|credentials| credentials.uid != own) {
+            None => NotifySocket::bind(notify::path_for(self.folder.path(), process)).map_err(cannot)?,
+            // Who runs as another user does not get into the run's folder.
+            Some(credentials) => {
+                let folder = self.temporary.base().map_err(cannot)?;
+                let socket = NotifySocket::bind(notify::path_for(&folder, process)).map_err(cannot)?;
+                std::os::unix::fs::chown(socket.path(), Some(credentials.uid), Some(credentials.gid))
+                    .map_err(cannot)?;
+                socket
+            }
+        };
         let token = self.watch(&socket, Watched::Notify(process)).map_err(cannot)?;
         self.ears.sockets.insert(process, (token, socket));
         Ok(())
