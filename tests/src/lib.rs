@@ -37,6 +37,13 @@ pub fn lives(pid: i32) -> bool {
     matches!(process::Stat::of(process::Pid::from_raw(pid)), Ok(Some(stat)) if !stat.is_zombie())
 }
 
+/// Kills a process with -9. It must be there.
+#[track_caller]
+pub fn kill_9(pid: i32) {
+    let killed = nix::sys::signal::kill(process::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+    assert_eq!(killed, Ok(()), "process {pid} cannot be killed");
+}
+
 /// Waits until a process has ended.
 #[track_caller]
 pub fn until_gone(pid: i32) {

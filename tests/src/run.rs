@@ -115,6 +115,29 @@ impl Run {
         self.ask(&Request::Ps).expect("ps is answered")
     }
 
+    /// The pids of a worker's processes, as [`Run::ps`] shows them.
+    #[track_caller]
+    pub fn pids_of(&self, worker: &str) -> Vec<i32> {
+        let own = self.ps().into_iter().filter(|row| row.worker.as_deref() == Some(worker));
+        own.map(|row| row.pid).collect()
+    }
+
+    /// Waits until a worker's trees have so many processes together, and says which.
+    #[track_caller]
+    pub fn until_so_many(&self, worker: &str, count: usize) -> Vec<i32> {
+        until(&format!("{worker} has {count} processes"), || {
+            Some(self.pids_of(worker)).filter(|all| all.len() == count)
+        })
+    }
+
+    /// Waits until every instance is in a state.
+    #[track_caller]
+    pub fn until_all(&self, state: &str) -> Vec<InstanceStatus> {
+        until(&format!("all are {state}"), || {
+            Some(self.status().workers).filter(|rows| rows.iter().all(|row| row.state == state))
+        })
+    }
+
     /// One of its queues.
     #[track_caller]
     pub fn queue(&self, name: &str) -> QueueStatus {

@@ -2,14 +2,14 @@
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use process::{Pid, Snapshot};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{PATIENCE, Run, Said, until};
+use crate::{PATIENCE, Run, Said, skipped, until};
 
 /// The folder of the programs under test.
 pub fn programs() -> PathBuf {
@@ -101,6 +101,14 @@ impl Sandbox {
         Said::of(self.command("supervisor").args(arguments))
     }
 
+    /// Starts `supervisor` with these arguments, for [`Said::at_the_end_of`].
+    #[track_caller]
+    pub fn begin(&self, arguments: &[&str]) -> Child {
+        let mut command = self.command("supervisor");
+        command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().expect("the supervisor can be executed")
+    }
+
     /// Runs `supervisor` with these arguments and this standard input to its end.
     #[track_caller]
     pub fn supervisor_with_input(&self, arguments: &[&str], input: &[u8]) -> Said {
@@ -123,6 +131,31 @@ impl Sandbox {
         let mut run = Run::begin(self, config, &[]);
         let code = run.exit_code();
         (code, run)
+    }
+
+    /// How many whole lines a file holds; 0 if there is none.
+    pub fn lines(&self, name: &str) -> usize {
+        self.read(name).matches('\n').count()
+    }
+
+    /// Waits until a file holds at least so many whole lines, and says what it holds.
+    #[track_caller]
+    pub fn until_lines(&self, name: &str, count: usize) -> String {
+        until(&format!("{name} has {count} lines"), || {
+            Some(self.read(name)).filter(|text| text.matches('\n').count() >= count)
+        })
+    }
+
+    /// A command line on a terminal of its own, its ends piped, if the machine has what makes one; says so when not.
+    pub fn on_a_terminal(&self, line: &str) -> Option<Command> {
+        if Command::new("script").arg("--version").stdout(Stdio::null()).status().is_err() {
+            skipped("no `script` on this machine to make a terminal");
+            return None;
+        }
+        let mut command = self.shell();
+        command.arg(format!("exec script -qefc '{line}' /dev/null")).env("TERM", "xterm");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Some(command)
     }
 
     /// Whether a file is there.

@@ -7,6 +7,7 @@ mod births;
 mod core_cost;
 mod facts;
 mod messages;
+mod peers;
 mod queue;
 mod raw;
 mod stage;
@@ -20,9 +21,6 @@ use std::process::ExitCode;
 
 use bench::figures;
 use clap::{Parser, Subcommand};
-
-/// Supervisors that others have written and that people compare with.
-const OTHERS: [&str; 6] = ["dinit", "s6-svscan", "runsvdir", "supervisord", "circusd", "pm2"];
 
 /// Measures the supervisor and its queue beside others that could do their work.
 #[derive(Parser)]
@@ -42,6 +40,9 @@ enum Verb {
         /// For machines
         #[arg(long)]
         json: bool,
+        /// This part only; may be given several times
+        #[arg(long, value_name = "PART")]
+        only: Vec<supervise::Part>,
     },
     /// The queue: rates and round trips beside other ways between processes, and beside the machine's limits
     Queue {
@@ -116,7 +117,7 @@ fn programs() -> Result<PathBuf, Trouble> {
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().verb {
-        Verb::Supervise { quick, json } => supervise(quick, json),
+        Verb::Supervise { quick, json, only } => supervise(quick, json, &only),
         Verb::Queue { quick, json, rounds, words } => queue(quick, json, rounds, words),
         Verb::Party => queue::party::party(),
         Verb::BareCrowd { pipe, count } => bare::crowd(&pipe, count),
@@ -143,14 +144,14 @@ fn show(text: &str) -> Result<(), Trouble> {
     }
 }
 
-fn supervise(quick: bool, json: bool) -> Result<(), Trouble> {
+fn supervise(quick: bool, json: bool, only: &[supervise::Part]) -> Result<(), Trouble> {
     let machine = facts::machine();
     let extent = if quick { supervise::Extent::QUICK } else { supervise::Extent::FULL };
-    let figures = supervise::measure(extent)?;
+    let figures = supervise::measure(extent, only)?;
     if json {
         show(&serde_json::to_string_pretty(&figures)?)
     } else {
-        show(&format!("{machine}; medians\n\n{}\n{}", figures::table(&figures), others()))
+        show(&format!("{machine}; medians\n\n{}", figures::table(&figures)))
     }
 }
 
@@ -170,18 +171,4 @@ fn queue(quick: bool, json: bool, rounds: Option<NonZero<u16>>, words: Vec<Strin
         show(&format!("{machine}; medians, ratios by pairs\n\n{}", figures::table(&table.figures)))?;
     }
     if table.has_gaps { Err(Trouble::new("the table has gaps, which were told of above")) } else { Ok(()) }
-}
-
-/// What is said of other supervisors: they are measured with programs that set each of them up, not here.
-fn others() -> String {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = |program: &&str| std::env::split_paths(&path).any(|folder| folder.join(program).is_file());
-    let (here, missing): (Vec<&str>, Vec<&str>) = OTHERS.into_iter().partition(|program| found(program));
-    let list = |names: &[&str]| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
-    format!(
-        "Other supervisors want configs, adapters and waits of their own, and are measured apart from this.\n\
-         Installed here: {}; not installed: {}.",
-        list(&here),
-        list(&missing)
-    )
 }

@@ -65,6 +65,13 @@ impl Stage {
         format!("bench-{}", self.scenes).into()
     }
 
+    /// The name of the next scene, and a pipe for the births in it.
+    pub fn next_births(&mut self) -> Result<(OsString, Births), Trouble> {
+        let name = self.next_name();
+        let births = Births::in_folder(self.folder.path(), &name)?;
+        Ok((name, births))
+    }
+
     fn runtime(&self) -> PathBuf {
         self.folder.path().join("run")
     }
@@ -76,8 +83,7 @@ impl Stage {
 
     /// Our supervisor with so many workers.
     pub fn ours(&mut self, count: u32, output: Output) -> Result<Scene, Trouble> {
-        let name = self.next_name();
-        let births = Births::in_folder(self.folder.path(), &name)?;
+        let (name, births) = self.next_births()?;
         let config = self.write_config(&name, &crowd_config(births.path(), count, output)?)?;
         let mut command = self.supervisor(&name)?;
         command.arg("run").arg(&config).stderr(self.talk()?);
@@ -86,8 +92,7 @@ impl Stage {
 
     /// A bare program of this bench, with these arguments before the pipe.
     pub fn bare(&mut self, mode: &str, arguments: &[&str]) -> Result<Scene, Trouble> {
-        let name = self.next_name();
-        let births = Births::in_folder(self.folder.path(), &name)?;
+        let (name, births) = self.next_births()?;
         let mut command = Command::new(crate::programs()?.join("bench"));
         command.arg(mode).arg(births.path()).args(arguments);
         self.open(command, births, name)
@@ -219,18 +224,22 @@ impl Running {
         }
     }
 
+    /// Its pid.
+    pub fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.0.id()).expect("a pid of Linux"))
+    }
+
     fn tell(&self, signal: Signal) {
-        if let Ok(pid) = i32::try_from(self.0.id()) {
-            let _ = kill(Pid::from_raw(pid), signal);
-        }
+        // An error means that it is gone.
+        let _ = kill(self.pid(), signal);
     }
 
     fn wait(&mut self, patience: Duration) -> Result<(), Trouble> {
         if self.0.try_wait()?.is_some() {
             return Ok(());
         }
-        let pid = i32::try_from(self.0.id()).map_err(|_| Trouble::new("a pid out of range"))?;
-        if let Some(pidfd) = process::pidfd_open(Pid::from_raw(pid))? {
+        let pid = self.pid();
+        if let Some(pidfd) = process::pidfd_open(pid)? {
             let limit = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
             poll(&mut [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)], limit)?;
         }

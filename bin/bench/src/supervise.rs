@@ -9,7 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::stage::{Output, Scene, Stage, Stopped};
-use crate::{Trouble, core_cost, facts, messages};
+use crate::{Trouble, core_cost, facts, messages, peers};
 
 /// How much is measured.
 #[derive(Clone, Copy, Debug)]
@@ -19,15 +19,43 @@ pub struct Extent {
     idle: Duration,
     asks: usize,
     messages: u64,
+    peers: peers::Extent,
 }
 
 impl Extent {
     /// What a closing note quotes.
-    pub const FULL: Extent =
-        Extent { rounds: 5, kills: 50, idle: Duration::from_secs(20), asks: 20, messages: 2_000_000 };
+    pub const FULL: Extent = Extent {
+        rounds: 5,
+        kills: 50,
+        idle: Duration::from_secs(20),
+        asks: 20,
+        messages: 2_000_000,
+        peers: peers::Extent { count: 1000, rounds: 3, kills: 30 },
+    };
     /// What fits in a few minutes on a small machine.
-    pub const QUICK: Extent =
-        Extent { rounds: 3, kills: 50, idle: Duration::from_secs(5), asks: 10, messages: 500_000 };
+    pub const QUICK: Extent = Extent {
+        rounds: 3,
+        kills: 50,
+        idle: Duration::from_secs(5),
+        asks: 10,
+        messages: 500_000,
+        peers: peers::Extent { count: 100, rounds: 2, kills: 8 },
+    };
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// Crowds of workers: start, memory, idleness, status, stop
+    Crowds,
+    /// From a death to the successor's `main`
+    Restarts,
+    /// What an event costs the deciding core
+    Core,
+    /// Messages between two workers
+    Messages,
+    /// Supervisors that others have written, where they are installed
+    Peers,
 }
 
 /// How long a pause between two deaths is: the restart that came before is over then, and so is its aftermath.
@@ -46,7 +74,7 @@ struct Seen {
 }
 
 /// Measures everything. What is being done is said on standard error.
-pub fn measure(extent: Extent) -> Result<Vec<Figure>, Trouble> {
+pub fn measure(extent: Extent, only: &[Part]) -> Result<Vec<Figure>, Trouble> {
     let most = 1000.min(facts::workers_at_most());
     if most < 1000 {
         eprintln!(
@@ -54,10 +82,34 @@ pub fn measure(extent: Extent) -> Result<Vec<Figure>, Trouble> {
         );
     }
     let mut stage = Stage::new()?;
-    all(&mut stage, most, extent).map_err(|trouble| Trouble::new(format!("{trouble}\n{}", stage.said())))
+    all(&mut stage, most, extent, only)
+        .map_err(|trouble| Trouble::new(format!("{trouble}\n{}", stage.said())))
 }
 
-fn all(stage: &mut Stage, most: u32, extent: Extent) -> Result<Vec<Figure>, Trouble> {
+fn all(stage: &mut Stage, most: u32, extent: Extent, only: &[Part]) -> Result<Vec<Figure>, Trouble> {
+    let wanted = |part: Part| only.is_empty() || only.contains(&part);
+    let mut figures = Vec::new();
+    if wanted(Part::Crowds) {
+        figures.extend(crowd_figures(stage, most, extent)?);
+    }
+    if wanted(Part::Restarts) {
+        for output in [Output::Null, Output::Log] {
+            figures.extend(restart_figures(stage, output, extent)?);
+        }
+    }
+    if wanted(Part::Core) {
+        figures.extend(core_figures(extent));
+    }
+    if wanted(Part::Messages) {
+        figures.push(message_figure(stage, extent)?);
+    }
+    if wanted(Part::Peers) {
+        figures.extend(peers::figures(stage, extent.peers));
+    }
+    Ok(figures)
+}
+
+fn crowd_figures(stage: &mut Stage, most: u32, extent: Extent) -> Result<Vec<Figure>, Trouble> {
     let few = 100.min(most);
     let mut figures = Vec::new();
     let mut memory = Vec::new();
@@ -83,11 +135,6 @@ fn all(stage: &mut Stage, most: u32, extent: Extent) -> Result<Vec<Figure>, Trou
         memory.extend(memory_figures(&sizes, output));
     }
     figures.extend(memory);
-    for output in [Output::Null, Output::Log] {
-        figures.extend(restart_figures(stage, output, extent)?);
-    }
-    figures.extend(core_figures(extent));
-    figures.push(message_figure(stage, extent)?);
     Ok(figures)
 }
 

@@ -1,17 +1,23 @@
 //! What people type. One definition: help, completions and the man page are made from it.
 
+mod queue;
+mod words;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use control::api::{Milestone, Policy, Restart, Size, Who};
-use serde::de::DeserializeOwned;
 
 use crate::completing;
-use crate::demo::{LESSONS, Lang};
-use crate::processes::nearest_signal;
+use crate::demo::Lang;
 use crate::sync::arguments::{BarrierVerb, EventVerb, LockVerb, SemaphoreVerb, ValueVerb};
+
+pub use queue::{Given, New, Patience, Place, QueueVerb};
+pub use words::duration;
+pub(crate) use words::queue_name;
+use words::{lessons, milestone, signal, size, target, variable, who, word, worker_name};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -52,20 +58,20 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Verb {
     /// Run a config in the foreground, or in the background once all is ready
-    #[command(after_help = "Example:\n  supervisor run config.json --detach")]
-    Run {
-        /// The config
-        config: PathBuf,
-        /// Go to the background once all is ready
-        #[arg(long)]
-        detach: bool,
-        /// Write down all that is decided, for `replay`: behind what is in the file, at most 1 GiB
-        #[arg(long, value_name = "FILE")]
-        journal: Option<PathBuf>,
-        /// The descriptor on which a run in the background tells the one that started it how it went
-        #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
-        report_to: Option<i32>,
-    },
+    ///
+    /// With --empty: nothing, until scripts add workers with `spawn` and queues with `queue create`; it ends when it is
+    /// told to. With -- COMMAND: that alone, as the first process of a container: it has the terminal's input and output,
+    /// gets every signal that the supervisor gets, what it leaves behind is reaped, and the exit code is its own.
+    #[command(
+        after_help = "\
+Example:
+  supervisor run config.json --detach
+  supervisor run --empty --detach --name scripts
+  supervisor run -- ./server --port 8080",
+        override_usage = "supervisor run CONFIG [OPTIONS]\n       supervisor run --empty [OPTIONS]\n       \
+                          supervisor run [--restart R] [--grace D] -- COMMAND..."
+    )]
+    Run(Run),
     /// Report every problem of a config
     #[command(after_help = "Example:\n  supervisor check config.json && supervisor run config.json")]
     Check {
@@ -123,8 +129,19 @@ Example:
     #[command(after_help = "Example:\n  supervisor stop reader --no-wait")]
     Stop(Targets),
     /// Stop workers, then start them anew
-    #[command(after_help = "Example:\n  supervisor restart counter")]
-    Restart(Targets),
+    ///
+    /// With --rolling (or "rolling": true in the config) a worker has one instance more for a while: that one is ready
+    /// before the first old one is asked to stop, and each is ready again before the next. When a new one does not get
+    /// ready, the old ones stay, and the exit code is 1.
+    #[command(after_help = "Example:\n  supervisor restart counter\n  supervisor restart web --rolling")]
+    Restart {
+        /// Which
+        #[command(flatten)]
+        targets: Targets,
+        /// Let the new get ready before the old is asked to stop
+        #[arg(long)]
+        rolling: bool,
+    },
     /// Give workers more or fewer instances, touching only the difference
     ///
     /// The instances with the highest numbers go first. Waits until the new ones are up and nothing is left of the
@@ -146,6 +163,7 @@ Example:
 Example:
   supervisor spawn -- ./convert.sh holiday.mov
   supervisor spawn --name web --policy daemon --restart always --env PORT=8080 -- python3 server.py
+  supervisor spawn --queue-in jobs --queue-out results -- grep -v '^#'
   read name pid < <(supervisor spawn -- make) && supervisor wait \"$name\"")]
     Spawn(Spawn),
     /// Show what a config would change of the run, worker by worker, and change nothing
@@ -336,6 +354,35 @@ Example:
     Man,
 }
 
+/// What is to be run.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The config
+    #[arg(required_unless_present_any = ["empty", "command"], conflicts_with_all = ["empty", "command"])]
+    pub config: Option<PathBuf>,
+    /// No config: wait for what scripts add
+    #[arg(long, conflicts_with = "command")]
+    pub empty: bool,
+    /// Go to the background once all is ready
+    #[arg(long, conflicts_with = "command")]
+    pub detach: bool,
+    /// Write down all that is decided, for `replay`: behind what is in the file, at most 1 GiB
+    #[arg(long, value_name = "FILE", conflicts_with = "command")]
+    pub journal: Option<PathBuf>,
+    /// The descriptor on which a run in the background tells the one that started it how it went
+    #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
+    pub report_to: Option<i32>,
+    /// When the command is started again: never, on-failure, always
+    #[arg(long, value_name = "R", default_value = "never", conflicts_with_all = ["config", "empty"], value_parser = word::<Restart>)]
+    pub restart: Restart,
+    /// KILL follows so long after a signal that asks the command to end; not said: never
+    #[arg(long, value_name = "D", conflicts_with_all = ["config", "empty"], value_parser = duration)]
+    pub grace: Option<Duration>,
+    /// The one command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
 /// Which workers, and whether to wait for them.
 #[derive(Debug, Args)]
 pub struct Targets {
@@ -378,228 +425,20 @@ pub struct Spawn {
     /// Answer at once, not when it runs
     #[arg(long)]
     pub no_wait: bool,
-    /// Its standard input from a queue
-    #[arg(long, hide = true, value_name = "Q")]
+    /// The messages of this queue are the lines of its standard input
+    #[arg(long, value_name = "Q", value_parser = queue_name, add = ArgValueCandidates::new(completing::queues))]
     pub queue_in: Option<String>,
-    /// Its standard output to a queue
-    #[arg(long, hide = true, value_name = "Q")]
+    /// The lines of its standard output are messages for this queue
+    #[arg(long, value_name = "Q", value_parser = queue_name, add = ArgValueCandidates::new(completing::queues))]
     pub queue_out: Option<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 }
 
-/// What to do with a queue.
-#[derive(Debug, Subcommand)]
-pub enum QueueVerb {
-    /// Show a row a queue
-    #[command(after_help = "Example:\n  supervisor queue ls --json")]
-    Ls,
-    /// Put a message; without MESSAGE: standard input
-    #[command(
-        after_help = "Example:\n  supervisor queue put jobs hello\n  seq 100 | supervisor queue put jobs --lines"
-    )]
-    Put {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-        /// The message
-        #[arg(allow_hyphen_values = true)]
-        message: Option<String>,
-        /// Put a message a line of standard input
-        #[arg(long, conflicts_with = "message")]
-        lines: bool,
-        /// Until there is room.
-        #[command(flatten)]
-        patience: Patience,
-    },
-    /// Take a message, print it, and acknowledge it once its bytes are written
-    #[command(after_help = "Example:\n  supervisor queue get results --lines --follow | grep done")]
-    Get {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-        /// Take so many
-        #[arg(short, value_name = "N", conflicts_with = "follow")]
-        n: Option<u64>,
-        /// Take all, until the queue is closed and drained
-        #[arg(long)]
-        follow: bool,
-        /// A newline after each message, also when that does not go to a terminal
-        #[arg(long)]
-        lines: bool,
-        /// Until there is a message.
-        #[command(flatten)]
-        patience: Patience,
-    },
-    /// Print the next message and leave it where it is
-    #[command(after_help = "Example:\n  supervisor queue peek jobs")]
-    Peek {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Print how many messages wait in it
-    #[command(after_help = "Example:\n  supervisor queue len jobs")]
-    Len {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Exit with 0 if it is full, with 1 if it is not
-    #[command(after_help = "Example:\n  supervisor queue full jobs && echo wait")]
-    Full {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Exit with 0 if it is empty, with 1 if it is not
-    #[command(after_help = "Example:\n  supervisor queue empty jobs && echo idle")]
-    Empty {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Let nothing more be put; what is in it can still be taken
-    #[command(after_help = "Example:\n  supervisor queue close jobs")]
-    Close {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Take what is in it now, a line each
-    #[command(after_help = "Example:\n  supervisor queue drain failed > failed.txt")]
-    Drain {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-    },
-    /// Run a command for every message, until the queue is closed and drained
-    #[command(after_help = "\
-The message is on the command's standard input, and in $SUPERVISOR_MESSAGE when it is text under 64 KiB.
-Exit 0 acknowledges it, anything else gives it back for another delivery.
-
-Example:
-  supervisor queue each jobs --jobs 4 -- sh -c 'wc -w \"$SUPERVISOR_MESSAGE\"'")]
-    Each {
-        /// The queue
-        #[arg(value_parser = queue, add = ArgValueCandidates::new(completing::queues))]
-        queue: String,
-        /// So many at a time
-        #[arg(long, value_name = "N", default_value = "1", value_parser = clap::value_parser!(u16).range(1..=256))]
-        jobs: u16,
-        /// The command and its arguments
-        #[arg(last = true, required = true, value_name = "COMMAND")]
-        command: Vec<std::ffi::OsString>,
-    },
-}
-
-/// How long to wait for a queue, a lock or its like.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct Patience {
-    /// Do not wait: exit 6
-    #[arg(long, conflicts_with = "timeout")]
-    pub nowait: bool,
-    /// Give up after so long: exit 7
-    #[arg(long, value_name = "D", value_parser = duration)]
-    pub timeout: Option<Duration>,
-}
-
 /// The definition itself, for completions and the man page.
 pub fn command() -> clap::Command {
     Arguments::command()
-}
-
-fn lessons() -> clap::builder::PossibleValuesParser {
-    LESSONS.iter().map(|lesson| lesson.name).into()
-}
-
-fn target(text: &str) -> Result<String, String> {
-    if control::is_target(text) {
-        return Ok(text.to_owned());
-    }
-    Err("a worker is NAME or NAME:INSTANCE, the name of letters, digits, '-', '_' and '.'".to_owned())
-}
-
-fn worker_name(text: &str) -> Result<String, String> {
-    if control::is_name(text) {
-        return Ok(text.to_owned());
-    }
-    Err("a worker's name has letters, digits, '-', '_' and '.', and is not digits alone".to_owned())
-}
-
-/// One of the words of the control API.
-fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
-    serde_json::from_value(text.into()).map_err(|error| error.to_string())
-}
-
-fn variable(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), value.to_owned())),
-        _ => Err("a variable is NAME=VALUE".to_owned()),
-    }
-}
-
-fn milestone(text: &str) -> Result<(String, Milestone), String> {
-    match text.split_once('=') {
-        Some((worker, reached)) => Ok((worker_name(worker)?, word(reached)?)),
-        None => Ok((worker_name(text)?, Milestone::Ready)),
-    }
-}
-
-fn size(text: &str) -> Result<Size, String> {
-    let (worker, number) = text.split_once('=').ok_or("how many is WORKER=N, for example counter=3")?;
-    if !control::is_name(worker) {
-        return Err("a worker's name has letters, digits, '-', '_' and '.'".to_owned());
-    }
-    let plain = number.bytes().all(|byte| byte.is_ascii_digit());
-    match number.parse() {
-        Ok(instances) if plain => Ok(Size { worker: worker.to_owned(), instances }),
-        _ => Err(format!("{number:?} is no number of instances")),
-    }
-}
-
-fn queue(text: &str) -> Result<String, String> {
-    if control::is_name(text) {
-        return Ok(text.to_owned());
-    }
-    Err("a queue's name has letters, digits, '-', '_' and '.', and is not digits alone".to_owned())
-}
-
-fn who(text: &str) -> Result<Who, String> {
-    match Who::parse(text) {
-        Who::Pid(pid) if pid > 0 => Ok(Who::Pid(pid)),
-        Who::Pid(_) => Err("a pid is greater than 0".to_owned()),
-        Who::Worker(worker) => target(&worker).map(Who::Worker),
-    }
-}
-
-fn signal(text: &str) -> Result<i32, String> {
-    process::signal::number(text).ok_or_else(|| match nearest_signal(text) {
-        Some(name) => format!("no signal is called so; did you mean {name:?}?"),
-        None => "a signal is a name like TERM or RTMIN+3, or a number from 1 to 64".to_owned(),
-    })
-}
-
-/// `250ms`, `10s`, `5m`, `2h`, `1d`; a plain number means seconds.
-pub fn duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit {
-        "ms" => 0.001,
-        "" | "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "d" => 86400.0,
-        _ => return Err("a duration is a number and ms, s, m, h or d".to_owned()),
-    };
-    let number: f64 = number.parse().map_err(|_| "a duration is like 250ms, 10s or 5m".to_owned())?;
-    let seconds = number * scale;
-    // Beyond a century every sum with a clock is at risk, and nobody waits so long.
-    if seconds > 100.0 * 366.0 * 86400.0 {
-        return Err("a duration is at most a century".to_owned());
-    }
-    Ok(Duration::from_secs_f64(seconds))
 }
 
 #[cfg(test)]
@@ -609,48 +448,6 @@ mod tests {
     #[test]
     fn the_definition_holds_together() {
         command().debug_assert();
-    }
-
-    #[test]
-    fn durations_are_what_people_write() {
-        let good =
-            [("250ms", 250), ("10s", 10_000), ("5m", 300_000), ("0.5", 500), ("1h", 3_600_000), ("0", 0)];
-        for (text, millis) in good {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
-        }
-        for bad in ["", "s", "-1", "1x", "1 s", "1.2.3s", "9999999d", "1e9", "inf"] {
-            assert!(duration(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_size_is_a_worker_and_a_plain_number() {
-        assert_eq!(size("a=0"), Ok(Size { worker: "a".to_owned(), instances: 0 }));
-        for bad in ["a", "=1", "a=", "a=-1", "a=+1", "a:0=1", "a=1x", "a=99999999999"] {
-            assert!(size(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn what_a_worker_comes_after_is_a_name_and_one_of_four_words() {
-        assert_eq!(milestone("db"), Ok(("db".to_owned(), Milestone::Ready)));
-        assert_eq!(milestone("db=ended"), Ok(("db".to_owned(), Milestone::Ended)));
-        let error = milestone("db=soon").expect_err("no such word");
-        assert!(error.contains("`soon`") && error.contains("`succeeded`"), "{error}");
-        for bad in ["", "=ready", "db=", "db:0", "7"] {
-            assert!(milestone(bad).is_err(), "{bad}");
-        }
-        assert_eq!(variable("A=b=c"), Ok(("A".to_owned(), "b=c".to_owned())));
-        assert!(variable("A").is_err() && variable("=b").is_err());
-    }
-
-    #[test]
-    fn digits_are_a_pid_and_anything_else_a_worker() {
-        assert_eq!(who("12"), Ok(Who::Pid(12)));
-        assert_eq!(who("a:0"), Ok(Who::Worker("a:0".to_owned())));
-        for bad in ["0", "-1", "+5", "99999999999", "a b"] {
-            assert!(who(bad).is_err(), "{bad}");
-        }
     }
 
     #[test]

@@ -85,9 +85,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     let manner = act::Manner { json, progress };
     let supervisor = || connect(name.as_deref());
     match verb {
-        Verb::Run { config, detach, journal, report_to } => {
-            run::run(&run::RunArguments { config, name, detach, report_to, journal, json })
-        }
+        Verb::Run(given) => run::run(given, name, json),
         Verb::Check { config } => check::check(&config, json),
         Verb::Schema => check::schema(),
         Verb::Status { workers, watch: false } => status::status(supervisor()?, workers, json),
@@ -100,8 +98,9 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Stop(Targets { workers, no_wait }) => {
             act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, false, manner)
         }
-        Verb::Restart(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Restart { workers, wait: !no_wait }, !no_wait, manner)
+        Verb::Restart { targets: Targets { workers, no_wait }, rolling } => {
+            let restart = Request::Restart { workers, wait: !no_wait, rolling };
+            act::act(supervisor()?, &restart, !no_wait, manner)
         }
         Verb::Scale { sizes: workers, no_wait } => {
             act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, manner)
@@ -127,7 +126,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, manner),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, manner),
-        Verb::Queue { verb } => queue::queue(supervisor()?, verb, json),
+        Verb::Queue { verb } => queue::queue(supervisor, verb, json),
         Verb::Lock { verb } => sync::lock(supervisor()?, verb, json),
         Verb::Semaphore { verb } => sync::semaphore(supervisor()?, verb, json),
         Verb::Event { verb } => sync::event(supervisor()?, verb, json),

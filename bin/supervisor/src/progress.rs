@@ -72,7 +72,7 @@ fn awaited(request: &Request) -> Option<Awaited> {
     let is_down: fn(&InstanceStatus) -> bool =
         |row| matches!(row.state.as_str(), "done" | "failed" | "stopped");
     match request {
-        Request::Start { workers, wait: true } | Request::Restart { workers, wait: true } => {
+        Request::Start { workers, wait: true } | Request::Restart { workers, wait: true, .. } => {
             of(workers.clone(), is_up)
         }
         Request::Stop { workers, wait: true } => of(workers.clone(), is_down),

@@ -1,9 +1,10 @@
 //! `run`: starts a supervisor, here or in the background.
 
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,31 +15,15 @@ use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use process::{Pid, Stat};
 use runtime::logs::Console;
 use runtime::source::Source;
-use runtime::{Front, Outcome, WhenUp};
+use runtime::{Front, Outcome, Setup, WhenUp};
 use supervision::Ending;
 
+use crate::arguments::Run;
 use crate::check::load_whole;
 use crate::output::print;
-use crate::setup::setup;
+use crate::setup;
 use crate::source::Configs;
 use crate::talk::{self, Failure};
-
-/// What `run` was told.
-#[derive(Debug)]
-pub struct RunArguments {
-    /// The config, as it was given.
-    pub config: PathBuf,
-    /// What the run is called, if not as its config says.
-    pub name: Option<String>,
-    /// Go to the background once all is ready.
-    pub detach: bool,
-    /// This process is the background: the descriptor on which it tells how it went.
-    pub report_to: Option<i32>,
-    /// The file in which all that is decided is written down.
-    pub journal: Option<PathBuf>,
-    /// Say errors in JSON.
-    pub json: bool,
-}
 
 /// How long a killed supervisor may take to let go of its run.
 const DYING_TAKES_AT_MOST: Duration = Duration::from_secs(5);
@@ -48,38 +33,87 @@ const ALL_READY: u8 = b'r';
 /// What it says when all that could become ready is, but something has failed.
 const SOME_FAILED: u8 = b'f';
 
-/// Runs the config to its end; the exit code is the run's.
-pub fn run(arguments: &RunArguments) -> Result<ExitCode, Failure> {
-    let (mut plan, snapshot) = match load_whole(&arguments.config) {
-        Ok(loaded) => loaded,
-        Err(unusable) => return unusable.tell(arguments.json),
+/// What the run without a config is called, if nobody says otherwise.
+const EMPTY: &str = "scripts";
+
+/// Runs what is given to its end; the exit code is the run's.
+///
+/// # Errors
+/// Exit 1 when it cannot be begun, 2 when its name is taken, 9 when its folder is not to be trusted.
+pub fn run(given: Run, name: Option<String>, json: bool) -> Result<ExitCode, Failure> {
+    if !given.command.is_empty() {
+        return command(given, name);
+    }
+    let (setup, source, again) = match &given.config {
+        None => (setup::empty(name.unwrap_or_else(|| EMPTY.to_owned())), None, vec!["--empty".into()]),
+        Some(path) => {
+            let (mut plan, snapshot) = match load_whole(path) {
+                Ok(loaded) => loaded,
+                Err(unusable) => return unusable.tell(json),
+            };
+            if let Some(name) = name {
+                plan.name = name;
+            }
+            if !given.detach {
+                for (path, why) in &plan.omissions {
+                    talk::note(&format!("{path} is optional and left out: {why}"));
+                }
+            }
+            let config = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+            let setup = setup::setup(plan, &config)
+                .map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))?;
+            let source: Arc<dyn Source> = Arc::new(Configs::of(snapshot));
+            (setup, Some(source), vec![path.clone().into_os_string()])
+        }
     };
-    let config = std::path::absolute(&arguments.config).unwrap_or_else(|_| arguments.config.clone());
-    if let Some(name) = &arguments.name {
-        plan.name.clone_from(name);
+    if given.detach {
+        return detach(&again, &setup.name, given.journal.as_deref(), json);
     }
-    if arguments.detach {
-        return detach(arguments, &plan.name);
-    }
-    let background = arguments.report_to.is_some();
-    let when_up = arguments.report_to.map(report).transpose()?;
+    let background = given.report_to.is_some();
+    let when_up = given.report_to.map(report).transpose()?;
     if background {
         // It is a leader already when it was started by hand; then it has a session of its own.
         let _ = nix::unistd::setsid();
     }
-    for (path, why) in &plan.omissions {
-        talk::note(&format!("{path} is optional and left out: {why}"));
-    }
-    let folder = take_folder(&plan.name)?;
+    let folder = take_folder(&setup.name)?;
     let console = if background { None } else { Console::stdout().ok() };
-    let source: Option<Arc<dyn Source>> = Some(Arc::new(Configs::of(snapshot)));
-    let journal = arguments.journal.clone();
-    let front = Front { console, background, when_up, source, journal };
-    let setup = setup(plan, &config).map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))?;
-    match runtime::run(setup, folder, front) {
-        Ok(outcome) => Ok(ExitCode::from(exit_code(outcome))),
-        Err(error) => Err(Failure::new(ErrorCode::Failed, error.to_string())),
+    carry_out(setup, folder, Front { console, background, when_up, source, journal: given.journal })
+        .map(|outcome| ExitCode::from(exit_code(outcome)))
+}
+
+/// Stands in for one command.
+fn command(given: Run, name: Option<String>) -> Result<ExitCode, Failure> {
+    let here = std::env::current_dir()
+        .map_err(|error| Failure::new(ErrorCode::Failed, format!("this folder has gone: {error}")))?;
+    let setup = setup::command(given.command, given.restart, given.grace, here);
+    // Several may run the same command; only a name that somebody chose is worth an error.
+    let mut number = 1;
+    loop {
+        let run = match (&name, number) {
+            (Some(name), _) => name.clone(),
+            (None, 1) => setup.name.clone(),
+            (None, number) => format!("{}-{number}", setup.name),
+        };
+        match RunFolder::create(&Rooms::from_environment(), &run) {
+            Err(RoomError::Taken { .. }) if name.is_none() && number < RUNS_AT_MOST => number += 1,
+            made => {
+                let outcome = carry_out(Setup { name: run, ..setup }, made?, Front::default())?;
+                // As shells say it of a command that cannot be executed.
+                return Ok(ExitCode::from(if outcome == Outcome::Failed(None) {
+                    127
+                } else {
+                    exit_code(outcome)
+                }));
+            }
+        }
     }
+}
+
+/// Runs of one name beside each other, before somebody has to choose another.
+const RUNS_AT_MOST: u32 = 10_000;
+
+fn carry_out(setup: Setup, folder: RunFolder, front: Front) -> Result<Outcome, Failure> {
+    runtime::run(setup, folder, front).map_err(|error| Failure::new(ErrorCode::Failed, error.to_string()))
 }
 
 /// Makes the run's folder, or takes it over. A supervisor that has been killed holds it until its last thread has
@@ -130,19 +164,19 @@ fn report(descriptor: i32) -> Result<WhenUp, Failure> {
 }
 
 /// Starts this program again, in the background, and waits until all is ready there or it has ended.
-fn detach(arguments: &RunArguments, name: &str) -> Result<ExitCode, Failure> {
+fn detach(again: &[OsString], name: &str, journal: Option<&Path>, json: bool) -> Result<ExitCode, Failure> {
     let failed =
         |error: io::Error| Failure::new(ErrorCode::Failed, format!("cannot start the background: {error}"));
     let (mut heard, told) = io::pipe().map_err(failed)?;
     // Only this descriptor is handed down; all others close by themselves.
     fcntl(&told, FcntlArg::F_SETFD(FdFlag::empty())).map_err(|errno| failed(errno.into()))?;
     let mut command = Command::new(std::env::current_exe().map_err(failed)?);
-    command.arg("run").arg(&arguments.config).args(["--name", name]);
+    command.arg("run").args(again).args(["--name", name]);
     command.args(["--report-to", &told.as_raw_fd().to_string()]);
-    if let Some(journal) = &arguments.journal {
+    if let Some(journal) = journal {
         command.arg("--journal").arg(journal);
     }
-    if arguments.json {
+    if json {
         command.arg("--json");
     }
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -158,7 +192,7 @@ fn detach(arguments: &RunArguments, name: &str) -> Result<ExitCode, Failure> {
         (1, SOME_FAILED) => {
             print(&format!("{name} {}\n", background.id()))?;
             let error = ApiError::new(ErrorCode::Failed, "it is up, but not all of it: something has failed");
-            talk::say(&error.hint(format!("supervisor --name {name} status shows what")), arguments.json);
+            talk::say(&error.hint(format!("supervisor --name {name} status shows what")), json);
             Ok(ExitCode::FAILURE)
         }
         // It ended before, and has said why.

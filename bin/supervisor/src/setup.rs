@@ -4,11 +4,19 @@ use std::collections::HashSet;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use config::{LogFormat, Plan, QueuePlan, WorkerPlan};
+use control::api::Restart;
+use nix::libc::SIGTERM;
 use process::AccountError;
+use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
-use runtime::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, SyncSetup, WorkerSetup};
+use runtime::{
+    Command, Fsync, Input, Minutes, Output, Probe, Purpose, Question, QueueSetup, Setup, Sign, StopTo,
+    SyncSetup, Watching, WorkerSetup,
+};
+use supervision::Family;
 
 use crate::granting;
 
@@ -18,14 +26,16 @@ use crate::granting;
 /// When a user or a group that was there when the plan was made is not there any more.
 pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
     let mut family = plan.family;
-    family.seed = RandomState::new().build_hasher().finish();
+    family.seed = seed();
     let mut shared = Shared::default();
     // Not collected: that would keep the plan's memory, which is twice as large.
     let mut workers = Vec::with_capacity(plan.workers.len());
-    for plan in plan.workers {
-        workers.push(worker(plan, &mut shared)?);
+    let watchdogs: Vec<_> = family.workers.iter().map(|worker| worker.watchdog).collect();
+    for (plan, watchdog) in plan.workers.into_iter().zip(watchdogs) {
+        workers.push(worker(plan, watchdog, &mut shared)?);
     }
     Ok(Setup {
+        purpose: Purpose::Config,
         name: plan.name,
         config: Some(config.to_owned()),
         family,
@@ -41,6 +51,78 @@ pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
         },
         programs: programs(),
     })
+}
+
+/// The setup of a run that waits for what scripts add.
+pub fn empty(name: String) -> Setup {
+    Setup {
+        purpose: Purpose::Scripts,
+        name,
+        config: None,
+        family: Family { lasts: true, seed: seed(), ..Family::of(Vec::new()) },
+        workers: Vec::new(),
+        queues: Vec::new(),
+        sync: SyncSetup::default(),
+        programs: programs(),
+    }
+}
+
+/// Longer than anybody waits; a sum with a clock still means something.
+const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The setup of a run that stands in for one command, in the folder `here`. It is called as the program.
+pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, here: PathBuf) -> Setup {
+    let name = runtime::name_of(argv.first().map_or("", String::as_str));
+    let restart = match restart {
+        Restart::Never => supervision::Restart::Never,
+        Restart::OnFailure => supervision::Restart::OnFailure,
+        Restart::Always => supervision::Restart::Always,
+    };
+    let decided =
+        supervision::Worker { restart, grace: grace.unwrap_or(NEVER), ..supervision::Worker::named(&name) };
+    let worker = WorkerSetup {
+        command: Command::Argv(argv.into_iter().map(Into::into).collect()),
+        args: "[]".into(),
+        kwargs: "{}".into(),
+        stop_signal: SIGTERM,
+        stop_to: StopTo::Main,
+        env: Vec::new(),
+        clear_env: false,
+        cwd: here.into(),
+        umask: umask(),
+        nice: 0,
+        terms: None,
+        rolling: false,
+        stdin: Input::Inherit,
+        stdout: Output::Inherit,
+        stderr: Output::Inherit,
+        log: None,
+        notify: false,
+        cron: None,
+        watched: None,
+        puts: Vec::new(),
+    };
+    Setup {
+        purpose: Purpose::Command,
+        name,
+        config: None,
+        family: Family { seed: seed(), ..Family::of(vec![decided]) },
+        workers: vec![worker],
+        queues: Vec::new(),
+        sync: SyncSetup::default(),
+        programs: programs(),
+    }
+}
+
+/// The file creation mask of this process, which can be read without being changed.
+fn umask() -> u32 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("Umask:"));
+    mask.and_then(|octal| u32::from_str_radix(octal.trim(), 8).ok()).unwrap_or(0o022)
+}
+
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
 }
 
 /// The folder of this program.
@@ -79,7 +161,11 @@ where
     }
 }
 
-fn worker(plan: WorkerPlan, shared: &mut Shared) -> Result<WorkerSetup, AccountError> {
+fn worker(
+    plan: WorkerPlan,
+    watchdog: Option<Duration>,
+    shared: &mut Shared,
+) -> Result<WorkerSetup, AccountError> {
     let terms = granting::terms(&plan)?;
     let log = plan.log;
     Ok(WorkerSetup {
@@ -100,6 +186,7 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> Result<WorkerSetup, AccountE
         umask: plan.umask,
         nice: plan.nice,
         terms,
+        rolling: plan.rolling,
         stdin: match plan.stdin {
             config::Stdin::Inherit => Input::Inherit,
             config::Stdin::Path(path) => Input::File(path),
@@ -120,9 +207,39 @@ fn worker(plan: WorkerPlan, shared: &mut Shared) -> Result<WorkerSetup, AccountE
                 },
             })
         }),
-        notify: plan.ready == config::Ready::Notify,
+        notify: plan.ready == config::Ready::Notify || watchdog.is_some(),
+        cron: plan.cron.map(|cron| {
+            let config::Cron { minutes, hours, days, months, weekdays, either_day } = cron;
+            Box::new(Minutes { minutes, hours, days, months, weekdays, either_day })
+        }),
+        watched: watching(plan.ready, plan.health, watchdog),
         puts: plan.puts,
     })
+}
+
+/// How a worker is watched, where it is.
+fn watching(
+    ready: config::Ready,
+    health: Option<config::Probe>,
+    watchdog: Option<Duration>,
+) -> Option<Box<Watching>> {
+    let ready = match ready {
+        config::Ready::Start | config::Ready::Notify => Sign::Word,
+        config::Ready::Fd(number) => Sign::Newline(number),
+        config::Ready::Log(pattern) => {
+            Sign::Line(Regex::new(&pattern).expect("the config room refuses what is no regular expression"))
+        }
+        config::Ready::Tcp { host, port } => Sign::Probe(Probe::Network(Question::Tcp { host, port })),
+        config::Ready::Http(url) => Sign::Probe(Probe::Network(Question::Http(url))),
+        config::Ready::Command(argv) => Sign::Probe(Probe::Command(argv)),
+    };
+    let health = health.map(|probe| match probe {
+        config::Probe::Tcp { host, port } => Probe::Network(Question::Tcp { host, port }),
+        config::Probe::Http(url) => Probe::Network(Question::Http(url)),
+        config::Probe::Command(argv) => Probe::Command(argv),
+    });
+    let watched = !matches!(ready, Sign::Word) || health.is_some() || watchdog.is_some();
+    watched.then(|| Box::new(Watching { ready, health, watchdog }))
 }
 
 fn output(output: config::Output) -> Output {

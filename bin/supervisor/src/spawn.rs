@@ -22,15 +22,9 @@ pub fn spawn(
     new: Spawn,
     json: bool,
 ) -> Result<ExitCode, Failure> {
-    for (option, given) in [("--queue-in", &new.queue_in), ("--queue-out", &new.queue_out)] {
-        if given.is_some() {
-            let failure = Failure::new(ErrorCode::Usage, format!("{option} is not offered yet"));
-            return Err(failure.hint("`supervisor queue get` and `queue put` do the same in a pipeline"));
-        }
-    }
     let mut client = connect().map_err(|failure| match failure {
         Failure::Error(error) if error.code == ErrorCode::NotRunning => {
-            Failure::Error(error.hint("`supervisor run config.json --detach` starts one"))
+            Failure::Error(error.hint("`supervisor run --empty --detach` starts one that waits for workers"))
         }
         other => other,
     })?;
@@ -81,6 +75,8 @@ fn worker(new: Spawn) -> Result<NewWorker, Failure> {
         restart: new.restart,
         instances: new.instances,
         after: new.after.into_iter().collect(),
+        queue_in: new.queue_in,
+        queue_out: new.queue_out,
     })
 }
 

@@ -8,7 +8,7 @@ use crate::collection::Placed;
 use crate::command::Argv;
 use crate::cron::Cron;
 use crate::form::{Form, object_schema};
-use crate::measure::{Wait, Whole};
+use crate::measure::Whole;
 use crate::node::Node;
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
@@ -48,8 +48,9 @@ impl Form for Capacity {
 }
 
 /// When a launch counts as ready.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Readying {
+    #[default]
     Start,
     Notify,
     Fd(i32),
@@ -223,32 +224,18 @@ impl Form for Sink {
     }
 }
 
-/// When a worker starts by the clock.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Timing {
-    Cron(Cron),
-    Every(Wait),
-}
-
-impl Form for Timing {
-    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Timing> {
-        let (key, child) = reading.only_field(node, &["cron", "every"])?;
-        match key {
-            "cron" => {
-                let text = reading.text(&child, "a schedule like \"*/5 * * * *\"")?;
-                match Cron::parse(&text) {
-                    Ok(cron) => Some(Timing::Cron(cron)),
-                    Err(complaint) => reading.refuse(&child, complaint),
-                }
-            }
-            _ => reading.read(&child).map(Timing::Every),
+impl Form for Cron {
+    fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Cron> {
+        let text = reading.text(node, "a schedule like \"*/5 * * * *\"")?;
+        match Cron::parse(&text) {
+            Ok(cron) => Some(cron),
+            Err(complaint) => reading.refuse(node, complaint),
         }
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
         let cron = json_schema!({ "type": "string", "pattern": r"^\s*(\S+\s+){4}\S+\s*$" });
-        let cron = text_schema(generator, cron);
-        json_schema!({ "anyOf": [tagged("cron", cron), tagged("every", Wait::schema(generator))] })
+        text_schema(generator, cron)
     }
 
     fn written(&self) -> Option<Json> {
@@ -348,7 +335,11 @@ impl Form for Url {
         if clean && host.is_some_and(host_fits) {
             return Some(Url(text));
         }
-        reading.refuse(node, Complaint::new(format!("expected {EXPECTED}, found {}", quoted(&text))))
+        let complaint = Complaint::new(format!("expected {EXPECTED}, found {}", quoted(&text)));
+        let tls = text.starts_with("https://");
+        let hint =
+            "https is not offered; probe a port without TLS, or use {\"command\": [\"curl\", \"-fsS\", …]}";
+        reading.refuse(node, complaint.maybe_hint(tls.then(|| hint.to_owned())))
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {

@@ -30,6 +30,9 @@ const FIELDS: [(&str, u32, u32); 5] = [
     ("day of the week", 0, 7),
 ];
 
+/// How many days each month has at most.
+const LONGEST: [u32; 12] = [31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+
 impl Cron {
     pub(crate) fn parse(text: &str) -> Result<Cron, Complaint> {
         let parts: Vec<&str> = text.split_whitespace().collect();
@@ -50,6 +53,12 @@ impl Cron {
         let [minutes, hours, days, months, weekdays] = sets;
         let sunday = weekdays >> 7 & 1;
         let either_day = !parts[2].starts_with('*') && !parts[4].starts_with('*');
+        // Only the day of the month can keep it from ever coming; a day of the week that is enough by itself helps.
+        let comes = |month: usize| months >> month & 1 == 1 && days & ((2 << LONGEST[month - 1]) - 1) != 0;
+        if !either_day && !(1..=12).any(comes) {
+            let complaint = Complaint::new(format!("{} never comes", quoted(text)));
+            return Err(complaint.hint("none of its months has such a day"));
+        }
         Ok(Cron { minutes, hours, days, months, weekdays: (weekdays | sunday) & 0x7f, either_day })
     }
 }
@@ -116,8 +125,13 @@ mod tests {
             "* * * *",
             "* * * * * *",
             "",
+            "0 0 30 2 *",
+            "0 0 31 4,6,9,11 *",
         ] {
             assert!(Cron::parse(text).is_err(), "{text}");
+        }
+        for text in ["0 0 29 2 *", "0 0 30 2 1", "0 0 31 4,5 *"] {
+            assert!(Cron::parse(text).is_ok(), "{text}");
         }
     }
 }

@@ -183,9 +183,12 @@ fn queue_diff(old: &QueuePlan, new: &QueuePlan) -> Vec<String> {
 
 fn family_diff(old: &Family, new: &Family) -> Vec<String> {
     // The workers are compared one by one; the seed is not of the config.
-    let Family { workers: _, strategy, intensity, groups, seed: _ } = old;
+    let Family { workers: _, strategy, intensity, groups, stop_within, lasts: _, seed: _ } = old;
     let mut words =
         changed(&[("strategy", *strategy != new.strategy), ("intensity", *intensity != new.intensity)]);
+    if *stop_within != new.stop_within {
+        words.push("stop_timeout changed, which holds from the next run on".to_owned());
+    }
     let of = |family: &Family, groups: &[Group]| -> Vec<(String, GroupByNames)> {
         groups.iter().map(|group| (group.name.clone(), group_by_names(family, group))).collect()
     };
@@ -247,8 +250,10 @@ fn workers_diff(
         };
         let mut changes = decided_diff((old_family, decided), (new_family, &new_family.workers[place]));
         changes.extend(carried_out_diff(plan, &new[place], decided.policy));
-        // What weighs most comes first.
+        // What weighs most comes first; what has changed in both of its halves is told once.
         changes.sort_by_key(|(effect, _)| std::cmp::Reverse(*effect));
+        let mut told = std::collections::HashSet::new();
+        changes.retain(|(_, words)| told.insert(words.clone()));
         let instances = (decided.instances, new_family.workers[place].instances);
         let instances = Some(instances).filter(|(had, has)| had != has);
         if !changes.is_empty() || instances.is_some() {
@@ -283,6 +288,10 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
         after: _,
         readiness,
         leftover,
+        watchdog,
+        health,
+        schedule,
+        start_delay,
         autostart,
     } = old.1;
     let (new_family, new) = new;
@@ -306,10 +315,17 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
             ("leftover", *leftover != new.leftover),
             ("autostart", *autostart != new.autostart),
             ("ready_timeout", timeout_differs(*readiness, new.readiness)),
+            ("health", *health != new.health),
+            ("schedule", *schedule != new.schedule),
+            ("start_delay", *start_delay != new.start_delay),
         ],
     );
-    // The kernel was told at the start what becomes of it when its supervisor dies.
-    changes.extend(effects(Effect::Restart, &[("policy", *policy != new.policy)]));
+    // The kernel was told at the start what becomes of it when its supervisor dies; and it was told how often to give
+    // a sign of life.
+    changes.extend(effects(
+        Effect::Restart,
+        &[("policy", *policy != new.policy), ("watchdog", *watchdog != new.watchdog)],
+    ));
     changes
 }
 
@@ -345,6 +361,7 @@ fn carried_out_diff(
         no_new_privs,
         private_tmp,
         listen,
+        rolling,
         tree,
         limits,
         stdin,
@@ -355,8 +372,7 @@ fn carried_out_diff(
         puts,
         ready,
         health,
-        watchdog,
-        schedule,
+        cron,
     } = old;
     // The kernel sends a `terminate` worker its stop signal, as it was told at the start.
     let told_the_kernel = policy == supervision::Policy::Terminate;
@@ -389,8 +405,6 @@ fn carried_out_diff(
             ("queues.get", !same_names(gets, &new.gets)),
             ("queues.put", !same_names(puts, &new.puts)),
             ("ready", *ready != new.ready),
-            ("watchdog", *watchdog != new.watchdog),
-            ("health", *health != new.health),
         ],
     );
     let variables = differing(env, &new.env);
@@ -402,7 +416,9 @@ fn carried_out_diff(
         &[
             ("stop.signal", stop_signal && !told_the_kernel),
             ("stop.to", *stop_to != new.stop_to),
-            ("schedule", *schedule != new.schedule),
+            ("rolling", *rolling != new.rolling),
+            ("health", *health != new.health),
+            ("schedule", *cron != new.cron),
         ],
     ));
     changes.extend(reload_diff(reload.as_ref(), new.reload.as_ref()));

@@ -5,9 +5,10 @@
 
 use std::time::Duration;
 
-use crate::choice::{Capacity, Readying, Sink, Source, Timing, Url};
+use crate::choice::{Address, Capacity, Readying, Sink, Source, Url};
 use crate::collection::{Env, Named, Names, Placed};
-use crate::command::{Args, Invocation, Kwargs};
+use crate::command::{Args, Argv, Invocation, Kwargs};
+use crate::cron::Cron;
 use crate::form::document;
 use crate::limit::{Bound, Cpus, Dispensable, IoNice, Microseconds, Seconds};
 use crate::listen::Places;
@@ -63,6 +64,9 @@ document! {
         /// How many restarts the whole run may spend. Left out: with one_for_one each worker's own
         /// intensity counts alone; with the other strategies 5 within 10s.
         intensity: Option<Intensity> = None;
+        /// How long stopping the whole run may take: what is not gone by then is killed. Left out: as long as the
+        /// graces of its levels add up to.
+        stop_timeout: Option<Rest> = None;
         /// The groups of workers that share a fate, by name.
         groups: Named<Group> = Named::default();
         /// The workers by name, in the order in which they start.
@@ -141,16 +145,22 @@ document! {
         essential: bool = false;
         /// What must have happened before it starts: other workers by name, and what each must have reached.
         after: Named<Word<supervision::Milestone>> = Named::default();
-        /// When it counts as ready: start (as soon as it is started), notify (when it says so).
-        ready: Readying = Readying::Start;
+        /// When it counts as ready: start (as soon as it is started), notify (when it says so), or when it writes a
+        /// newline to a descriptor, when a line of its log matches, when an address takes connections, when a page
+        /// answers with success, when a command succeeds. Whatever is awaited, it may also say so through the SDK.
+        ready: Placed<Readying> = Placed::default();
         /// How long it may take to be ready, where it is not ready from the start.
         ready_timeout: Wait = seconds(30);
         /// How its health is probed.
         health: Option<Health> = None;
-        /// It must give a sign of life at least this often.
+        /// Once it is ready, it must give a sign of life at least this often: WATCHDOG=1 to $NOTIFY_SOCKET, or a
+        /// heartbeat through the SDK. One that does not is sent ABRT, killed after its grace, and treated as failed.
         watchdog: Option<Wait> = None;
         /// How it takes up what has changed without being started again, when the config is applied.
         reload: Option<Reload> = None;
+        /// Whether `restart` lets a new launch get ready before an old one is asked to stop: it has one instance more for
+        /// a while, with the next number.
+        rolling: bool = false;
         /// How it is stopped.
         stop: Stop = Stop::default();
         /// What becomes of processes that it leaves behind when it ends by itself: kill (they are killed), fail (they are
@@ -206,8 +216,12 @@ document! {
         log: Log = Log::default();
         /// The queues it works with.
         queues: Ends = Ends::default();
-        /// When it starts by the clock.
-        schedule: Option<Timing> = None;
+        /// When it runs by the clock, again and again. A run that fails is started again by its policy; when it is over,
+        /// the worker waits for the next. A worker with a schedule never ends for good: with the policy wait, the run
+        /// lasts until it is told to stop.
+        schedule: Option<Placed<Schedule>> = None;
+        /// How long it waits, where it starts with the run, once all it comes after has come.
+        start_delay: Rest = seconds(0);
         /// Whether it starts with the run.
         autostart: bool = true;
     }
@@ -227,15 +241,37 @@ document! {
     }
 
     /// A probe that tells whether a running worker is well.
-    Health requires "http" {
-        /// The page that must answer with success.
-        http: Url = Url::default();
+    Health takes one of ["http", "tcp", "command"] {
+        /// The page that must answer with success: a status from 200 to 399.
+        http: Option<Url> = None;
+        /// The address that must take connections.
+        tcp: Option<Address> = None;
+        /// The program, with its arguments, that must exit with 0.
+        command: Option<Argv> = None;
         /// How often it is asked.
         every: Wait = seconds(10);
         /// How long an answer may take.
         timeout: Wait = seconds(1);
         /// So many failures in a row mean that the worker has failed.
         failures: Whole<1, 1000> = Whole(3);
+        /// Failures in this time after it became ready do not count, unless a probe has succeeded.
+        start_grace: Rest = seconds(0);
+    }
+
+    /// When a worker runs by the clock.
+    Schedule takes one of ["cron", "every"] {
+        /// Five fields: minute, hour, day of the month, month, day of the week, in the supervisor's local time. A time
+        /// that a change of the clocks leaves out comes when that is over; one that comes twice counts once, unless
+        /// the schedule is for every hour.
+        cron: Option<Cron> = None;
+        /// At its start, and then whenever this time is over.
+        every: Option<Wait> = None;
+        /// What becomes of a run that is due while another is under way: it is left out, follows at once, or takes the
+        /// other's place.
+        overlap: Word<supervision::Overlap> = Word::default();
+        /// What becomes of times that were missed, because the machine slept or its clock was set: they are left out,
+        /// one run makes up for all, or there is a run for each.
+        catch_up: Word<supervision::CatchUp> = Word::default();
     }
 
     /// How a worker is stopped: asked by a signal, and killed after its grace.
@@ -339,6 +375,8 @@ words! {
     supervision::Restart, OnFailure { "never" => Never, "on-failure" => OnFailure, "always" => Always }
     supervision::OnFailed, Ignore { "ignore" => Ignore, "stop" => Stop }
     supervision::Leftover, Kill { "kill" => Kill, "fail" => Fail }
+    supervision::Overlap, Skip { "skip" => Skip, "queue" => Queue, "replace" => Replace }
+    supervision::CatchUp, Once { "skip" => Skip, "once" => Once, "all" => All }
     // Nobody leaves a milestone out; its default only stands in for one that could not be read.
     supervision::Milestone, Ready {
         "started" => Started, "ready" => Ready, "succeeded" => Succeeded, "ended" => Ended

@@ -33,7 +33,7 @@ pub(crate) const fn key(field: &'static str) -> &'static str {
 macro_rules! document {
     ($(
         $(#[doc = $about:literal])+
-        $name:ident $(requires $required:literal)? {
+        $name:ident $(requires $required:literal)? $(takes one of [$($one:literal),+])? {
             $( $(#[doc = $doc:literal])+ $field:ident: $type:ty = $default:expr; )+
         }
     )+) => { $(
@@ -54,6 +54,7 @@ macro_rules! document {
             ) -> Option<$name> {
                 let required: &[&str] = &[$( $required )?];
                 let fields = reading.fields(node, &[$( $crate::form::key(stringify!($field)), )+], required)?;
+                $( reading.one_of(node, &fields, &[$($one),+]); )?
                 Some($name {
                     $( $field: fields.take($crate::form::key(stringify!($field)), reading).unwrap_or_else(|| $default), )+
                 })
@@ -91,7 +92,11 @@ macro_rules! document {
                     }
                     properties.insert($crate::form::key(stringify!($field)).to_owned(), property.to_value());
                 )+
-                $crate::form::object_schema(concat!($($about),+).trim(), properties, required)
+                #[allow(unused_mut)]
+                let mut schema =
+                    $crate::form::object_schema(concat!($($about),+).trim(), properties, required);
+                $( $crate::form::exactly_one(&mut schema, &[$($one),+]); )?
+                schema
             }
         }
     )+ };
@@ -116,6 +121,12 @@ pub(crate) fn object_schema(
         schema.insert("required".into(), required.into());
     }
     schema
+}
+
+/// Has an object take exactly one of these keys.
+pub(crate) fn exactly_one(schema: &mut Schema, keys: &[&str]) {
+    let forms: Vec<Json> = keys.iter().map(|key| serde_json::json!({ "required": [key] })).collect();
+    schema.insert("oneOf".into(), forms.into());
 }
 
 /// An option that may be left out, and then means nothing.

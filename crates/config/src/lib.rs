@@ -47,8 +47,8 @@ mod text;
 
 pub use diff::{Difference, Effect, Thing, ThingDifference, WorkerDifference, diff};
 pub use plan::{
-    Command, Cron, Fsync, HealthPlan, IoPriority, Limit, LimitsPlan, Listen, LogFormat, LogPlan, Optional,
-    Output, Plan, PrivateTmp, QueuePlan, Ready, ReloadPlan, Schedule, Stdin, StopTo, TreeBy, WorkerPlan,
+    Command, Cron, Fsync, IoPriority, Limit, LimitsPlan, Listen, LogFormat, LogPlan, Optional, Output, Plan,
+    PrivateTmp, Probe, QueuePlan, Ready, ReloadPlan, Stdin, StopTo, TreeBy, WorkerPlan,
 };
 pub use problem::{Problem, Problems};
 

@@ -106,6 +106,8 @@ pub struct WorkerPlan {
     pub private_tmp: PrivateTmp,
     /// Where it listens, each address once in the plan.
     pub listen: Vec<Listen>,
+    /// Whether a restart lets the new get ready before the old is asked to stop.
+    pub rolling: bool,
     /// How its tree is kept together.
     pub tree: TreeBy,
     /// What it may use at most.
@@ -124,12 +126,10 @@ pub struct WorkerPlan {
     pub puts: Vec<String>,
     /// When it counts as ready. The family knows whether it must be told, and how long that may take.
     pub ready: Ready,
-    /// How its health is probed.
-    pub health: Option<HealthPlan>,
-    /// It must give a sign of life at least this often.
-    pub watchdog: Option<Duration>,
-    /// When it starts by the clock.
-    pub schedule: Option<Schedule>,
+    /// How its health is probed. The family knows when, and what follows.
+    pub health: Option<Probe>,
+    /// When it runs by the calendar. The family knows whether it runs by the clock, and what follows.
+    pub cron: Option<Cron>,
 }
 
 /// What a worker takes up by itself when it gets a signal.
@@ -409,24 +409,18 @@ pub enum Ready {
     Command(Vec<String>),
 }
 
-/// How a worker's health is probed.
+/// How it is found out whether a worker is well.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HealthPlan {
-    /// The page that must answer with success.
-    pub http: String,
-    /// How often it is asked; not zero.
-    pub every: Duration,
-    /// How long an answer may take; not zero.
-    pub timeout: Duration,
-    /// So many failures in a row mean that the worker has failed; at least 1.
-    pub failures: u32,
-}
-
-/// When a worker starts by the clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Schedule {
-    /// At certain minutes of the calendar.
-    Cron(Cron),
-    /// Again and again with this time between two starts; not zero.
-    Every(Duration),
+pub enum Probe {
+    /// This page answers with success: a status from 200 to 399.
+    Http(String),
+    /// This address takes connections.
+    Tcp {
+        /// A name or an address, IPv6 without brackets.
+        host: String,
+        /// Not 0.
+        port: u16,
+    },
+    /// This program, with its arguments, exits with 0.
+    Command(Vec<String>),
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use supervision::{After, Family, GroupId, Readiness, WorkerId};
 
-use crate::choice::{Address, Readying, Sink, Source, Timing};
+use crate::choice::{Address, Readying, Sink, Source, Url};
 use crate::collection::{Entry, Env, Named, Placed};
 use crate::command::{Args, Argv, Invocation, Kwargs};
 use crate::document::{
@@ -16,8 +16,8 @@ use crate::listen::Place;
 use crate::measure::{Length, Size, Whole};
 use crate::node::Path as Way;
 use crate::plan::{
-    Command, Fsync, HealthPlan, Limit, LimitsPlan, Listen, LogPlan, Output, Plan, QueuePlan, Ready,
-    ReloadPlan, Schedule, Stdin, WorkerPlan,
+    Command, Fsync, Limit, LimitsPlan, Listen, LogPlan, Output, Plan, Probe, QueuePlan, Ready, ReloadPlan,
+    Stdin, WorkerPlan,
 };
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
@@ -40,6 +40,8 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
             workers: family,
             strategy: file.strategy.0,
             intensity: file.intensity.map(|intensity| intensity_of(&intensity)),
+            stop_within: file.stop_timeout.map(|Length(length)| length),
+            lasts: false,
             groups: groups_of(&file.groups, &places),
             seed: 0,
         },
@@ -98,11 +100,31 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
         essential: worker.essential,
         grace: worker.stop.grace.0,
         after: after.collect(),
-        readiness: match worker.ready {
-            Readying::Start => Readiness::Start,
-            _ => Readiness::Told { timeout: worker.ready_timeout.0 },
+        readiness: {
+            let timeout = worker.ready_timeout.0;
+            match worker.ready.value {
+                Readying::Start => Readiness::Start,
+                Readying::Notify | Readying::Fd(_) | Readying::Log(_) => Readiness::Told { timeout },
+                Readying::Tcp(_) | Readying::Http(_) | Readying::Command(_) => Readiness::Probed { timeout },
+            }
         },
         leftover: worker.leftover.0,
+        watchdog: worker.watchdog.map(|Length(length)| length),
+        health: worker.health.as_ref().map(|health| supervision::Health {
+            every: health.every.0,
+            timeout: health.timeout.0,
+            failures: small(&health.failures),
+            start_grace: health.start_grace.0,
+        }),
+        schedule: worker.schedule.as_ref().map(|Placed { value: schedule, .. }| supervision::Schedule {
+            timing: match schedule.every {
+                Some(Length(every)) => supervision::Timing::Every(every),
+                None => supervision::Timing::Told,
+            },
+            overlap: schedule.overlap.0,
+            catch_up: schedule.catch_up.0,
+        }),
+        start_delay: worker.start_delay.0,
         autostart: worker.autostart,
     }
 }
@@ -121,12 +143,7 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
     WorkerPlan {
         name,
         command: match worker.command {
-            Invocation::Argv(Argv(mut argv)) => {
-                if let Some(program) = argv.first_mut() {
-                    *program = folder.program(program);
-                }
-                Command::Argv(argv)
-            }
+            Invocation::Argv(Argv(argv)) => Command::Argv(folder.argv(argv)),
             Invocation::Shell(line) => Command::Shell(line),
         },
         args,
@@ -150,6 +167,7 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         no_new_privs: worker.no_new_privs,
         private_tmp: worker.private_tmp.value.0,
         listen: worker.listen.0.into_iter().map(|listed| listen_of(listed.place, folder)).collect(),
+        rolling: worker.rolling,
         tree: worker.tree.value.0,
         limits: limits_of(&worker.limits),
         stdin: match worker.stdin {
@@ -163,26 +181,17 @@ fn carried_out(name: String, worker: Worker, folder: Folder<'_>, reading: &mut R
         log: log_of(worker.log, folder),
         gets,
         puts,
-        ready: match worker.ready {
+        ready: match worker.ready.value {
             Readying::Start => Ready::Start,
             Readying::Notify => Ready::Notify,
             Readying::Fd(fd) => Ready::Fd(fd),
             Readying::Log(pattern) => Ready::Log(pattern),
             Readying::Tcp(address) => Ready::Tcp { host: address.host, port: address.port },
             Readying::Http(url) => Ready::Http(url),
-            Readying::Command(mut argv) => {
-                if let Some(program) = argv.first_mut() {
-                    *program = folder.program(program);
-                }
-                Ready::Command(argv)
-            }
+            Readying::Command(argv) => Ready::Command(folder.argv(argv)),
         },
-        health: worker.health.map(health_of),
-        watchdog: worker.watchdog.map(|Length(length)| length),
-        schedule: worker.schedule.map(|timing| match timing {
-            Timing::Cron(cron) => Schedule::Cron(cron),
-            Timing::Every(Length(length)) => Schedule::Every(length),
-        }),
+        health: worker.health.and_then(|health| health_of(health, folder)),
+        cron: worker.schedule.and_then(|schedule| schedule.value.cron),
     }
 }
 
@@ -202,6 +211,14 @@ impl Folder<'_> {
     fn join(self, path: &str) -> PathBuf {
         // Through components, which leave out `.` and doubled slashes, but keep `..`: it may cross a link.
         self.0.join(path).components().collect()
+    }
+
+    /// A command whose program is a path is found from here.
+    fn argv(self, mut argv: Vec<String>) -> Vec<String> {
+        if let Some(program) = argv.first_mut() {
+            *program = self.program(program);
+        }
+        argv
     }
 
     /// A program with a slash in it is a path; one without is looked up.
@@ -339,13 +356,12 @@ fn limits_of(limits: &Limits) -> LimitsPlan {
     }
 }
 
-fn health_of(health: Health) -> HealthPlan {
-    HealthPlan {
-        http: health.http.0,
-        every: health.every.0,
-        timeout: health.timeout.0,
-        failures: small(&health.failures),
-    }
+/// The one probe that is given.
+fn health_of(health: Health, folder: Folder<'_>) -> Option<Probe> {
+    let tcp = |address: Address| Probe::Tcp { host: address.host, port: address.port };
+    let http = health.http.map(|Url(url)| Probe::Http(url));
+    let command = health.command.map(|Argv(argv)| Probe::Command(folder.argv(argv)));
+    http.or(health.tcp.map(tcp)).or(command)
 }
 
 fn intensity_of(intensity: &Intensity) -> supervision::Intensity {

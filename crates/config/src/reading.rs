@@ -104,6 +104,14 @@ impl Reading<'_> {
         Some(Fields { node, object })
     }
 
+    /// Notes where not exactly one of these fields is given.
+    pub fn one_of<'n>(&mut self, node: &Node<'_>, fields: &Fields<'n>, keys: &[&'n str]) {
+        if keys.iter().filter(|key| fields.get(key).is_some()).count() != 1 {
+            let keys = listed(keys.iter().copied());
+            self.note(node, Complaint::new(format!("expected exactly one of the keys {keys}")));
+        }
+    }
+
     /// The one key, and its value, of an object like `{"queue": "jobs"}`.
     pub fn only_field<'n>(
         &mut self,

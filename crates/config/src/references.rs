@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 
+use crate::choice::{Readying, Sink};
 use crate::collection::{Entry, Names, Placed};
 use crate::document::{File, Group, Queue, Worker};
 use crate::node::Path;
 use crate::problem::{Complaint, did_you_mean, quoted};
 use crate::reading::Reading;
 use crate::text::Name;
+use supervision::Milestone;
 
 /// Notes every reference that leads nowhere or in a circle.
 pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
@@ -20,6 +22,33 @@ pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
     let all = root.key("workers");
     for Entry { name, value: worker, .. } in &file.workers.0 {
         check_queues(worker, &all.key(name), &queues, reading);
+        check_readiness(worker, &all.key(name), reading);
+        check_schedule(worker, &all.key(name), reading);
+    }
+}
+
+/// Notes a line of the log that nobody would see.
+fn check_readiness(worker: &Worker, path: &Path<'_>, reading: &mut Reading<'_>) {
+    let goes_to_log = |sink: &Sink| matches!(sink, Sink::Log);
+    if let Placed { value: Readying::Log(_), at } = &worker.ready
+        && !goes_to_log(&worker.stdout)
+        && !goes_to_log(&worker.stderr)
+    {
+        let complaint =
+            Complaint::new("neither its stdout nor its stderr goes to \"log\", where lines are seen");
+        let hint = "set \"stdout\": \"log\" (and \"log\": {\"file\": …} to have it in a file too)";
+        reading.note_at(&path.key("ready").key("log"), *at, complaint.hint(hint));
+    }
+}
+
+/// Notes a schedule whose first run is never over.
+fn check_schedule(worker: &Worker, path: &Path<'_>, reading: &mut Reading<'_>) {
+    if let Some(Placed { at, .. }) = &worker.schedule
+        && worker.restart.0 == supervision::Restart::Always
+    {
+        let complaint = Complaint::new("no run would ever be over with \"restart\": \"always\"");
+        let hint = "\"on-failure\" starts again what fails, \"never\" leaves that to the next time";
+        reading.note_at(&path.key("schedule"), *at, complaint.hint(hint));
     }
 }
 
@@ -106,7 +135,7 @@ fn check_order(entries: &[Entry<Worker>], workers: &Known<'_>, reading: &mut Rea
         let path = all.key(name);
         let path = path.key("after");
         let mut own = Vec::new();
-        for Entry { name: other, key_at, .. } in &worker.after.0 {
+        for Entry { name: other, key_at, value: milestone } in &worker.after.0 {
             // What is no name has been noted already.
             if Name::check(other).is_err() {
                 continue;
@@ -116,7 +145,18 @@ fn check_order(entries: &[Entry<Worker>], workers: &Known<'_>, reading: &mut Rea
                     let complaint = Complaint::new("a worker cannot come after itself");
                     reading.note_at(&path.key(other), *key_at, complaint);
                 }
-                target => own.extend(target.map(|target| (target, *key_at))),
+                Some(target) => {
+                    let ends = matches!(milestone.0, Milestone::Succeeded | Milestone::Ended);
+                    if ends && entries[target].value.schedule.is_some() {
+                        let complaint = Complaint::new(format!(
+                            "{} runs by the clock again and again: it never ends",
+                            quoted(other)
+                        ));
+                        reading.note_at(&path.key(other), *key_at, complaint);
+                    }
+                    own.push((target, *key_at));
+                }
+                None => {}
             }
         }
         edges.push(own);

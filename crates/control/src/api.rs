@@ -8,7 +8,7 @@ mod told;
 
 use serde::{Deserialize, Serialize};
 
-pub use added::{Milestone, NewWorker, Policy, Restart};
+pub use added::{Milestone, NewQueue, NewWorker, Policy, Restart};
 pub use kill::{Kill, KillOrder, Killed, ProcessRow};
 pub use proposed::{Action, Problem, Proposal, ProposedThing, ProposedWorker};
 pub use sync::{
@@ -220,6 +220,8 @@ pub enum Request {
         workers: Vec<String>,
         /// Answer when the new launches are running, not before.
         wait: bool,
+        /// Let a new launch get ready before an old one is asked to stop, also where the config does not say so.
+        rolling: bool,
     },
     /// `POST /v1/scale`: give workers more or fewer instances. The highest numbers go first; the others are not touched.
     Scale {
@@ -296,6 +298,13 @@ pub enum Request {
     },
     /// `POST /v1/queues/NAME/close`.
     QueueClose {
+        /// The queue's name.
+        queue: String,
+    },
+    /// `POST /v1/queues/create`: makes a queue.
+    QueueCreate(NewQueue),
+    /// `POST /v1/queues/NAME/remove`: forgets a queue that no worker uses, and what is in it.
+    QueueRemove {
         /// The queue's name.
         queue: String,
     },

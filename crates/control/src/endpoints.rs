@@ -21,6 +21,8 @@ pub(crate) enum Name {
     Queues,
     QueueHandle,
     QueueClose,
+    QueueCreate,
+    QueueRemove,
     Sync,
     SyncHandle,
     SyncCreate,
@@ -145,6 +147,17 @@ const TARGETS: Body = Body::Object(&[
     field("wait", Shape::Boolean, Default("true"), "answer when it is so, not before"),
 ]);
 
+const RESTART: Body = Body::Object(&[
+    field("workers", Shape::Texts, Required, "NAME or NAME:INSTANCE, at least one"),
+    field("wait", Shape::Boolean, Default("true"), "answer when it is so, not before"),
+    field(
+        "rolling",
+        Shape::Boolean,
+        Default("false"),
+        "let the new get ready before the old is asked to stop",
+    ),
+]);
+
 /// The one list.
 pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
@@ -154,7 +167,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     get(Name::Ps, "/v1/ps", Shape::ListOf("ProcessRow"), "the process tree, the supervisor first"),
     post(Name::Start, "/v1/start", TARGETS, Shape::Named("Acted"), "start what is not up"),
     post(Name::Stop, "/v1/stop", TARGETS, Shape::Named("Acted"), "stop, and stay stopped"),
-    post(Name::Restart, "/v1/restart", TARGETS, Shape::Named("Acted"), "stop, then start anew"),
+    post(Name::Restart, "/v1/restart", RESTART, Shape::Named("Acted"), "stop, then start anew"),
     post(
         Name::Scale,
         "/v1/scale",
@@ -287,6 +300,14 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Body::None,
         Shape::Nothing,
         "no more puts; what is in it can still be taken",
+    ),
+    post(Name::QueueCreate, "/v1/queues/create", Body::Named("NewQueue"), Shape::Nothing, "make a queue"),
+    post(
+        Name::QueueRemove,
+        "/v1/queues/{queue}/remove",
+        Body::None,
+        Shape::Nothing,
+        "forget a queue that no worker lists, and what is in it",
     ),
     get(
         Name::Sync,
@@ -562,6 +583,30 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
                 Shape::WordsByName(MILESTONES),
                 Default("{}"),
                 "who must have reached what before",
+            ),
+            field("queue_in", Shape::Text, Default("null"), "the queue that feeds its standard input"),
+            field("queue_out", Shape::Text, Default("null"), "the queue that takes its standard output"),
+        ],
+    ),
+    (
+        "NewQueue",
+        "a queue to be added",
+        &[
+            field("name", Shape::Text, Required, "its name"),
+            field("capacity", Shape::Integer, Default("null"), "at most so many messages"),
+            field("max_bytes", Shape::Integer, Default("null"), "at most so many bytes of memory"),
+            field("max_message", Shape::Integer, Default("null"), "the longest message, in bytes"),
+            field(
+                "max_deliveries",
+                Shape::Integer,
+                Default("null"),
+                "a message is given up on after so many",
+            ),
+            field(
+                "dead_letter",
+                Shape::Text,
+                Default("null"),
+                "the queue that takes the messages given up on",
             ),
         ],
     ),

@@ -198,6 +198,8 @@ mod tests {
             restart: Restart::Never,
             instances: 1,
             after: Default::default(),
+            queue_in: None,
+            queue_out: None,
         }
     }
 
@@ -325,6 +327,15 @@ mod tests {
         let waits_for = WaitsFor { worker: "a".into(), milestone: Milestone::Ready };
         assert_eq!(keys(waits_for), members("WaitsFor"));
         assert_eq!(keys(new_worker()), members("NewWorker"));
+        let new_queue = NewQueue {
+            name: "q".into(),
+            capacity: None,
+            max_bytes: None,
+            max_message: None,
+            max_deliveries: None,
+            dead_letter: None,
+        };
+        assert_eq!(keys(new_queue), members("NewQueue"));
         assert_eq!(keys(instance), members("InstanceStatus"));
         assert_eq!(keys(status), members("Status"));
         assert_eq!(keys(row), members("ProcessRow"));

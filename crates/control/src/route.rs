@@ -5,7 +5,7 @@ mod sync;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ApiError, ErrorCode, Join, Kill, NewWorker, Request, Size, Tell, Who};
+use crate::api::{ApiError, ErrorCode, Join, Kill, NewQueue, NewWorker, Request, Size, Tell, Who};
 use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, Shape, endpoint};
 use crate::names;
 
@@ -88,6 +88,16 @@ struct Targets {
     wait: bool,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Restarted {
+    workers: Vec<String>,
+    #[serde(default = "yes")]
+    wait: bool,
+    #[serde(default)]
+    rolling: bool,
+}
+
 fn yes() -> bool {
     true
 }
@@ -155,7 +165,10 @@ impl Request {
             Request::Ps => plain(Name::Ps),
             Request::Start { workers, wait } => targets(Name::Start, workers, wait),
             Request::Stop { workers, wait } => targets(Name::Stop, workers, wait),
-            Request::Restart { workers, wait } => targets(Name::Restart, workers, wait),
+            Request::Restart { workers, wait, rolling } => {
+                let restart = Restarted { workers: workers.clone(), wait: *wait, rolling: *rolling };
+                HttpRequest::to(endpoint(Name::Restart), "", json(&restart))
+            }
             Request::Scale { workers, wait } => {
                 let scale = Scale { workers: workers.clone(), wait: *wait };
                 HttpRequest::to(endpoint(Name::Scale), "", json(&scale))
@@ -193,6 +206,8 @@ impl Request {
             Request::Queues => plain(Name::Queues),
             Request::QueueHandle { queue } => HttpRequest::to(endpoint(Name::QueueHandle), queue, Vec::new()),
             Request::QueueClose { queue } => HttpRequest::to(endpoint(Name::QueueClose), queue, Vec::new()),
+            Request::QueueCreate(queue) => HttpRequest::to(endpoint(Name::QueueCreate), "", json(queue)),
+            Request::QueueRemove { queue } => HttpRequest::to(endpoint(Name::QueueRemove), queue, Vec::new()),
             Request::Sync(request) => sync::to_http(request),
             Request::Join(join) => HttpRequest::to(endpoint(Name::Join), "", json(join)),
             Request::Tell(tell) => HttpRequest::to(endpoint(Name::Tell), "", json(tell)),
@@ -267,8 +282,9 @@ impl Asked {
                 Request::Stop { workers, wait }
             }
             Name::Restart => {
-                let Targets { workers, wait } = read_targets(body)?;
-                Request::Restart { workers, wait }
+                let Restarted { workers, wait, rolling } = read(body)?;
+                check_targets(&workers)?;
+                Request::Restart { workers, wait, rolling }
             }
             Name::Scale => {
                 let Scale { workers, wait } = read(body)?;
@@ -325,6 +341,13 @@ impl Asked {
             Name::Queues => Request::Queues,
             Name::QueueHandle => Request::QueueHandle { queue: queue_name(segment)? },
             Name::QueueClose => Request::QueueClose { queue: queue_name(segment)? },
+            Name::QueueCreate => {
+                let queue: NewQueue = read(body)?;
+                names::check_name("queue", &queue.name)?;
+                queue.dead_letter.iter().try_for_each(|name| names::check_name("queue", name))?;
+                Request::QueueCreate(queue)
+            }
+            Name::QueueRemove => Request::QueueRemove { queue: queue_name(segment)? },
             name @ (Name::Sync
             | Name::SyncHandle
             | Name::SyncCreate
@@ -432,6 +455,8 @@ fn check_config(config: Option<&str>) -> Result<(), ApiError> {
 fn check_new(worker: &NewWorker) -> Result<(), ApiError> {
     worker.name.iter().try_for_each(|name| names::check_name("worker", name))?;
     worker.after.keys().try_for_each(|name| names::check_name("worker", name))?;
+    let mut queues = worker.queue_in.iter().chain(&worker.queue_out);
+    queues.try_for_each(|name| names::check_name("queue", name))?;
     let texts = worker.command.iter().chain(worker.env.values()).chain([&worker.cwd]);
     if worker.command.first().is_none_or(String::is_empty) {
         return Err(usage("there is no command"));
@@ -456,11 +481,15 @@ fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
 
 fn read_targets(body: &[u8]) -> Result<Targets, ApiError> {
     let targets: Targets = read(body)?;
-    if targets.workers.is_empty() {
+    check_targets(&targets.workers)?;
+    Ok(targets)
+}
+
+fn check_targets(workers: &[String]) -> Result<(), ApiError> {
+    if workers.is_empty() {
         return Err(usage("no worker is named").hint("\"workers\" is a list of NAME or NAME:INSTANCE"));
     }
-    targets.workers.iter().try_for_each(|worker| names::check_target(worker))?;
-    Ok(targets)
+    workers.iter().try_for_each(|worker| names::check_target(worker))
 }
 
 fn check_whom(whom: &Who) -> Result<(), ApiError> {

@@ -2,8 +2,8 @@
 
 use control::Asked;
 use control::api::{
-    ErrorCode, EventStatus, Join, Kill, KillOrder, Kind, Milestone, NewPrimitive, NewWorker, Policy,
-    Primitive, Request, Restart, Size, SyncRequest, Tell, ValueChange, Who,
+    ErrorCode, EventStatus, Join, Kill, KillOrder, Kind, Milestone, NewPrimitive, NewQueue, NewWorker,
+    Policy, Primitive, Request, Restart, Size, SyncRequest, Tell, ValueChange, Who,
 };
 
 fn new_worker() -> NewWorker {
@@ -16,6 +16,8 @@ fn new_worker() -> NewWorker {
         restart: Restart::OnFailure,
         instances: 3,
         after: [("b".to_owned(), Milestone::Succeeded)].into(),
+        queue_in: Some("q".into()),
+        queue_out: Some("p".into()),
     }
 }
 
@@ -27,9 +29,18 @@ fn every_request() -> Vec<Request> {
         Request::Ps,
         Request::Start { workers: workers(), wait: true },
         Request::Stop { workers: workers(), wait: false },
-        Request::Restart { workers: workers(), wait: true },
+        Request::Restart { workers: workers(), wait: true, rolling: true },
         Request::Scale { workers: vec![Size { worker: "a".into(), instances: 0 }], wait: false },
         Request::Spawn { worker: new_worker(), wait: false },
+        Request::QueueCreate(NewQueue {
+            name: "q".into(),
+            capacity: Some(5),
+            max_bytes: None,
+            max_message: Some(1 << 20),
+            max_deliveries: Some(3),
+            dead_letter: Some("dead".into()),
+        }),
+        Request::QueueRemove { queue: "q".into() },
         Request::Plan { config: None, named: false },
         Request::Plan { config: Some("/srv/a b&c.json".into()), named: true },
         Request::Apply { config: Some("/srv/c.json".into()), named: false, wait: true },
@@ -95,6 +106,7 @@ fn every_request_comes_back_as_what_it_was() {
             Request::Plan { .. } | Request::Apply { .. } => {}
             Request::Scale { .. } | Request::Kill(_) | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
+            Request::QueueCreate(_) | Request::QueueRemove { .. } => {}
             Request::Join(_) | Request::Tell(_) | Request::Sync(_) => {}
         }
         let http = request.to_http();
@@ -116,6 +128,8 @@ fn what_is_left_out_has_its_default() {
         restart: Restart::Never,
         instances: 1,
         after: Default::default(),
+        queue_in: None,
+        queue_out: None,
     };
     assert_eq!(
         post("/v1/spawn", r#"{"worker":{"command":["true"],"cwd":"/"}}"#),

@@ -15,8 +15,7 @@ use crate::lease::Lease;
 use crate::liveness::Identity;
 use crate::locals::{Local, Locals};
 use crate::memory;
-use crate::put::{Published, TURNS};
-use crate::ring::Slot;
+use crate::put::Published;
 use crate::segment::{Reclaimed, Segment};
 use crate::sentinel::{Sentinel, Watched};
 use crate::tag::{State, Tag, Which};
@@ -82,7 +81,7 @@ impl Core {
             this: this.clone(),
         });
         #[cfg(not(loom))]
-        at_exit::remember(&core);
+        crate::at_exit::remember(&core);
         core
     }
 }
@@ -410,58 +409,42 @@ impl Core {
         })
     }
 
-    /// Copies what is next, and copies again where it was taken meanwhile.
-    pub(crate) fn peek(&self) -> Result<Option<Vec<u8>>, Damage> {
-        for _ in 0..TURNS {
-            let mut found = None;
-            for which in [Which::Again, Which::First] {
-                let ring = self.ring(which);
-                let head = ring.head().load(Ordering::Acquire);
-                if let Slot::Filled(block) = ring.read(head)? {
-                    found = Some((which, ring, head, block));
-                    break;
-                }
-            }
-            let Some((which, ring, head, block)) = found else { return Ok(None) };
-            if !self.is_ready(block, &ring, which, head) {
-                ring.help_head(head);
-                continue;
-            }
-            let read = self.read_message(block);
-            fence(Ordering::SeqCst);
-            // A tag that still bears the ticket has borne it all along, so the copy is whole.
-            if self.is_ready(block, &ring, which, head) {
-                return read.map(Some);
-            }
-        }
-        Err(Damage::Ring)
-    }
-
     pub(crate) fn lease(core: &Arc<Self>, until_ns: u64, end: End) -> Result<Lease, Stop> {
         let me = core.join()?;
         let claim = core.locals.with(|local| core.next(me, local, until_ns, end))?;
         Lease::of(core, me, claim).map_err(|damage| Stop::Fault(core.fault(damage)))
     }
 
-    /// How many wait in a ring: exact whenever nothing moves, also when somebody died between publishing and
-    /// moving the tail, or between claiming and moving the head.
-    pub(crate) fn waiting(&self, which: Which) -> u64 {
-        let ring = self.ring(which);
-        for _ in 0..TURNS {
-            let (head, tail) = (ring.head().load(Ordering::Acquire), ring.tail().load(Ordering::Acquire));
-            match (ring.read(tail), ring.read(head)) {
-                (Ok(Slot::Filled(_)), _) => ring.help_tail(tail),
-                (_, Ok(Slot::Filled(block))) if !self.is_ready(block, &ring, which, head) => {
-                    ring.help_head(head);
-                }
-                _ => return (tail.wrapping_sub(head) as i64).max(0) as u64,
+    /// Claims what is at hand, and reads it.
+    pub(crate) fn lease_many(core: &Arc<Self>, most: usize) -> Result<Vec<Lease>, Stop> {
+        if most == 0 {
+            return Ok(Vec::new());
+        }
+        let me = core.join()?;
+        let fault = |damage| Stop::Fault(core.fault(damage));
+        let mut leases = Vec::new();
+        let first = core.locals.with(|local| core.next(me, local, 0, End::Drained))?;
+        leases.push(Lease::of(core, me, first).map_err(fault)?);
+        // A run is of the first ring; what was given back comes before that.
+        while leases.len() < most && core.waiting(Which::Again) > 0 {
+            match core.claim(me).map_err(fault)? {
+                Next::Claimed(claim) => leases.push(Lease::of(core, me, claim).map_err(fault)?),
+                _ => return Ok(leases),
             }
         }
-        ring.length()
+        let wants_more = leases.len() < most;
+        let mut take = |claim| {
+            leases.push(Lease::of(core, me, claim)?);
+            Ok(leases.len() < most)
+        };
+        if wants_more {
+            core.claim_run(me, &mut take).map_err(fault)?;
+        }
+        Ok(leases)
     }
 
     /// The end of a handle: what its threads got is done with, or, in a panic, is not.
-    fn finish(&self) {
+    pub(crate) fn finish(&self) {
         let Some(me) = self.segment.seat() else { return };
         let in_panic = std::thread::panicking();
         self.locals.for_each(|local| {
@@ -499,30 +482,12 @@ impl Drop for Core {
 /// process does by itself: for one that has done its work and only waits for others.
 #[cfg(not(loom))]
 pub fn acknowledge_got() {
-    at_exit::finish_all();
+    crate::at_exit::finish_all();
 }
 
-/// A process that exits by itself has finished what it got, also where its handles are never dropped.
+/// Wakes all who sleep in any queue that this process has open, to look again whether they must go on sleeping: see
+/// [`Queue::set_interrupt`](crate::Queue::set_interrupt). Not to be called in a signal handler.
 #[cfg(not(loom))]
-mod at_exit {
-    use super::{Arc, Core};
-    use std::sync::{Mutex, Once, Weak};
-
-    static HANDLES: Mutex<Vec<Weak<Core>>> = Mutex::new(Vec::new());
-
-    pub(super) fn remember(core: &Arc<Core>) {
-        static ONCE: Once = Once::new();
-        ONCE.call_once(|| crate::futex::at_exit(finish_all));
-        if let Ok(mut handles) = HANDLES.lock() {
-            handles.retain(|handle| handle.strong_count() > 0);
-            handles.push(Arc::downgrade(core));
-        }
-    }
-
-    pub(super) extern "C" fn finish_all() {
-        // Another thread may have been stopped with the lock held; then what it got is delivered again.
-        if let Ok(handles) = HANDLES.try_lock() {
-            handles.iter().filter_map(Weak::upgrade).for_each(|core| core.finish());
-        }
-    }
+pub fn wake_sleepers() {
+    crate::at_exit::for_each(Core::wake_everybody);
 }

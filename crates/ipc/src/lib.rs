@@ -9,6 +9,8 @@
 //! `pages`; and what is done with them: `put`, `get`, `lease`, `recovery`.
 
 mod answers;
+#[cfg(not(loom))]
+mod at_exit;
 mod atomic;
 mod backing;
 mod batches;
@@ -25,6 +27,7 @@ mod lease;
 mod life;
 mod liveness;
 mod locals;
+mod looking;
 mod memory;
 #[cfg(all(test, loom))]
 mod model;
@@ -51,7 +54,7 @@ mod truncation;
 mod waiting;
 
 #[cfg(not(loom))]
-pub use self::core::acknowledge_got;
+pub use self::core::{acknowledge_got, wake_sleepers};
 pub use errors::{
     Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError,
     TryGetError, TryPutError,

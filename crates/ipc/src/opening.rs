@@ -126,6 +126,34 @@ pub(crate) fn is_descriptor_path(path: &Path) -> bool {
     }
 }
 
+/// Removes what those who were killed on the way to `path` left beside it: drafts that nobody has any more.
+pub(crate) fn sweep_drafts(path: &Path) {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return;
+    };
+    let beginning = format!(".{name}.");
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let is_draft = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.strip_prefix(&beginning))
+            .is_some_and(|tail| tail.len() == 32 && tail.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        // One that is being made is not held for its first moments.
+        let is_old = || {
+            let changed = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            changed.and_then(|changed| changed.elapsed().ok()).is_some_and(|age| age > PATIENCE)
+        };
+        if is_draft
+            && is_old()
+            && let Ok(file) = open(&entry.path())
+            && matches!(try_hold(&file, Hold::Alone), Ok(true))
+        {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
 /// Random bytes for a name that nobody else has.
 pub(crate) fn new_uuid() -> io::Result<[u8; 16]> {
     let mut uuid = [0; 16];

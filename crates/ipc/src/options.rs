@@ -39,7 +39,8 @@ pub enum Fsync {
     /// while nothing changes; what a process that was killed had not made to reach the disk does so when somebody
     /// recovers it, else when the system comes to it (half a minute on Linux).
     Interval(Duration),
-    /// When the system comes to it. A loss of power takes the puts of about the last half minute with it.
+    /// When the system comes to it. A loss of power takes the puts of about the last half minute with it. After any
+    /// restart of the machine all that waits counts as delivered before, since nobody knows what was lost.
     Never,
 }
 

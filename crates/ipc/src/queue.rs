@@ -147,6 +147,7 @@ impl Queue {
         if options.durable.is_none() {
             return Err(OpenError::Options("a queue that is to be restored must be durable"));
         }
+        opening::sweep_drafts(path);
         loop {
             let file = match opening::open(path) {
                 Err(OpenError::System(error)) if error.kind() == io::ErrorKind::NotFound => {
@@ -367,6 +368,15 @@ impl Queue {
         Core::lease(&self.core, deadline(timeout), End::Drained).map_err(GetTimeoutError::from)
     }
 
+    /// Takes up to `most` messages into hand that are there now: what was given back one at a time, what was never
+    /// delivered together.
+    ///
+    /// # Errors
+    /// As [`Queue::try_get`]; none is in hand then.
+    pub fn try_lease_many(&self, most: usize) -> Result<Vec<Lease>, TryGetError> {
+        Core::lease_many(&self.core, most).map_err(TryGetError::from)
+    }
+
     /// As [`Queue::lease`], but once the queue is closed it does not wait for what is in hand, here or elsewhere: for
     /// who holds a message that it can settle only after it has learnt that none is left.
     ///
@@ -376,7 +386,9 @@ impl Queue {
         Core::lease(&self.core, u64::MAX, End::Closed).map_err(GetError::from)
     }
 
-    /// How many messages wait. Those in hand are not counted, nor those put off.
+    /// How many messages wait. Those in hand are not counted, nor those put off. It may be more than the capacity:
+    /// what is given back, by hand or by a death, waits beside what was put meanwhile, because whoever gives back is
+    /// never refused.
     pub fn len(&self) -> u64 {
         self.core.waiting(Which::Again).saturating_add(self.core.waiting(Which::First))
     }
@@ -386,12 +398,12 @@ impl Queue {
         self.len() == 0
     }
 
-    /// Whether as many wait as may.
+    /// Whether as many wait for their first delivery as may: whether a put would have to wait.
     pub fn is_full(&self) -> bool {
         self.core.waiting(Which::First) >= self.core.layout.counts.bound
     }
 
-    /// How many may wait; none where only memory limits it.
+    /// How many may wait for their first delivery; none where only memory limits it.
     pub fn capacity(&self) -> Option<u64> {
         self.core.settings.capacity
     }

@@ -359,3 +359,91 @@ fn threads_share_a_handle_and_every_message_reaches_exactly_one() {
     assert_eq!(all, expected);
     assert_eq!(queue.stats().in_flight, 0);
 }
+
+#[test]
+fn what_is_given_back_waits_beyond_the_capacity_and_makes_no_room() {
+    let queue = bounded(2);
+    let put = |names: [&[u8]; 2]| names.iter().for_each(|name| queue.try_put(name).unwrap());
+    put([b"a", b"b"]);
+    let in_hand = [queue.lease().unwrap(), queue.lease().unwrap()];
+    put([b"c", b"d"]);
+    in_hand.into_iter().for_each(ipc::Lease::nack);
+    // Nobody who gives back is ever refused or made to wait; who puts is.
+    assert_eq!((queue.len(), queue.capacity(), queue.is_full()), (4, Some(2), true));
+    for name in [b"a", b"b"] {
+        assert_eq!(queue.get().unwrap(), name);
+        assert_eq!(queue.try_put(b"e"), Err(TryPutError::Full), "two wait for the first time");
+    }
+    assert_eq!(queue.get().unwrap(), b"c");
+    queue.try_put(b"e").unwrap();
+    assert_eq!(queue.get_many(9).unwrap(), [b"d", b"e"]);
+}
+
+#[test]
+fn batches_keep_to_deadlines_and_say_how_far_they_came() {
+    let queue = bounded(3);
+    let messages = [b"a", b"b", b"c", b"d", b"e"];
+    let full = queue.try_put_many(&messages).unwrap_err();
+    assert_eq!((full.put, full.error), (3, TryPutError::Full));
+    let start = Instant::now();
+    let late = queue.put_many_timeout(&messages, Duration::from_millis(30)).unwrap_err();
+    assert_eq!((late.put, late.error), (0, PutTimeoutError::Timeout));
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    assert_eq!(queue.try_get_many(2).unwrap(), [b"a", b"b"]);
+    assert_eq!(queue.get_many_timeout(9, Duration::from_secs(60)).unwrap(), [b"c"]);
+    assert_eq!(queue.try_get_many(2), Err(TryGetError::Empty));
+    let start = Instant::now();
+    let nothing = queue.get_many_timeout(2, Duration::from_millis(30));
+    assert_eq!(nothing, Err(GetTimeoutError::Timeout));
+    assert!(start.elapsed() >= Duration::from_millis(30));
+    assert_eq!(queue.get_many(0).unwrap(), Vec::<Vec<u8>>::new());
+    queue.close();
+    assert_eq!(queue.put_many(&messages).unwrap_err().error, PutError::Closed);
+    assert_eq!(queue.get_many(2), Err(GetError::Closed));
+}
+
+#[test]
+fn a_put_that_waits_is_interrupted_when_its_flag_goes_up() {
+    use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
+    let queue = bounded(1);
+    queue.put(b"a").unwrap();
+    let flag = Arc::new(AtomicBool::new(false));
+    queue.set_interrupt(Arc::clone(&flag));
+    let putter = thread::spawn({
+        let queue = queue.clone();
+        move || (queue.put(b"b"), queue.put_many(&[b"c"]).unwrap_err().error)
+    });
+    flag.store(true, Ordering::Release);
+    queue.wake_me();
+    assert_eq!(putter.join().unwrap(), (Err(PutError::Interrupted), PutError::Interrupted));
+    assert_eq!(queue.len(), 1);
+}
+
+#[test]
+fn a_message_of_one_gib_goes_through_and_one_byte_more_is_refused() {
+    const MOST: usize = ipc::MOST_MESSAGE_BYTES as usize;
+    let options = |max_message| QueueOptions {
+        max_message,
+        capacity: Some(1),
+        max_bytes: Some(MOST as u64 + (1 << 20)),
+        ..Default::default()
+    };
+    assert!(Queue::create_anonymous("vast", &options(ipc::MOST_MESSAGE_BYTES + 1)).is_err());
+    let queue = Queue::create_anonymous("vast", &options(ipc::MOST_MESSAGE_BYTES)).unwrap();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let available = meminfo.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = available.and_then(|rest| rest.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    if kib.is_none_or(|kib| kib < 6 << 20) {
+        println!("skipped: there is not enough memory for it here");
+        return;
+    }
+    // Zeros that were never written take no memory; what goes through the queue does.
+    let mut message = vec![0; MOST + 1];
+    for at in (0..MOST).step_by(1 << 24) {
+        message[at] = (at >> 24) as u8 | 1;
+    }
+    let refused = PutError::TooLarge { length: MOST as u64 + 1, limit: MOST as u64 };
+    assert_eq!(queue.put(&message), Err(refused));
+    queue.put(&message[..MOST]).unwrap();
+    assert!(queue.get().unwrap() == message[..MOST]);
+}

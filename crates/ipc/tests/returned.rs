@@ -55,3 +55,26 @@ fn who_holds_a_message_learns_that_a_closed_queue_has_no_more() {
     assert_eq!(queue.lease_or_end().unwrap().into_bytes(), b"last");
     assert!(matches!(queue.lease(), Err(GetError::Closed)));
 }
+
+#[test]
+fn many_are_taken_together_as_far_as_they_are_there() {
+    let queue = queue(None);
+    assert!(matches!(queue.try_lease_many(3), Err(TryGetError::Empty)));
+    for number in 0..5u8 {
+        queue.put(&[number]).unwrap();
+    }
+    assert!(queue.try_lease_many(0).unwrap().is_empty());
+    let mut got = Vec::new();
+    let first = queue.try_lease_many(3).unwrap();
+    got.extend(first.iter().map(|lease| lease.bytes()[0]));
+    assert_eq!((got.as_slice(), queue.len(), queue.stats().in_flight), (&[0, 1, 2][..], 2, 3));
+    // In their order, before what was never delivered.
+    first.into_iter().for_each(ipc::Lease::put_back);
+    queue.close();
+    got.clear();
+    while let Ok(leases) = queue.try_lease_many(4) {
+        got.extend(leases.into_iter().map(|lease| lease.into_bytes()[0]));
+    }
+    assert_eq!(got, [0, 1, 2, 3, 4]);
+    assert!(matches!(queue.try_lease_many(1), Err(TryGetError::Closed)));
+}

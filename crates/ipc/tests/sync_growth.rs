@@ -128,6 +128,7 @@ fn a_warrant_of_the_dead_or_of_strangers_is_worth_nothing() {
     let (family, stranger) = (family(0), family(0));
     let warrant = family.warrant().expect("it is well");
     assert_eq!(family.act_for(&warrant), Ok(false), "nobody acts for itself");
+    assert_eq!((family.giver_of(&warrant), stranger.giver_of(&warrant)), (Some(std::process::id()), None));
     assert_eq!(stranger.act_for(&warrant), Ok(false));
     for nonsense in ["", ":", "x:y:z", &warrant[..32], &format!("{}:ffff:1", &warrant[..32])] {
         assert_eq!(family.act_for(nonsense), Ok(false), "{nonsense}");
@@ -136,5 +137,5 @@ fn a_warrant_of_the_dead_or_of_strangers_is_worth_nothing() {
         let family = family.clone();
         thread::spawn(move || family.warrant().expect("it is well")).join().expect("it does not panic")
     };
-    assert_eq!(family.act_for(&dead), Ok(false));
+    assert_eq!((family.act_for(&dead), family.giver_of(&dead)), (Ok(false), None));
 }

@@ -9,13 +9,13 @@
 //!
 //! ```text
 //!   main thread ───────── adopted orphans (the process is a child subreaper)     wait::reap_orphan
-//!   spawner threads ───── every leader that was spawned                          wait::wait_leader, by pidfd
+//!   other threads ─────── every leader that was spawned                          wait::wait_leader, by pidfd
 //! ```
 //!
-//! [`Spawner`] threads do all the spawning, so a wait of the main thread that looks only at its own children
-//! (`__WNOTHREAD`) sees adopted orphans and nothing else: "no orphan" is one cheap system call, no exit of a leader can
-//! be taken by mistake, and no walk of `/proc` is needed unless an orphan exists. Leaders are waited for through their
-//! pidfd, which is there before the process runs, so an exit can not outrun its pid.
+//! The main thread never spawns, so its children are adopted orphans and nothing else. It can look at them alone
+//! (`__WNOTHREAD`), and others can through the kernel's list of them: "no orphan" is one cheap system call, no exit of a
+//! leader can be taken by mistake, and no walk of `/proc` is needed unless an orphan exists. Leaders are waited for
+//! through their pidfd, which is there before the process runs, so an exit can not outrun its pid.
 //!
 //! # Unsafe
 //!
@@ -25,6 +25,7 @@
 mod account;
 mod capability;
 mod cgroup;
+mod datagram;
 mod descriptors;
 mod facts;
 mod identity;
@@ -36,6 +37,7 @@ mod proc;
 mod reader;
 mod setup;
 pub mod signal;
+mod signal_queue;
 mod signals;
 mod spawn;
 mod spawner;
@@ -47,6 +49,7 @@ pub use capability::{Capability, is_capable};
 pub use cgroup::{
     Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, Vigil, leaf_of,
 };
+pub use datagram::{Datagram, Sender, pass_senders, receive};
 pub use descriptors::{descriptor_of, inherited, pidfd_open};
 pub use facts::{Fact, facts};
 pub use identity::{Identity, boot_id, is_kernel_thread};
@@ -56,14 +59,15 @@ pub use nix::unistd::Pid;
 pub use offer::{Offer, Refused};
 pub use peer::{Peer, peer};
 pub use priority::{IoPriority, Processors};
-pub use proc::{Stat, TICKS_A_SECOND, cmdline, environ_var, ticks_since_boot};
+pub use proc::{Stat, TICKS_A_SECOND, blocked_in, cmdline, environ_var, ticks_since_boot};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
-    at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, is_subreaper,
-    let_die_with_us, original_nofile_limit, raise_nofile_limit,
+    at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, ignore_full_files,
+    is_subreaper, let_die_with_us, original_nofile_limit, raise_nofile_limit, share_one_heap,
 };
+pub use signal_queue::SignalQueue;
 pub use signals::{Received, Signals, is_ignored};
-pub use spawn::{Credentials, Spawn, SpawnError, Spawned, Stage, Stdio, environment};
+pub use spawn::{Credentials, Spawn, SpawnError, Spawned, Stage, Stdio, environment, prepare_to_spawn};
 pub use spawner::Spawner;
 pub use tree::{Killed, Order, Origin, Snapshot, Struck, freeze_and_kill, freeze_and_signal, origin};
-pub use wait::{Exit, Orphans, exit_of, is_dead, reap_orphan, wait_leader};
+pub use wait::{Exit, Orphans, exit_of, is_dead, reap_orphan, share_orphans, wait_leader};

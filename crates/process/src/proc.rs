@@ -128,6 +128,14 @@ pub fn cmdline(pid: Pid) -> String {
     printable(&String::from_utf8_lossy(&spaced))
 }
 
+/// The function of the kernel that a process sleeps in, for people who ask why it does not go on; `None` when it does not
+/// sleep, is gone, or this user may not know.
+pub fn blocked_in(pid: Pid) -> Option<String> {
+    let bytes = read_up_to(&format!("/proc/{pid}/wchan"), 256).ok()?;
+    let name = printable(String::from_utf8_lossy(&bytes).trim());
+    Some(name).filter(|name| !name.is_empty() && name != "0")
+}
+
 /// One variable of the environment a process was started with; `None` when it has none such, is gone, is a zombie, or
 /// may not be looked into by this user.
 pub fn environ_var(pid: Pid, name: &str) -> Option<Vec<u8>> {
@@ -203,5 +211,6 @@ mod tests {
         assert_eq!(Stat::of(nobody).unwrap(), None);
         assert_eq!(cmdline(nobody), "[?]");
         assert_eq!(environ_var(nobody, "PATH"), None);
+        assert_eq!(blocked_in(nobody), None);
     }
 }

@@ -111,6 +111,29 @@ pub fn ignore_broken_pipes() -> io::Result<()> {
     Ok(())
 }
 
+/// Ignores `SIGXFSZ`, so that writing to a file that has reached the limit of its size (`ulimit -f`) is an error and not
+/// the end of this process.
+///
+/// # Errors
+///
+/// None is known.
+pub fn ignore_full_files() -> io::Result<()> {
+    // SAFETY: ignoring runs no handler.
+    unsafe { signal(Signal::SIGXFSZ, SigHandler::SigIgn) }?;
+    Ok(())
+}
+
+/// Makes all threads of this process take memory from one heap. By default the C library gives each a heap of its own,
+/// which keeps what it was ever needed for: good where many threads allocate all the time, dear where few do so rarely.
+/// To be called before there are other threads.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: integers only; the setting counts for heaps that are still to be made.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Gives back to the kernel what this process needed for something that is over: heap memory that is free but not at
 /// the heap's end, which the C library keeps otherwise, and the parts of the program that were used for it. What is
 /// needed again of those comes back out of the file. It takes a few milliseconds: to be called after something large,

@@ -39,6 +39,7 @@ use ground::null_device;
 pub(crate) use birth::BlockedSignals;
 pub use error::{SpawnError, Stage};
 pub(crate) use ground::Ground;
+pub use ground::prepare_to_spawn;
 
 /// A program to start and all that it shall get; nothing else of this process reaches it.
 ///
@@ -202,7 +203,8 @@ impl Spawn {
     /// Starts the program as a child of the calling thread and returns once it executes.
     ///
     /// Never call it on the main thread of a process that uses [`reap_orphan`](crate::reap_orphan): the child would
-    /// look like an orphan there.
+    /// look like an orphan. The calling thread stands still until the program executes, which takes as long as the
+    /// file systems on the way to it take; a [`Spawner`](crate::Spawner) has threads for that.
     ///
     /// # Errors
     ///

@@ -26,8 +26,8 @@ const STACK_BYTES: usize = 128 * 1024;
 /// Readable (see [`AsFd`]) exactly while a result waits. What is submitted waits without a bound of its own: the caller
 /// decides how many programs it wants.
 ///
-/// The end of each child also raises `SIGCHLD`, which spawner threads leave to the main thread, so that a sleep there
-/// may be interrupted (`EINTR`); what is to be believed is the pidfd.
+/// The end of each child also raises `SIGCHLD`, which spawner threads leave to others; what is to be believed is the
+/// pidfd.
 ///
 /// Dropping it ends no thread: programs may be bound to die with theirs. What was submitted is still started, and its
 /// pidfd then closed.

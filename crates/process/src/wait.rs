@@ -1,10 +1,15 @@
 //! How processes end, and how that is learned without ever taking another's exit.
 
 use std::fmt;
+use std::fs::File;
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::sync::OnceLock;
 
+use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::descriptors::poll_now;
@@ -99,7 +104,7 @@ impl fmt::Display for Exit {
     }
 }
 
-/// What the main thread knows of adopted orphans.
+/// What is known of adopted orphans.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Orphans {
     /// None exists, alive or dead.
@@ -110,21 +115,76 @@ pub enum Orphans {
     Reaped(Pid, Exit),
 }
 
+/// The kernel's list of the main thread's children, once it is asked for.
+static CHILDREN: OnceLock<File> = OnceLock::new();
+
+thread_local! {
+    static ON_MAIN_THREAD: bool = nix::unistd::gettid() == Pid::this();
+}
+
+/// Lets every thread of this process call [`reap_orphan`]. To be called on the main thread. Says whether this machine
+/// offers it (`CONFIG_PROC_CHILDREN`, and a `/proc` of this pid namespace); if not, only the main thread may.
+pub fn share_orphans() -> bool {
+    debug_assert_eq!(nix::unistd::gettid(), Pid::this(), "orphans are children of the main thread");
+    let me = std::fs::read_link("/proc/self");
+    if me.ok().as_deref() != Some(Path::new(&Pid::this().to_string())) {
+        return false;
+    }
+    let list = File::open("/proc/thread-self/children");
+    list.is_ok_and(|list| {
+        list.read_at(&mut [0], 0).is_ok() && (CHILDREN.set(list).is_ok() || CHILDREN.get().is_some())
+    })
+}
+
 /// Reaps one dead orphan that this process has adopted. Call it until it does not say [`Orphans::Reaped`].
 ///
-/// Costs one system call. Leaders are never touched, because they are children of the spawner threads
-/// (see the [crate's documentation](crate)).
+/// Costs one system call while there is none. Leaders are never touched, because they are not children of the main
+/// thread (see the [crate's documentation](crate)).
 ///
 /// # Panics
 ///
-/// In debug builds when called from another thread than the main one, whose children are no orphans.
+/// In debug builds when called from another thread than the main one before [`share_orphans`] said that it may be.
 pub fn reap_orphan() -> Orphans {
-    debug_assert_eq!(nix::unistd::gettid(), Pid::this(), "orphans are children of the main thread");
-    match wait(libc::P_ALL, 0, libc::__WNOTHREAD) {
+    let found = if ON_MAIN_THREAD.with(|on_main_thread| *on_main_thread) {
+        wait(libc::P_ALL, 0, libc::__WNOTHREAD)
+    } else {
+        let list = CHILDREN.get();
+        debug_assert!(list.is_some(), "orphans are children of the main thread");
+        list.map_or(Ok(None), reap_listed)
+    };
+    match found {
         Ok(Some((pid, exit))) => Orphans::Reaped(pid, exit),
         Ok(None) => Orphans::Living,
         // ECHILD; nothing else can come from a wait with these arguments.
         Err(_) => Orphans::None,
+    }
+}
+
+/// Reaps one dead child of the kernel's list; `ECHILD` when it is empty.
+///
+/// The list is generated anew when it is read from its beginning, and nobody but us takes anybody out of it, so that
+/// its whole length is read without a gap. That it is empty is seen in one look.
+fn reap_listed(list: &File) -> io::Result<Option<(Pid, Exit)>> {
+    let mut buffer = [0; 512];
+    let mut offset = 0;
+    let mut rest: Vec<u8> = Vec::new();
+    loop {
+        let length = list.read_at(&mut buffer, offset)?;
+        if length == 0 {
+            return if offset == 0 { Err(Errno::ECHILD.into()) } else { Ok(None) };
+        }
+        offset += length as u64;
+        rest.extend_from_slice(&buffer[..length]);
+        // A number is whole once the blank after it is there.
+        while let Some(end) = rest.iter().position(|byte| *byte == b' ') {
+            let pid = std::str::from_utf8(&rest[..end]).ok().and_then(|pid| pid.parse().ok());
+            rest.drain(..=end);
+            if let Some(pid) = pid
+                && let Ok(Some(dead)) = wait(libc::P_PID, pid, 0)
+            {
+                return Ok(Some(dead));
+            }
+        }
     }
 }
 

@@ -1,22 +1,31 @@
-//! Adding a worker while the run goes on.
+//! Adding workers and queues while the run goes on.
 
 use std::path::PathBuf;
 
-use control::api::{self, ApiError, ErrorCode, NewWorker};
-use supervision::{After, Event, MAX_INSTANCES, Milestone, Policy, Request, Restart, Target, Worker};
+use control::api::{self, ApiError, ErrorCode, NewQueue, NewWorker};
+use supervision::{
+    After, Event, MAX_INSTANCES, Milestone, Policy, Request, Restart, Target, Worker, WorkerId,
+};
 
-use crate::asking::Outcome;
-use crate::setup::{Command, Input, Output, StopTo, WorkerSetup};
+use crate::additions::Addition;
+use crate::asking::{Outcome, now};
+use crate::setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
 use crate::the_loop::Loop;
 use crate::waiting::{Until, Wanted};
+use crate::words;
 
 /// A run has at most so many workers. Those that have ended count too: their names and their endings are kept.
 const WORKERS_AT_MOST: usize = 100_000;
 
+/// A run has at most so many queues: each has a descriptor.
+const QUEUES_AT_MOST: usize = 10_000;
+
+/// The longest message of a queue that does not say.
+const MAX_MESSAGE: u64 = 16 << 20;
+
 impl Loop {
-    pub(crate) fn spawn(&mut self, new: NewWorker, wait: bool) -> Result<Outcome, ApiError> {
+    pub(crate) fn spawn(&mut self, mut new: NewWorker, wait: bool) -> Result<Outcome, ApiError> {
         self.refuse_while_stopping()?;
-        let refused = |why: String| ApiError::new(ErrorCode::Refused, why);
         if self.setup.workers.len() >= WORKERS_AT_MOST {
             return Err(refused(format!("the run has {WORKERS_AT_MOST} workers, those that ended included")));
         }
@@ -36,15 +45,23 @@ impl Loop {
                 free_name(command, |name| self.roster.worker(name).is_some())
             }
         };
-        let worker = Worker {
-            instances: new.instances,
-            policy: policy(new.policy),
-            restart: restart(new.restart),
-            after: self.after(&new)?,
-            ..Worker::named(&name)
-        };
-        let id = self.roster.add(name, new.instances);
-        self.setup.workers.push(setup(new));
+        for queue in new.queue_in.iter().chain(&new.queue_out) {
+            self.queues.get(queue).ok_or_else(|| self.no_queue(queue))?;
+        }
+        if let Some(queue) = new.queue_out.as_deref().filter(|queue| self.queues.is_closed(queue)) {
+            return Err(ApiError::new(ErrorCode::Closed, format!("queue {queue} is closed")));
+        }
+        let worker = decided(&new, &name, self.after(&new)?);
+        new.name = Some(name.clone());
+        let unkept = |error| ApiError::new(ErrorCode::Failed, format!("it cannot be kept: {error}"));
+        self.additions.keep(&Addition::Worker(new.clone())).map_err(unkept)?;
+        let instances = new.instances;
+        let id = self.roster.add(name, instances);
+        self.setup.workers.push(carried_out(&new));
+        self.added.insert(id, new);
+        if let Some(setup) = self.setup.workers.last() {
+            self.queues.unretire(id, &setup.puts);
+        }
         if worker.policy == Policy::Daemon {
             self.need_guard();
         }
@@ -63,36 +80,181 @@ impl Loop {
         };
         new.after.iter().map(after).collect()
     }
+
+    /// A worker that was added has ended for good, or runs again.
+    pub(crate) fn keep_added(&mut self, worker: WorkerId, runs: bool) {
+        let Some(new) = self.added.get(&worker) else { return };
+        if !runs {
+            self.additions.forget_worker(self.roster.name(worker));
+        } else if let Err(error) = self.additions.keep(&Addition::Worker(new.clone())) {
+            let name = self.roster.name(worker);
+            crate::talk::say(format_args!("{name}: cannot be kept: {}", words::reason(&error)));
+        }
+    }
+
+    /// A worker that was added has another size from now on.
+    pub(crate) fn resize_added(&mut self, worker: WorkerId, instances: u32) {
+        if let Some(new) = self.added.get_mut(&worker) {
+            new.instances = instances;
+            self.keep_added(worker, true);
+        }
+    }
+
+    pub(crate) fn create_queue(&mut self, new: NewQueue) -> Result<Outcome, ApiError> {
+        self.refuse_while_stopping()?;
+        if self.queues.get(&new.name).is_some() {
+            return Err(refused(format!("a queue is called {:?} already", new.name)));
+        }
+        if self.queues.names().count() >= QUEUES_AT_MOST {
+            return Err(refused(format!("the run has {QUEUES_AT_MOST} queues")));
+        }
+        if let Some(to) = &new.dead_letter {
+            self.queues.get(to).ok_or_else(|| self.no_queue(to))?;
+        }
+        let usage = |why| ApiError::new(ErrorCode::Usage, format!("queue {}: {why}", new.name));
+        let name = self.setup.name.clone();
+        self.queues.add(&name, &queue_setup(&new)).map_err(usage)?;
+        if let Err(error) = self.additions.keep(&Addition::Queue(new.clone())) {
+            self.queues.remove(&new.name);
+            return Err(ApiError::new(ErrorCode::Failed, format!("it cannot be kept: {error}")));
+        }
+        Ok(now(serde_json::json!({ "created": new.name })))
+    }
+
+    pub(crate) fn remove_queue(&mut self, name: &str) -> Result<Outcome, ApiError> {
+        self.queues.get(name).ok_or_else(|| self.no_queue(name))?;
+        if !self.additions.has_queue(name) {
+            return Err(refused(format!("queue {name} is of the config")).hint("`queue close` closes it"));
+        }
+        let lists = |worker: &WorkerSetup| worker.lists(name);
+        if let Some(place) = self.setup.workers.iter().position(lists) {
+            let worker = WorkerId(u32::try_from(place).unwrap_or(u32::MAX));
+            return Err(refused(format!("{} uses queue {name}", self.roster.name(worker))));
+        }
+        if let Some(other) = self.queues.buries_in(name) {
+            return Err(refused(format!("the dead letters of queue {other} go to queue {name}")));
+        }
+        self.queues.close(name);
+        self.queues.remove(name);
+        self.additions.forget_queue(name);
+        Ok(now(serde_json::json!({ "removed": name })))
+    }
 }
 
-fn setup(new: NewWorker) -> WorkerSetup {
+fn refused(why: String) -> ApiError {
+    ApiError::new(ErrorCode::Refused, why)
+}
+
+/// Adds what a former run that was killed had added, as far as it is still there: queues, workers of which a process
+/// lives, and workers that are always to be there. Says which workers were added at which place.
+pub fn add_former(
+    setup: &mut Setup,
+    former: Vec<Addition>,
+    lives: impl Fn(&str) -> bool,
+) -> Vec<(WorkerId, Addition)> {
+    let mut kept = Vec::new();
+    for addition in former {
+        match addition {
+            Addition::Queue(new) if setup.queues.iter().all(|queue| queue.name != new.name) => {
+                setup.queues.push(queue_setup(&new));
+                kept.push((WorkerId(0), Addition::Queue(new)));
+            }
+            Addition::Queue(_) => {}
+            Addition::Worker(new) => {
+                let Some(name) = new.name.clone() else { continue };
+                if setup.family.workers.iter().any(|worker| worker.name == name) {
+                    continue;
+                }
+                if new.restart == api::Restart::Never && !lives(&name) {
+                    crate::talk::say(format_args!(
+                        "{name} was added to a former run and ended without a supervisor; nobody knows how"
+                    ));
+                    continue;
+                }
+                // Whoever it came after and is not there any more has ended, and is not waited for.
+                let places: Vec<&str> =
+                    setup.family.workers.iter().map(|worker| worker.name.as_str()).collect();
+                let after = new.after.iter().filter_map(|(name, milestone)| {
+                    let place = places.iter().position(|other| other == name)?;
+                    let worker = WorkerId(u32::try_from(place).ok()?);
+                    Some(After { worker, milestone: reached(*milestone) })
+                });
+                let worker = decided(&new, &name, after.collect());
+                let id = WorkerId(u32::try_from(places.len()).unwrap_or(u32::MAX));
+                setup.family.workers.push(worker);
+                setup.workers.push(carried_out(&new));
+                kept.push((id, Addition::Worker(new)));
+            }
+        }
+    }
+    kept
+}
+
+/// What the core decides by.
+fn decided(new: &NewWorker, name: &str, after: Vec<After>) -> Worker {
+    Worker {
+        instances: new.instances,
+        policy: policy(new.policy),
+        restart: restart(new.restart),
+        after,
+        ..Worker::named(name)
+    }
+}
+
+/// What is done when the core says so.
+fn carried_out(new: &NewWorker) -> WorkerSetup {
     WorkerSetup {
-        command: Command::Argv(new.command.into_iter().map(Into::into).collect()),
+        command: Command::Argv(new.command.iter().map(|word| word.as_str().into()).collect()),
         args: "[]".into(),
         kwargs: "{}".into(),
         stop_signal: libc::SIGTERM,
         stop_to: StopTo::Main,
-        env: new.env.into_iter().collect(),
+        env: new.env.clone().into_iter().collect(),
         clear_env: false,
-        cwd: PathBuf::from(new.cwd).into(),
+        cwd: PathBuf::from(&new.cwd).into(),
         umask: 0o022,
         nice: 0,
         terms: None,
-        stdin: Input::Null,
-        stdout: Output::Log,
+        rolling: false,
+        stdin: new.queue_in.clone().map_or(Input::Null, Input::Queue),
+        stdout: new.queue_out.clone().map_or(Output::Log, Output::Queue),
         stderr: Output::Log,
         log: None,
         notify: false,
-        puts: Vec::new(),
+        cron: None,
+        watched: None,
+        puts: new.queue_out.iter().cloned().collect(),
     }
 }
 
-/// The name of the program without its folder, as far as that can be a name; with a number where it is taken.
-fn free_name(program: &str, is_taken: impl Fn(&str) -> bool) -> String {
+fn queue_setup(new: &NewQueue) -> QueueSetup {
+    QueueSetup {
+        name: new.name.clone(),
+        capacity: new.capacity,
+        max_bytes: new.max_bytes,
+        max_message: new.max_message.unwrap_or(MAX_MESSAGE),
+        max_deliveries: new.max_deliveries,
+        dead_letter: new.dead_letter.clone(),
+        durable: None,
+    }
+}
+
+/// The name of a program without its folder, as far as that can be a name.
+///
+/// ```
+/// assert_eq!(runtime::name_of("/usr/bin/g++"), "g__");
+/// assert_eq!(runtime::name_of("7"), "worker");
+/// ```
+pub fn name_of(program: &str) -> String {
     let file = program.rsplit('/').find(|part| !part.is_empty()).unwrap_or_default();
     let fits = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
     let name: String = file.chars().take(100).map(fits).collect();
-    let name = if control::is_name(&name) { name } else { "worker".to_owned() };
+    if control::is_name(&name) { name } else { "worker".to_owned() }
+}
+
+/// The same, with a number where that is taken.
+fn free_name(program: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let name = name_of(program);
     if !is_taken(&name) {
         return name;
     }

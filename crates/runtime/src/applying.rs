@@ -226,10 +226,6 @@ impl Loop {
                 .any(|thing| thing.how == How::Added && thing.kind.word() == kind && thing.name == name)
         };
         let new = self.queues.prepare(&self.setup.name, &setup.queues, &added).map_err(failed)?;
-        if setup.workers.iter().any(|worker| worker.notify) {
-            self.need_notify()
-                .map_err(|error| failed(format!("cannot bind the notification socket: {error}")))?;
-        }
 
         // Those that are taken out stay as long as the run: somebody may hold them.
         for new in setup.sync.all().filter(|new| is_added(new.kind.word(), &new.name)) {
@@ -275,6 +271,7 @@ impl Loop {
         if let Until::Applied { all, .. } = &until {
             self.note_asked(all.clone(), by);
         }
+        self.follow_calendar(&change.removed);
         self.tell_core([Event::Asked(Request::Change(Box::new(change)))]);
         self.list_producers();
         for (worker, signal) in signals {

@@ -47,7 +47,7 @@ impl Loop {
             Request::Ps => self.process_rows().map(now),
             Request::Start { workers, wait } => self.start(&workers, wait),
             Request::Stop { workers, wait } => self.stop(&workers, wait),
-            Request::Restart { workers, wait } => self.restart(&workers, wait),
+            Request::Restart { workers, wait, rolling } => self.restart(&workers, wait, rolling),
             Request::Spawn { worker, wait } => self.spawn(worker, wait),
             Request::Plan { config, named } => Ok(Outcome::read(config, named, None, by.unwrap_or_default())),
             Request::Apply { config, named, wait } => {
@@ -75,6 +75,8 @@ impl Loop {
                 Some(()) => Ok(now(serde_json::json!({ "closed": queue }))),
                 None => Err(self.no_queue(&queue)),
             },
+            Request::QueueCreate(queue) => self.create_queue(queue),
+            Request::QueueRemove { queue } => self.remove_queue(&queue),
             Request::Sync(request) => self.synchronise(&request, peer.pid),
             Request::Join(join) => self.join(join, peer.pid),
             Request::Tell(tell) => self.hear(tell, peer.pid),
@@ -126,7 +128,7 @@ impl Loop {
             restarts: instance.restarts,
             exit: instance.last.and_then(words::exit),
             policy: worker.map_or("", |worker| words::policy(worker.policy)).to_owned(),
-            why: Some(instance.why.clone()).filter(|why| !why.is_empty()).or(says),
+            why: Some(self.full_reason(instance)).filter(|why| !why.is_empty()).or(says),
         }
     }
 
@@ -190,15 +192,42 @@ impl Loop {
         self.when(wait, Until::Ended(instances))
     }
 
-    fn restart(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
+    fn restart(&mut self, names: &[String], wait: bool, rolling: bool) -> Result<Outcome, ApiError> {
         self.refuse_while_stopping()?;
-        let before = self.instances_of(names)?.into_iter().map(|instance| Wanted {
+        let all = self.instances_of(names)?;
+        let mut rolls = Vec::new();
+        let mut plain: Vec<String> = Vec::new();
+        for name in names {
+            match self.target(name)? {
+                Target::Worker(worker) => {
+                    let setup = self.setup.workers.get(worker.0 as usize);
+                    let rolls_by_itself = setup.is_some_and(|setup| setup.rolling);
+                    let id = if rolling || rolls_by_itself { self.begin_rolling(worker)? } else { None };
+                    match id {
+                        Some(id) => rolls.push(id),
+                        None => plain.push(name.clone()),
+                    }
+                }
+                Target::Instance(_) if rolling => {
+                    let error = ApiError::new(ErrorCode::Usage, format!("{name} is one instance"));
+                    return Err(error.hint("--rolling is for all instances of a worker"));
+                }
+                Target::Instance(_) => plain.push(name.clone()),
+            }
+        }
+        let before = self.instances_of(&plain)?.into_iter().map(|instance| Wanted {
             instance,
             not: self.core.instance(instance, self.clock.now()).and_then(|now| now.launch),
         });
-        let wanted: Vec<Wanted> = before.collect();
-        self.wish(names, Wish::Restart)?;
-        self.when(wait, Until::Running(wanted))
+        let before: Vec<Wanted> = before.collect();
+        if !plain.is_empty() {
+            self.wish(&plain, Wish::Restart)?;
+        }
+        if rolls.is_empty() {
+            return self.when(wait, Until::Running(before));
+        }
+        self.tell_core([]);
+        self.when(wait, Until::Rolled { rolling: rolls, plain: before, all, failures: Vec::new() })
     }
 
     fn scale(&mut self, sizes: &[Size], wait: bool) -> Result<Outcome, ApiError> {
@@ -229,6 +258,7 @@ impl Loop {
         }
         for (worker, instances) in &wishes {
             self.roster.resize(*worker, *instances);
+            self.resize_added(*worker, *instances);
         }
         let wishes =
             wishes.into_iter().map(|(worker, instances)| Event::Asked(Wish::Scale(worker, instances)));
@@ -258,7 +288,7 @@ impl Loop {
         let ids: Vec<InstanceId> = match until {
             Until::Running(wanted) => wanted.iter().map(|wanted| wanted.instance).collect(),
             Until::Ended(instances) => instances.clone(),
-            Until::Scaled { all, .. } => all.clone(),
+            Until::Scaled { all, .. } | Until::Rolled { all, .. } => all.clone(),
             _ => Vec::new(),
         };
         let rows = ids.into_iter().filter_map(|id| self.core.instance(id, self.clock.now()));
@@ -301,7 +331,7 @@ impl Loop {
             .hint("queues and locks are shared only with processes that the supervisor can see"))
     }
 
-    fn no_queue(&self, name: &str) -> ApiError {
+    pub(crate) fn no_queue(&self, name: &str) -> ApiError {
         let error = ApiError::new(ErrorCode::NotFound, format!("no queue is called {name:?}"));
         match nearest(name, self.queues.names()) {
             Some(like) => error.hint(format!("did you mean {like:?}?")),
@@ -316,10 +346,18 @@ impl Loop {
         let mut left = Vec::with_capacity(waiters.len());
         for mut waiter in waiters.drain(..) {
             waiter.until.kill_if_due(now);
-            let standing =
-                |id: InstanceId| self.core.standing(id).map(|(phase, launch)| Standing { phase, launch });
+            let standing = |id: InstanceId| {
+                let between_runs = self.core.is_between_runs(id);
+                let (phase, launch) = self.core.standing(id)?;
+                Some(Standing { phase, launch, between_runs })
+            };
             let has_come = waiter.until.has_come(standing) && self.is_all_gone(&mut waiter.until);
-            if has_come {
+            if let (true, Until::Rolled { failures, .. }) = (has_come, &waiter.until)
+                && !failures.is_empty()
+            {
+                let error = ApiError::new(ErrorCode::Failed, failures.join("; "));
+                waiter.reply.refuse(error.hint("what was not replaced runs on as before"));
+            } else if has_come {
                 waiter.reply.ok(&self.came_about(&waiter.until));
             } else if waiter.deadline.is_some_and(|deadline| deadline <= now) {
                 waiter.reply.refuse(ApiError::new(ErrorCode::TimedOut, "it did not come about in time"));
@@ -340,7 +378,9 @@ impl Loop {
 
     fn came_about(&self, until: &Until) -> Value {
         match until {
-            Until::Running(_) | Until::Ended(_) | Until::Scaled { .. } => value(self.acted(until)),
+            Until::Running(_) | Until::Ended(_) | Until::Scaled { .. } | Until::Rolled { .. } => {
+                value(self.acted(until))
+            }
             Until::Applied { .. } => value(self.applied(until)),
             Until::WaitedFor(ids) => value(self.waited(ids)),
             Until::LeaderEnded { ending, .. } => {

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use nix::sys::time::TimeSpec;
 use nix::sys::timerfd::{ClockId, Expiration, TimerFd, TimerFlags, TimerSetTimeFlags};
 use supervision::Moment;
@@ -67,6 +68,53 @@ impl Alarm {
 }
 
 impl AsFd for Alarm {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.timer.as_fd()
+    }
+}
+
+/// A descriptor that becomes readable at a time of the wall clock, and whenever that clock is set.
+#[derive(Debug)]
+pub struct WallAlarm {
+    timer: TimerFd,
+    set_for: Option<Timestamp>,
+}
+
+impl WallAlarm {
+    /// An alarm that is not set.
+    pub fn new() -> io::Result<WallAlarm> {
+        let timer =
+            TimerFd::new(ClockId::CLOCK_REALTIME, TimerFlags::TFD_NONBLOCK | TimerFlags::TFD_CLOEXEC)?;
+        Ok(WallAlarm { timer, set_for: None })
+    }
+
+    /// Sets it for a time, or not at all: then it does not hear of the clock either.
+    pub fn set(&mut self, time: Option<Timestamp>) -> io::Result<()> {
+        if self.set_for == time {
+            return Ok(());
+        }
+        match time {
+            Some(time) => {
+                // All zeroes would unset it; 1970 is over.
+                let at = Duration::from_nanos(u64::try_from(time.as_nanosecond()).unwrap_or(0).max(1));
+                let flags = TimerSetTimeFlags::TFD_TIMER_ABSTIME | TimerSetTimeFlags::TFD_TIMER_CANCEL_ON_SET;
+                self.timer.set(Expiration::OneShot(TimeSpec::from_duration(at)), flags)?;
+            }
+            None => self.timer.unset()?,
+        }
+        self.set_for = time;
+        Ok(())
+    }
+
+    /// Notes that it rang, or that the clock was set; either way it is to be set anew.
+    pub fn rang(&mut self) {
+        // That the clock was set is told as an error, which is as good.
+        let _ = nix::unistd::read(&self.timer, &mut [0; 8]);
+        self.set_for = None;
+    }
+}
+
+impl AsFd for WallAlarm {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.timer.as_fd()
     }

@@ -17,7 +17,7 @@ use crate::words;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
-const OURS: [&str; 17] = [
+const OURS: [&str; 18] = [
     "SUPERVISOR_NAME",
     "SUPERVISOR_SOCKET",
     "SUPERVISOR_WORKER",
@@ -35,7 +35,11 @@ const OURS: [&str; 17] = [
     "LISTEN_FDS",
     "LISTEN_PID",
     "LISTEN_FDNAMES",
+    PROBE,
 ];
+
+/// The variable that marks what a probe started, with the probe's number.
+pub const PROBE: &str = "SUPERVISOR_PROBE";
 
 /// What the environments of all launches have in common.
 #[derive(Debug)]
@@ -44,28 +48,27 @@ pub struct Environment {
     programs: Option<PathBuf>,
     run: String,
     socket: PathBuf,
-    notify: PathBuf,
 }
 
 impl Environment {
-    /// The environments of the run `run`, whose control socket and notification socket are at these paths.
-    pub fn new(run: &str, programs: Option<&Path>, socket: &Path, notify: &Path) -> Environment {
+    /// The environments of the run `run`, whose control socket is at this path.
+    pub fn new(run: &str, programs: Option<&Path>, socket: &Path) -> Environment {
         let ours = |name: &OsString| OURS.iter().any(|ours| name == *ours);
         Environment {
             inherited: std::env::vars_os().filter(|(name, _)| !ours(name)).collect(),
             programs: programs.map(Path::to_owned),
             run: run.to_owned(),
             socket: socket.to_owned(),
-            notify: notify.to_owned(),
         }
     }
 
-    /// All variables of one launch, as `NAME=VALUE`. What cannot be expressed (a NUL inside) is left out.
+    /// All variables of one launch, as `NAME=VALUE`; `notify` is its notification socket. What cannot be expressed (a NUL inside) is left out.
     pub fn of_launch(
         &self,
         worker: &WorkerSetup,
         name: &str,
         policy: Policy,
+        notify: Option<&Path>,
         Process { instance, launch }: Process,
         tmp: Option<&Path>,
     ) -> Vec<CString> {
@@ -93,8 +96,13 @@ impl Environment {
             ("SUPERVISOR_KWARGS", OsStr::new(&*worker.kwargs)),
         ];
         all.extend(marks.map(|(name, value)| (OsStr::new(name), value)));
-        if worker.notify {
-            all.insert(OsStr::new("NOTIFY_SOCKET"), self.notify.as_os_str());
+        if let Some(notify) = notify {
+            all.insert(OsStr::new("NOTIFY_SOCKET"), notify.as_os_str());
+        }
+        let watchdog = worker.watched.as_ref().and_then(|watched| watched.watchdog);
+        let watchdog = watchdog.map(|every| every.as_micros().to_string());
+        if let Some(every) = &watchdog {
+            all.insert(OsStr::new("WATCHDOG_USEC"), OsStr::new(every));
         }
         all.into_iter().filter_map(|(name, value)| entry(name, value)).collect()
     }

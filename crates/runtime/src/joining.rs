@@ -15,7 +15,7 @@ use crate::the_loop::Loop;
 const PLACES_AT_MOST: usize = 16;
 
 /// The longest word a worker may have on what it does, in characters.
-const STATUS_AT_MOST: usize = 1024;
+pub(crate) const STATUS_AT_MOST: usize = 1024;
 
 impl Loop {
     pub(crate) fn join(&mut self, join: Join, pid: i32) -> Result<Outcome, ApiError> {
@@ -68,8 +68,7 @@ impl Loop {
                     tree.talk().status = Some(status.chars().take(STATUS_AT_MOST).collect());
                 }
             }
-            // Nothing watches for it yet; that the worker lives is known from its pidfd.
-            Tell::Heartbeat => {}
+            Tell::Heartbeat => self.tell_core([Event::Alive(process)]),
         }
         Ok(now(()))
     }

@@ -3,6 +3,7 @@
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::OpenOptionsExt;
@@ -14,11 +15,12 @@ use process::{Plot, Spawn, Stdio};
 use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
-use crate::environment::Environment;
+use crate::environment::{Environment, PROBE};
 use crate::listening;
-use crate::logs::{self, Label, Pump, Stream, StreamId};
+use crate::logs::{self, Label, Pump, Stream, StreamId, Watch};
+use crate::mailbox::{self, Mail};
 use crate::queues::Queues;
-use crate::setup::{Command, Input, Output, WorkerSetup};
+use crate::setup::{Command, Input, Output, Sign, Watching, WorkerSetup};
 use crate::temporary;
 use crate::words;
 
@@ -35,6 +37,10 @@ pub struct Launch<'a> {
     pub policy: Policy,
     /// How it is launched.
     pub worker: &'a WorkerSetup,
+    /// Its notification socket.
+    pub notify: Option<&'a Path>,
+    /// Whom to tell of a line that shows that it is ready.
+    pub mail: &'a mailbox::Sender,
 }
 
 /// What was made for one launch alone.
@@ -68,6 +74,8 @@ pub struct Prepared {
     pub streams: Vec<StreamId>,
     /// Those who join its streams to queues.
     pub attendants: Vec<attendant::Order>,
+    /// Where a newline shows that it is ready, if one does.
+    pub newline: Option<OwnedFd>,
 }
 
 impl Launch<'_> {
@@ -102,7 +110,7 @@ impl Launch<'_> {
         let tmp = given.temporary.path.as_deref();
         let mut spawn = Spawn {
             argv: self.argv()?,
-            env: place.environment.of_launch(self.worker, self.name, self.policy, self.process, tmp),
+            env: self.environment(place.environment, tmp),
             pid_variables: vec![c"SUPERVISOR_LEADER".to_owned()],
             cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin,
@@ -125,7 +133,49 @@ impl Launch<'_> {
         }
         self.hand_over(&given.sockets, &mut spawn);
         self.apply_terms(&mut spawn);
-        Ok(Prepared { spawn, streams, attendants })
+        let newline = self.hand_pipe(&mut spawn)?;
+        Ok(Prepared { spawn, streams, attendants, newline })
+    }
+
+    /// Hands it the end of a pipe on which it shows that it is ready, if that is its way; gives the other end.
+    fn hand_pipe(&self, spawn: &mut Spawn) -> Result<Option<OwnedFd>, LaunchFailure> {
+        let Some(Watching { ready: Sign::Newline(number), .. }) = self.worker.watched.as_deref() else {
+            return Ok(None);
+        };
+        let failed = |error: io::Error| LaunchFailure(format!("ready: pipe: {}", words::reason(&error)));
+        let (read, write) = nix::unistd::pipe2(OFlag::O_CLOEXEC).map_err(|errno| failed(errno.into()))?;
+        // Ours alone: the worker may wait when it writes.
+        let flags = OFlag::O_NONBLOCK;
+        fcntl(&read, FcntlArg::F_SETFL(flags)).map_err(|errno| failed(errno.into()))?;
+        let place = spawn.handed.partition_point(|(other, _)| other < number);
+        spawn.handed.insert(place, (*number, Arc::new(write)));
+        Ok(Some(read))
+    }
+
+    /// A probe of the launch: this program with the launch's environment, folder and rights, which reads and writes
+    /// nothing and dies with the supervisor.
+    ///
+    /// # Errors
+    ///
+    /// Says what cannot be expressed.
+    pub fn probe(
+        &self,
+        argv: &[String],
+        number: u64,
+        environment: &Environment,
+    ) -> Result<Spawn, LaunchFailure> {
+        let argv: Result<_, _> = argv.iter().map(|word| text(word.as_bytes(), "command")).collect();
+        let mut env = self.environment(environment, None);
+        env.push(text(format!("{PROBE}={number}").as_bytes(), "probe")?);
+        let mut spawn = Spawn::new(argv?, env, text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?);
+        spawn.parent_death = Some(libc::SIGKILL);
+        spawn.umask = Some(self.worker.umask);
+        self.apply_terms(&mut spawn);
+        Ok(spawn)
+    }
+
+    fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Vec<CString> {
+        environment.of_launch(self.worker, self.name, self.policy, self.notify, self.process, tmp)
     }
 
     /// Hands sockets over as `sd_listen_fds` looks for them. They all bear the worker's name.
@@ -170,7 +220,11 @@ impl Launch<'_> {
         // Who outlives the supervisor must not die of a pipe that nobody reads.
         let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
         let file = self.worker.log.as_deref().cloned().map(|settings| pump.file(settings));
-        streams.push(pump.attach(read, self.label(stream), file).map_err(failed)?);
+        let attached = match self.line_watch() {
+            Some(watch) => pump.attach_watched(read, self.label(stream), file, watch),
+            None => pump.attach(read, self.label(stream), file),
+        };
+        streams.push(attached.map_err(failed)?);
         Ok(Stdio::Fd(Arc::new(write)))
     }
 
@@ -195,6 +249,39 @@ impl Launch<'_> {
         let (order, workers) = making.prepare().map_err(|error| failed(&words::reason(&error)))?;
         attendants.push(order);
         Ok(Stdio::Fd(Arc::new(workers)))
+    }
+
+    /// How many of its streams are looked at for a line that shows that it is ready.
+    pub fn line_watches(&self) -> u32 {
+        let looked_at = |output: &Output| u32::from(*output == Output::Log);
+        match self.worker.watched.as_deref() {
+            Some(Watching { ready: Sign::Line(_), .. }) => {
+                looked_at(&self.worker.stdout) + looked_at(&self.worker.stderr)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Looks for a line that shows that it is ready, if one does.
+    fn line_watch(&self) -> Option<Watch> {
+        /// Says when nobody looks any more, for whatever reason.
+        struct Looks(mailbox::Sender, Process);
+        impl Drop for Looks {
+            fn drop(&mut self) {
+                self.0.send(Mail::LinesSeen(self.1));
+            }
+        }
+        let Some(Watching { ready: Sign::Line(pattern), .. }) = self.worker.watched.as_deref() else {
+            return None;
+        };
+        let (pattern, looks) = (pattern.clone(), Looks(self.mail.clone(), self.process));
+        Some(Box::new(move |line| {
+            if !pattern.is_match(line) {
+                return ControlFlow::Continue(());
+            }
+            looks.0.send(Mail::LineSeen(looks.1));
+            ControlFlow::Break(())
+        }))
     }
 
     /// How its lines are marked in the log.

@@ -3,10 +3,12 @@
 #![forbid(unsafe_code)]
 
 mod adding;
+mod additions;
 mod applying;
 mod askers;
 mod asking;
 pub mod attendant;
+mod calendar;
 mod cgroups;
 mod clock;
 mod environment;
@@ -23,9 +25,11 @@ mod meeting;
 mod notify;
 mod owning;
 mod primitives;
+mod probing;
 mod processes;
 mod proposal;
 mod queues;
+mod rolling;
 mod roster;
 mod run;
 mod setup;
@@ -40,8 +44,10 @@ mod the_loop;
 mod waiting;
 mod words;
 
+pub use adding::name_of;
 pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Fsync, Input, Output, PrivateTmp, QueueSetup, Setup, StopTo, SyncSetup, Terms, WorkerSetup,
+    Command, Fsync, Input, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup, Setup, Sign,
+    StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };

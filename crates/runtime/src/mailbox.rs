@@ -7,7 +7,7 @@ use std::sync::{Arc, mpsc};
 use control::Call;
 use ipc_channel::ipc::IpcSender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
-use supervision::Process;
+use supervision::{Process, Purpose};
 use worker::wire::Command;
 
 use crate::applying::Read;
@@ -21,6 +21,12 @@ pub enum Mail {
     Read(Box<Read>),
     /// A worker was met; this is how to command it.
     Met(Process, IpcSender<Command>),
+    /// A probe over the network was answered.
+    Probed(Process, Purpose, Result<(), String>),
+    /// A line of a launch's log shows that it is ready.
+    LineSeen(Process),
+    /// A stream of a launch's log is not looked at for such a line any more; comes once for each that was.
+    LinesSeen(Process),
 }
 
 /// The loop's end.

@@ -1,6 +1,6 @@
 //! Whose a process is, and the tree of the run's processes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use control::api::{ApiError, ErrorCode, ProcessRow};
 use process::{Pid, Snapshot, Stat, TICKS_A_SECOND, ticks_since_boot};
@@ -42,11 +42,40 @@ impl Loop {
                 return Some(mark.map_or(Owner::Run, |mark| Owner::Launch(mark.process)));
             }
             if stat.ppid.as_raw() <= 1 {
-                return None;
+                return self.taken_back_owner(Pid::from_raw(pid)).map(Owner::Launch);
             }
             at = stat.ppid;
         }
         None
+    }
+
+    /// The launch of a tree that was taken back, whose mark a process bears: what escaped from such a tree is somebody
+    /// else's child, and nothing else says whose it is.
+    fn taken_back_owner(&self, pid: Pid) -> Option<Process> {
+        let socket = self.folder.socket();
+        let process = crate::sweeping::mark_of(pid, self.marks(&socket))?.process;
+        self.processes.get(process).filter(|tree| tree.is_taken_back()).map(|_| process)
+    }
+
+    /// What escaped from trees that were taken back, and whose it is. The topmost ones, of which the others are
+    /// descendants.
+    pub(crate) fn escaped_from_taken_back(&self, snapshot: &Snapshot) -> Vec<(Pid, Process)> {
+        let leaders: Vec<Pid> = self
+            .processes
+            .iter()
+            .filter(|(_, tree)| tree.is_taken_back())
+            .map(|(_, tree)| tree.pid)
+            .collect();
+        if leaders.is_empty() {
+            return Vec::new();
+        }
+        let below: BTreeSet<Pid> =
+            leaders.iter().flat_map(|leader| snapshot.subtree(*leader)).map(|(_, stat)| stat.pid).collect();
+        let others = snapshot.iter().filter(|stat| !stat.is_zombie() && !below.contains(&stat.pid));
+        let found: BTreeMap<Pid, Process> =
+            others.filter_map(|stat| Some((stat.pid, self.taken_back_owner(stat.pid)?))).collect();
+        let is_topmost = |pid: &Pid| snapshot.parent(*pid).is_none_or(|parent| !found.contains_key(&parent));
+        found.iter().filter(|(pid, _)| is_topmost(pid)).map(|(pid, process)| (*pid, *process)).collect()
     }
 
     /// The launch whose tree `pid` is in.
@@ -61,7 +90,7 @@ impl Loop {
     pub(crate) fn parent_of(&self, tree: &Tree) -> Option<i32> {
         match tree.kinship {
             Kinship::Child => Some(Pid::this().as_raw()),
-            Kinship::TakenBack => Some(Stat::of(tree.pid).ok()??.ppid.as_raw()),
+            Kinship::TakenBack | Kinship::Appointed => Some(Stat::of(tree.pid).ok()??.ppid.as_raw()),
         }
     }
 
@@ -96,6 +125,11 @@ impl Loop {
             snapshot.children(me).iter().copied().filter(|pid| !listed.contains(&pid.as_raw())).collect();
         for pid in strays {
             self.rows_below(pid, self.launch_of(pid.as_raw()), &snapshot, &mut rows);
+        }
+        for (pid, process) in self.escaped_from_taken_back(&snapshot) {
+            if !listed.contains(&pid.as_raw()) {
+                self.rows_below(pid, Some(process), &snapshot, &mut rows);
+            }
         }
         Ok(rows)
     }

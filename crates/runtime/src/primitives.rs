@@ -4,6 +4,7 @@
 //! Whoever uses them opens the family's memory itself and is watched from then on, so that what it holds is handed on
 //! the moment it dies. This file answers what can be answered at once; nobody ever waits in the loop.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use control::api::{
@@ -12,6 +13,7 @@ use control::api::{
 };
 use ipc::Fault;
 use ipc::sync::{DefineError, Family, NoSuch, SyncOptions};
+use process::{Identity, Snapshot, Stat};
 use worker::wire::SyncGrant;
 
 use crate::asking::{Outcome, now};
@@ -30,6 +32,8 @@ const PARTICIPANTS: u32 = 4095;
 #[derive(Debug)]
 pub struct Primitives {
     family: Family,
+    /// Processes that came for one of them from the command line: they hold it for a command that they run.
+    keepers: BTreeSet<i32>,
 }
 
 impl Primitives {
@@ -41,7 +45,7 @@ impl Primitives {
     /// Says what cannot be had.
     pub fn make(segment: &str, setup: &SyncSetup, found: Option<Family>) -> Result<Primitives, String> {
         if let Some(family) = found {
-            let primitives = Primitives { family };
+            let primitives = Primitives { family, keepers: BTreeSet::new() };
             for new in setup.all() {
                 primitives.have(&new).map_err(|error| error.message)?;
             }
@@ -60,7 +64,7 @@ impl Primitives {
             ..SyncOptions::default()
         };
         let family = Family::create_anonymous(segment, &options).map_err(|error| error.to_string())?;
-        Ok(Primitives { family })
+        Ok(Primitives { family, keepers: BTreeSet::new() })
     }
 
     /// Where they are, for a worker's `Hello`.
@@ -76,10 +80,44 @@ impl Primitives {
     }
 
     /// Hands on what a dead process held.
-    pub fn reclaim(&self, pid: i32) {
+    ///
+    /// Where it held something for a command, that command's processes are killed before: nobody is to go on under a lock
+    /// that somebody else has by then.
+    pub fn reclaim(&mut self, pid: i32) {
+        let is_keeper = self.keepers.remove(&pid);
         let Ok(pid) = u32::try_from(pid) else { return };
+        if is_keeper && self.holds(pid) {
+            self.fence(pid);
+        }
         if let Err(fault) = self.family.reclaim(pid) {
             talk::say(format_args!("locks and their like: {fault}"));
+        }
+    }
+
+    fn holds(&self, pid: u32) -> bool {
+        let is_it = |(holder, _): &(u32, String)| *holder == pid;
+        let locks = self.family.locks().unwrap_or_default();
+        locks.iter().filter_map(|lock| lock.holder.as_ref()).any(is_it)
+            || self.family.semaphores().iter().any(|it| it.holders().unwrap_or_default().iter().any(is_it))
+    }
+
+    /// Kills everything that bears a warrant of this process, and all below it, standing still.
+    fn fence(&self, pid: u32) {
+        let Ok(snapshot) = Snapshot::take() else { return };
+        let bears_it = |stat: &&Stat| {
+            let origin = process::origin(stat.pid).ok().flatten();
+            let warrant = origin.as_ref().and_then(|origin| origin.mark("LOCK_WARRANT"));
+            warrant.and_then(|warrant| self.family.giver_of(warrant)) == Some(pid)
+        };
+        let roots: Vec<Identity> = snapshot.iter().filter(bears_it).map(Identity::from).collect();
+        if !roots.is_empty()
+            && let Ok(killed) = process::freeze_and_kill(&roots, |_| false)
+            && !killed.pids.is_empty()
+        {
+            let count = killed.pids.len();
+            talk::say(format_args!(
+                "pid {pid} died with what it held; {count} processes that ran under it are killed"
+            ));
         }
     }
 
@@ -263,6 +301,9 @@ impl Loop {
                     self.primitives.is_there(wanted.kind, &wanted.name)?;
                 }
                 self.watch_participant(pid)?;
+                if wanted.as_ref().is_some_and(|it| matches!(it.kind, Kind::Lock | Kind::Semaphore)) {
+                    self.primitives.keepers.insert(pid);
+                }
                 now(self.primitives.handle())
             }
             SyncRequest::Create(new) => {
@@ -287,7 +328,7 @@ impl Loop {
     }
 
     /// Gives back what a dead process held: messages, and locks and their like.
-    pub(crate) fn reclaim_from(&self, pid: i32) {
+    pub(crate) fn reclaim_from(&mut self, pid: i32) {
         self.primitives.reclaim(pid);
         self.queues.reclaim(pid);
     }

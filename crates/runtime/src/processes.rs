@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use ipc_channel::ipc::IpcSender;
-use process::{Cgroup, Identity, Pid, Vigil};
+use process::{Cgroup, Exit, Identity, Pid, Vigil};
 use supervision::{Ending, InstanceId, Moment, Process};
 use worker::wire::{self, Command};
 
@@ -23,7 +23,11 @@ pub struct Tree {
     pub kinship: Kinship,
     /// How the leader ended, once it has.
     pub ended: Option<Ending>,
-    /// When to stop waiting for how it ended: it was taken back, and only its parent's reaping tells.
+    /// How an appointed leader ended, where its exit came to us.
+    pub exit: Option<Exit>,
+    /// Who was executed first, where another leads now.
+    pub founder: Option<Box<Founder>>,
+    /// When to stop waiting for how it ended: it is not our child, and only its parent's reaping tells.
     pub exit_unknown_at: Option<Moment>,
     /// Whether everything of it is to be killed.
     pub condemned: bool,
@@ -53,6 +57,8 @@ pub struct Talk {
     pub status: Option<String>,
     /// The channel to it, once it has joined, and how many commands it was sent.
     pub commands: Option<(IpcSender<Command>, u32)>,
+    /// Whether it is loading its configuration anew.
+    pub reloading: bool,
     /// One-shot servers that it opened to meet us; their folders go with it.
     pub meeting_places: Vec<String>,
 }
@@ -64,6 +70,21 @@ pub enum Kinship {
     Child,
     /// It was launched by a former supervisor and taken back: it leaves its orphans to somebody else.
     TakenBack,
+    /// It was named by the tree itself: a child of one of its own, or an orphan that came to us.
+    Appointed,
+}
+
+/// The process that was executed first, once another leads its tree.
+#[derive(Debug)]
+pub struct Founder {
+    /// Its pid.
+    pub pid: Pid,
+    /// It, held.
+    pub pidfd: OwnedFd,
+    /// Whose child it is.
+    pub kinship: Kinship,
+    /// Whether it has ended, and its exit was taken if it was our child.
+    pub ended: bool,
 }
 
 /// A process that joins a stream of a launch to a queue.
@@ -93,6 +114,8 @@ impl Tree {
             pidfd,
             kinship,
             ended: None,
+            exit: None,
+            founder: None,
             exit_unknown_at: None,
             condemned: false,
             lost_its_feeder: false,
@@ -100,6 +123,11 @@ impl Tree {
             cgroup: None,
             talk: None,
         }
+    }
+
+    /// Whether its leader lives and is not our child.
+    pub fn is_taken_back(&self) -> bool {
+        self.kinship == Kinship::TakenBack && self.ended.is_none()
     }
 
     /// The same in a cgroup of its own.
@@ -119,7 +147,17 @@ impl Tree {
 
     /// What it says of itself.
     pub fn status(&self) -> Option<String> {
-        self.talk.as_ref()?.status.clone()
+        let talk = self.talk.as_deref()?;
+        match (&talk.status, talk.reloading) {
+            (Some(status), true) => Some(format!("reloading: {status}")),
+            (None, true) => Some("reloading".to_owned()),
+            (status, false) => status.clone(),
+        }
+    }
+
+    /// Whether it is loading its configuration anew.
+    pub fn is_reloading(&self) -> bool {
+        self.talk.as_ref().is_some_and(|talk| talk.reloading)
     }
 
     /// The one-shot servers that it opened; to be called when it is gone.
@@ -144,8 +182,8 @@ impl Tree {
 pub struct Processes {
     trees: BTreeMap<Process, Tree>,
     by_pid: HashMap<i32, Process>,
-    /// How many trees were taken back.
-    taken_back: usize,
+    /// How many trees are led by somebody who is not our child.
+    foreign: usize,
     /// Launches whose leader ended and whose tree is to be emptied.
     sweeping: BTreeSet<Process>,
     /// Adopted orphans that were recognised, with whom they belong to; `None`: to nobody in particular.
@@ -160,14 +198,19 @@ impl Processes {
         self.by_pid.insert(tree.pid.as_raw(), process);
         // Somebody may have looked at our children before the news of this one came.
         self.orphans.remove(&tree.pid.as_raw());
-        self.taken_back += usize::from(tree.kinship == Kinship::TakenBack);
+        self.foreign += usize::from(tree.kinship != Kinship::Child);
         self.trees.insert(process, tree);
     }
 
     /// Forgets a tree that is empty and given back.
     pub fn remove(&mut self, process: Process) -> Option<Tree> {
         let tree = self.trees.remove(&process)?;
-        self.taken_back -= usize::from(tree.kinship == Kinship::TakenBack);
+        self.foreign -= usize::from(tree.kinship != Kinship::Child);
+        if let Some(founder) = &tree.founder
+            && self.by_pid.get(&founder.pid.as_raw()) == Some(&process)
+        {
+            self.by_pid.remove(&founder.pid.as_raw());
+        }
         if self.by_pid.get(&tree.pid.as_raw()) == Some(&process) {
             self.by_pid.remove(&tree.pid.as_raw());
         }
@@ -229,9 +272,9 @@ impl Processes {
         self.trees.iter().map(|(process, tree)| (*process, tree))
     }
 
-    /// When to stop waiting for how a taken-back leader ended.
+    /// When to stop waiting for how a leader ended that is not our child.
     pub fn next_exit_unknown(&self) -> Option<Moment> {
-        if self.taken_back == 0 {
+        if self.foreign == 0 {
             return None;
         }
         self.trees.values().filter(|tree| tree.ended.is_none()).filter_map(|tree| tree.exit_unknown_at).min()
@@ -245,6 +288,50 @@ impl Processes {
                 self.by_pid.remove(&tree.pid.as_raw());
             }
         }
+    }
+
+    /// The founder of a tree that another leads.
+    pub fn founder_of(&self, process: Process) -> Option<&Founder> {
+        self.trees.get(&process)?.founder.as_deref()
+    }
+
+    /// The founder of a tree has ended. From now on its pid may belong to somebody else.
+    pub fn founder_ended(&mut self, process: Process) {
+        if let Some(founder) = self.trees.get_mut(&process).and_then(|tree| tree.founder.as_deref_mut()) {
+            founder.ended = true;
+            if self.by_pid.get(&founder.pid.as_raw()) == Some(&process) {
+                self.by_pid.remove(&founder.pid.as_raw());
+            }
+        }
+    }
+
+    /// Has a tree led by another process from now on. Who led it first becomes its founder; who led it between is one
+    /// like any other.
+    pub fn appoint(&mut self, process: Process, pid: Pid, pidfd: OwnedFd) {
+        let Some(tree) = self.trees.get_mut(&process) else { return };
+        let (former, held) = (tree.pid, std::mem::replace(&mut tree.pidfd, pidfd));
+        let kinship = std::mem::replace(&mut tree.kinship, Kinship::Appointed);
+        self.foreign += usize::from(kinship == Kinship::Child);
+        tree.pid = pid;
+        if tree.founder.is_none() {
+            tree.founder = Some(Box::new(Founder { pid: former, pidfd: held, kinship, ended: false }));
+        } else if self.by_pid.get(&former.as_raw()) == Some(&process) {
+            self.by_pid.remove(&former.as_raw());
+        }
+        self.by_pid.insert(pid.as_raw(), process);
+        self.orphans.remove(&pid.as_raw());
+    }
+
+    /// Has a tree led by its founder again; gives back the descriptor of who led it.
+    pub fn lead_again(&mut self, process: Process) -> Option<OwnedFd> {
+        let tree = self.trees.get_mut(&process)?;
+        let founder = *tree.founder.take_if(|founder| !founder.ended)?;
+        if self.by_pid.get(&tree.pid.as_raw()) == Some(&process) {
+            self.by_pid.remove(&tree.pid.as_raw());
+        }
+        self.foreign -= usize::from(founder.kinship == Kinship::Child);
+        (tree.pid, tree.kinship) = (founder.pid, founder.kinship);
+        Some(std::mem::replace(&mut tree.pidfd, founder.pidfd))
     }
 
     /// Marks a tree as to be emptied.
@@ -275,8 +362,14 @@ impl Processes {
         self.orphans.insert(identity.pid.as_raw(), (identity, owner));
     }
 
-    /// Forgets an orphan that was reaped.
-    pub fn orphan_reaped(&mut self, pid: i32) {
+    /// Forgets an orphan that was reaped, but for how it ended where it led a tree.
+    pub fn orphan_reaped(&mut self, pid: i32, exit: Exit) {
         self.orphans.remove(&pid);
+        if let Some(tree) = self.by_pid.get(&pid).and_then(|process| self.trees.get_mut(process))
+            && tree.kinship == Kinship::Appointed
+            && tree.pid.as_raw() == pid
+        {
+            tree.exit = Some(exit);
+        }
     }
 }

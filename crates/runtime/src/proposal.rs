@@ -235,6 +235,7 @@ mod tests {
         Offer {
             config: "/srv/next.json".into(),
             setup: Setup {
+                purpose: crate::setup::Purpose::Config,
                 name: "r".into(),
                 config: None,
                 family: Family::of(workers),

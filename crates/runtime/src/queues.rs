@@ -45,16 +45,8 @@ impl Queues {
         };
         let mut queues = Queues { all: BTreeMap::new(), order: Vec::new(), state: None };
         for queue in &setup.queues {
-            let producers = setup
-                .workers
-                .iter()
-                .enumerate()
-                .filter(|(_, worker)| worker.puts.contains(&queue.name))
-                .map(|(place, _)| WorkerId(u32::try_from(place).unwrap_or(u32::MAX)))
-                .collect();
-            let listed = setup.workers.iter().any(|worker| worker.puts.contains(&queue.name));
             let segment = match (&state, queue.durable) {
-                (Some(state), Some(_)) => restore(queue, &state.queue(&queue.name))?,
+                (Some(state), Some(_)) => Some(restore(queue, &state.queue(&queue.name))?),
                 _ => {
                     if let Some(path) = state::left_behind(&setup.name, &queue.name) {
                         talk::say(format_args!(
@@ -63,22 +55,60 @@ impl Queues {
                             path.display()
                         ));
                     }
-                    let name = segment_name(&setup.name, &queue.name);
-                    match survivor(&name) {
-                        Some(segment) => segment,
-                        None => Queue::create_anonymous(&name, &options(queue))
-                            .map_err(|error| format!("queue {}: {error}", queue.name))?,
-                    }
+                    survivor(&segment_name(&setup.name, &queue.name))
                 }
             };
-            queues.order.push(queue.name.clone());
-            queues.all.insert(
-                queue.name.clone(),
-                Held { queue: segment, dead_letter: queue.dead_letter.clone(), producers, listed },
-            );
+            let producers = setup
+                .workers
+                .iter()
+                .enumerate()
+                .filter(|(_, worker)| worker.puts.contains(&queue.name))
+                .map(|(place, _)| WorkerId(u32::try_from(place).unwrap_or(u32::MAX)))
+                .collect();
+            let held = queues.enter(&setup.name, queue, segment)?;
+            held.listed = setup.workers.iter().any(|worker| worker.puts.contains(&queue.name));
+            held.producers = producers;
         }
         queues.state = state;
         Ok(queues)
+    }
+
+    fn enter(&mut self, run: &str, setup: &QueueSetup, segment: Option<Queue>) -> Result<&mut Held, String> {
+        let name = segment_name(run, &setup.name);
+        let queue = match segment {
+            Some(segment) => segment,
+            None => Queue::create_anonymous(&name, &options(setup))
+                .map_err(|error| format!("queue {}: {error}", setup.name))?,
+        };
+        self.order.push(setup.name.clone());
+        let held =
+            Held { queue, dead_letter: setup.dead_letter.clone(), producers: BTreeSet::new(), listed: false };
+        Ok(self.all.entry(setup.name.clone()).or_insert(held))
+    }
+
+    /// Makes one more queue.
+    ///
+    /// # Errors
+    /// Impossible options; out of memory or descriptors.
+    pub fn add(&mut self, run: &str, setup: &QueueSetup) -> Result<(), String> {
+        self.enter(run, setup, None).map(|_| ())
+    }
+
+    /// Forgets a queue. Who has it open keeps it.
+    pub fn remove(&mut self, name: &str) {
+        self.all.remove(name);
+        self.order.retain(|other| other != name);
+    }
+
+    /// The queue whose dead letters go to this one.
+    pub fn buries_in(&self, name: &str) -> Option<&str> {
+        let mut all = self.all.iter();
+        all.find(|(_, held)| held.dead_letter.as_deref() == Some(name)).map(|(other, _)| other.as_str())
+    }
+
+    /// Whether a queue is closed.
+    pub fn is_closed(&self, name: &str) -> bool {
+        self.all.get(name).is_some_and(|held| held.queue.is_closed())
     }
 
     /// How many messages are in a queue, those that were taken and not acknowledged included.
@@ -126,7 +156,11 @@ impl Queues {
         }
         self.all.extend(new);
         self.state = self.state.take().or(state);
-        self.order = queues.iter().map(|queue| queue.name.clone()).collect();
+        // What scripts have made stays, behind those of the file.
+        let listed = |name: &String| queues.iter().any(|queue| queue.name == *name);
+        let made = std::mem::take(&mut self.order).into_iter().filter(|name| !listed(name));
+        let made: Vec<String> = made.filter(|name| self.all.contains_key(name)).collect();
+        self.order = queues.iter().map(|queue| queue.name.clone()).chain(made).collect();
     }
 
     /// Who puts into what by now: each worker of the run, whether it has ended for good, and its queues. A queue whose

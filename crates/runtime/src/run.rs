@@ -3,32 +3,38 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::thread;
 
 use control::{RunFolder, Server, Uids};
-use process::{Signals, Spawner};
+use process::{SignalQueue, Spawner};
 use supervision::{Conclusion, Ending, WorkerId};
 
+use crate::adding;
+use crate::additions::{Addition, Additions};
 use crate::cgroups::Cgroups;
 use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::listening::Sockets;
 use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
-use crate::notify::NotifySocket;
+use crate::notify;
 use crate::primitives::{self, Primitives};
 use crate::processes::{Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
-use crate::setup::{Output, Setup};
+use crate::setup::{Output, Purpose, Setup};
 use crate::source::Source;
 use crate::sweeping::Marks;
 use crate::takeover::{self, Survivor, Survivors};
 use crate::talk;
 use crate::temporary::Temporary;
-use crate::the_loop::{Loop, NOTIFY_SOCKET, Parts};
+use crate::the_loop::{Loop, PASSED_ON, Parts};
 
 /// How many threads spawn: as many as can help, and no more than pays.
 const SPAWNERS: usize = 2;
+
+/// Much more than the loop is deep.
+const LOOP_STACK_BYTES: usize = 1024 * 1024;
 
 /// How a run ended, for the exit code of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +69,11 @@ fn cannot<E: fmt::Display>(what: &str) -> impl FnOnce(E) -> RunError + '_ {
 }
 
 /// Called once, when every worker that starts with the run is ready or has ended. It is told whether none has failed.
-pub struct WhenUp(Box<dyn FnOnce(bool)>);
+pub struct WhenUp(Box<dyn FnOnce(bool) + Send>);
 
 impl WhenUp {
     /// Calls this.
-    pub fn call(what: impl FnOnce(bool) + 'static) -> WhenUp {
+    pub fn call(what: impl FnOnce(bool) + Send + 'static) -> WhenUp {
         WhenUp(Box::new(what))
     }
 
@@ -100,14 +106,43 @@ pub struct Front {
 
 /// Runs `setup` in `folder` until its work is done or it is told to stop.
 ///
-/// To be called on the main thread of a process that does nothing else: it becomes a child subreaper, listens to its
-/// signals, and waits for its children.
+/// To be called on the main thread, which must be the only one, of a process that does nothing else: it becomes a child
+/// subreaper, listens to its signals, and waits for its children.
 ///
 /// # Errors
 ///
 /// Says what could not be set up. Nothing has been launched then.
-pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
+pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome, RunError> {
     let Front { console, background, when_up, source, journal } = front;
+    process::share_one_heap();
+    process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
+    process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
+    process::ignore_full_files().map_err(cannot("cannot ignore SIGXFSZ"))?;
+    // Children get the limit back that this process was started with.
+    let _ = process::raise_nofile_limit();
+    let heard: &[i32] = match setup.purpose {
+        Purpose::Command => &PASSED_ON,
+        Purpose::Config | Purpose::Scripts => {
+            &[libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGHUP, libc::SIGUSR1]
+        }
+    };
+    let signals = SignalQueue::listen(&[heard, &[libc::SIGCHLD]].concat())
+        .map_err(cannot("cannot listen to signals"))?;
+    let orphans_are_shared = process::share_orphans();
+    let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
+    let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
+
+    // A supervisor that ended by itself took its socket with it.
+    let socket = folder.socket();
+    let of_config = setup.workers.len();
+    let former = if socket.exists() { Additions::of_former(folder.path()) } else { Vec::new() };
+    let added = if former.is_empty() {
+        Vec::new()
+    } else {
+        let living =
+            takeover::living_workers(&socket).map_err(cannot("cannot look for survivors of a former run"))?;
+        adding::add_former(&mut setup, former, |name| living.contains(name))
+    };
     let journal = match journal {
         Some(path) => {
             let what = format!("cannot write the journal {}", path.display());
@@ -115,25 +150,11 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         }
         None => None,
     };
-    process::become_subreaper().map_err(cannot("cannot adopt orphans"))?;
-    process::ignore_broken_pipes().map_err(cannot("cannot ignore SIGPIPE"))?;
-    // Children get the limit back that this process was started with.
-    let _ = process::raise_nofile_limit();
-    let signals = Signals::listen(&[
-        libc::SIGCHLD,
-        libc::SIGINT,
-        libc::SIGTERM,
-        libc::SIGQUIT,
-        libc::SIGHUP,
-        libc::SIGUSR1,
-    ])
-    .map_err(cannot("cannot listen to signals"))?;
-    let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
-    let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
-
+    let mut additions = Additions::none(folder.path());
+    for (_, addition) in &added {
+        additions.keep(addition).map_err(cannot("cannot keep what was added to a former run"))?;
+    }
     let roster = Roster::of(&setup);
-    // A supervisor that ended by itself took its socket with it.
-    let socket = folder.socket();
     let mut cgroups = Cgroups::of(folder.path());
     let survivors = if socket.exists() {
         takeover::survivors(Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() })
@@ -155,14 +176,7 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         Primitives::make(&segment, &setup.sync, found).map_err(cannot("cannot make the locks"))?;
     primitives.reclaim_dead();
 
-    let notify = if setup.workers.iter().any(|worker| worker.notify) {
-        Some(
-            NotifySocket::bind(&folder.path().join(NOTIFY_SOCKET))
-                .map_err(cannot("cannot bind the notification socket"))?,
-        )
-    } else {
-        None
-    };
+    notify::clear(folder.path());
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();
@@ -178,7 +192,6 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         primitives,
         spawner,
         signals,
-        notify,
         cgroups,
         temporary,
         sockets,
@@ -186,23 +199,58 @@ pub fn run(setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outcome,
         mailbox,
         when_up,
         background,
+        additions,
+        of_config,
         source,
         journal,
+        spawns_itself: orphans_are_shared,
     };
     let mut running = Loop::new(parts).map_err(cannot("cannot start the loop"))?;
+    running.added = added
+        .into_iter()
+        .filter_map(|(id, addition)| match addition {
+            Addition::Worker(worker) => Some((id, worker)),
+            Addition::Queue(_) => None,
+        })
+        .collect();
     for attendant in survivors.attendants {
         running.take_attendant_back(attendant);
     }
     for survivor in survivors.leaders {
         take_back(&mut running, survivor);
     }
-    let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
-    running.finish(server);
-    Ok(match conclusion {
-        Conclusion::Succeeded => Outcome::Succeeded,
-        Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
-        Conclusion::Essential { ending, .. } => Outcome::Essential(ending),
-    })
+    let purpose = running.setup.purpose;
+    let lead = move || {
+        let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
+        let command_ended = running.command_ended();
+        running.finish(server);
+        if purpose == Purpose::Command {
+            return Ok(match command_ended {
+                Some(Ending::Code(0)) => Outcome::Succeeded,
+                ending => Outcome::Failed(ending),
+            });
+        }
+        Ok(match conclusion {
+            Conclusion::Succeeded => Outcome::Succeeded,
+            Conclusion::Failed { ending, .. } => Outcome::Failed(ending),
+            Conclusion::Essential { ending, .. } => Outcome::Essential(ending),
+        })
+    };
+    if !orphans_are_shared {
+        return lead();
+    }
+    // The main thread has nothing to do but to be there: what it adopts are orphans, and nothing else is its child. The
+    // loop may have children of its own then, and need not hand every launch over to another thread.
+    let lead = move || {
+        // If it cannot be made ready now, the first launch tries again.
+        let _ = process::prepare_to_spawn();
+        lead()
+    };
+    let thread = thread::Builder::new().name("loop".to_owned()).stack_size(LOOP_STACK_BYTES);
+    match thread.spawn(lead).map_err(cannot("cannot start the loop"))?.join() {
+        Ok(outcome) => outcome,
+        Err(panic) => std::panic::resume_unwind(panic),
+    }
 }
 
 /// Opens the sockets of all workers, before any of them is launched.
@@ -233,7 +281,8 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
     if let (Some(worker), Some(decided)) =
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
-        let launch = Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker };
+        let (name, policy, mail) = (&*decided.name, decided.policy, &running.mail);
+        let launch = Launch { process, name, show: &show, policy, worker, notify: None, mail };
         for (output, stream) in [(&worker.stdout, Stream::Stdout), (&worker.stderr, Stream::Stderr)] {
             if *output == Output::Log
                 && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)

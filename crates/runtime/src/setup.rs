@@ -6,14 +6,32 @@ use std::time::Duration;
 
 use control::api::{Kind, NewPrimitive};
 use process::{Account, Ceilings, IoPriority, Limit, Processors};
+use regex::bytes::Regex;
 use supervision::Family;
 
+pub use crate::calendar::Minutes;
 use crate::listening::Address;
 use crate::logs::LogFile;
+pub use crate::probing::Question;
+
+/// What a run is for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Purpose {
+    /// The workers of a config.
+    #[default]
+    Config,
+    /// Workers that scripts add.
+    Scripts,
+    /// One command, the first worker, in whose place the supervisor stands: it passes on every signal that it gets, dies
+    /// with it, and lets it die with itself.
+    Command,
+}
 
 /// One run.
 #[derive(Debug)]
 pub struct Setup {
+    /// What it is for.
+    pub purpose: Purpose,
     /// The run's name.
     pub name: String,
     /// The config file it comes from, as an absolute path.
@@ -96,6 +114,8 @@ pub struct WorkerSetup {
     pub umask: u32,
     /// Its niceness; 0: the supervisor's own.
     pub nice: i32,
+    /// Whether a restart lets the new get ready before the old is asked to stop.
+    pub rolling: bool,
     /// What else its processes are and may use; `None`: what the supervisor is and may.
     pub terms: Option<Box<Terms>>,
     /// Where its standard input comes from.
@@ -108,8 +128,56 @@ pub struct WorkerSetup {
     pub log: Option<Box<LogFile>>,
     /// Whether it gets a `NOTIFY_SOCKET`.
     pub notify: bool,
+    /// When it runs by the calendar; the family knows that it does.
+    pub cron: Option<Box<Minutes>>,
+    /// How it is watched; most are not.
+    pub watched: Option<Box<Watching>>,
     /// The queues it puts into.
     pub puts: Vec<String>,
+}
+
+/// How a worker is watched. The family knows when, and what follows.
+#[derive(Clone, Debug)]
+pub struct Watching {
+    /// What shows that it is ready, beside its own word.
+    pub ready: Sign,
+    /// How it is found out whether it is well.
+    pub health: Option<Probe>,
+    /// How often it is told to give a sign of life.
+    pub watchdog: Option<Duration>,
+}
+
+/// What shows that a launch is ready.
+#[derive(Clone, Debug)]
+pub enum Sign {
+    /// Nothing but its own word; or its start.
+    Word,
+    /// A line of its log that matches.
+    Line(Regex),
+    /// A newline that it writes to this descriptor.
+    Newline(i32),
+    /// A probe that succeeds.
+    Probe(Probe),
+}
+
+/// How something is found out from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Over the network.
+    Network(Question),
+    /// By this program, with its arguments, which exits with 0.
+    Command(Vec<String>),
+}
+
+impl WorkerSetup {
+    /// Whether a queue is its input or takes what it puts.
+    pub fn lists(&self, queue: &str) -> bool {
+        matches!(&self.stdin, Input::Queue(name) if name == queue)
+            || [&self.stdout, &self.stderr]
+                .iter()
+                .any(|to| matches!(to, Output::Queue(name) if name == queue))
+            || self.puts.iter().any(|name| name == queue)
+    }
 }
 
 /// What the processes of a worker are and may use beyond what is ordinary.

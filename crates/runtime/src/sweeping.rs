@@ -1,7 +1,7 @@
 //! Emptying the trees of launches whose leader has ended.
 //!
-//! Parenthood belongs to threads: leaders are children of the spawner's threads, so the children of the main thread are
-//! adopted orphans and nothing else. That makes "is anything left behind?" one system call. Only when there is an
+//! Parenthood belongs to threads: leaders are children of those threads that spawn, of which the main thread is none, so
+//! its children are adopted orphans and nothing else. That makes "is anything left behind?" one system call. Only when there is an
 //! orphan is `/proc` read, to see whose it is.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -28,6 +28,8 @@ pub struct Swept {
     pub left_behind: Vec<(Process, u32)>,
     /// Trees whose cgroup was killed and is not empty yet: that has to be watched for.
     pub populated: Vec<Process>,
+    /// Whether any orphan lives.
+    pub orphans_live: bool,
 }
 
 /// What marks a process as one of this run's.
@@ -50,16 +52,18 @@ pub struct Mark {
     pub leads: bool,
 }
 
-/// Reaps what is dead, and kills what is left of condemned trees whose leader has ended. To be called on the main
-/// thread, whenever such a leader has ended and whenever a child has changed its state.
+/// Reaps what is dead, and kills what is left of condemned trees whose leader has ended. To be called whenever such a leader has ended and whenever a child has changed its state.
 pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     let mut swept = Swept::default();
     let mut orphans_live = reap(processes, &mut swept.reaped);
+    swept.orphans_live = orphans_live;
     let leaderless: BTreeSet<Process> = processes
         .sweeping()
         .iter()
         .copied()
         .filter(|process| processes.get(*process).is_some_and(|tree| tree.ended.is_some()))
+        // Who was executed first is our child, and no orphan: it ends on its own.
+        .filter(|process| processes.founder_of(*process).is_none_or(|founder| founder.ended))
         .collect();
     let leaderless = kill_cgroups(processes, leaderless, &mut swept);
     // A cgroup that is empty leaves nothing to be looked for by marks.
@@ -180,8 +184,8 @@ fn reap(processes: &mut Processes, reaped: &mut Vec<i32>) -> bool {
         match process::reap_orphan() {
             Orphans::None => return false,
             Orphans::Living => return true,
-            Orphans::Reaped(pid, _) => {
-                processes.orphan_reaped(pid.as_raw());
+            Orphans::Reaped(pid, exit) => {
+                processes.orphan_reaped(pid.as_raw(), exit);
                 reaped.push(pid.as_raw());
             }
         }

@@ -1,7 +1,7 @@
 //! What a former run of the same name left behind when its supervisor was killed: workers to be taken back, the queues
 //! that they hold, and processes that nobody leads any more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -11,7 +11,7 @@ use ipc::sync::Family;
 use process::{Identity, Pid, Snapshot};
 use supervision::{InstanceId, Process};
 
-use crate::attendant::Role;
+use crate::attendant::{self, Role};
 use crate::sweeping::{Marks, attendant_mark_of, bears_mark_of, mark_of};
 use crate::talk;
 
@@ -90,6 +90,19 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
         }
     }
     Ok(survivors)
+}
+
+/// The names of the workers of which a process lives, attendants not counted, in the run with this control socket.
+pub fn living_workers(socket: &Path) -> io::Result<BTreeSet<String>> {
+    let snapshot = Snapshot::take()?;
+    let living = snapshot.iter().filter(|stat| !stat.is_zombie());
+    let worker = |pid: Pid| {
+        let origin = process::origin(pid).ok()??;
+        let here =
+            origin.mark("SOCKET").map(Path::new) == Some(socket) && origin.mark(attendant::MARK).is_none();
+        origin.mark("WORKER").filter(|_| here).map(str::to_owned)
+    };
+    Ok(living.filter_map(|stat| worker(stat.pid)).collect())
 }
 
 /// Says that a process of a former run has no place in this one.

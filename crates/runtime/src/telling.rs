@@ -52,7 +52,7 @@ impl Loop {
         let explanation = self.core.explain(instance.id, self.clock.now());
         let mut status = self.row(instance);
         // What it says of itself is no reason; it has a place of its own here.
-        status.why = Some(instance.why.clone()).filter(|why| !why.is_empty());
+        status.why = Some(self.full_reason(instance)).filter(|why| !why.is_empty());
         Why {
             status,
             since_s: self.clock.now().since(instance.since).as_secs_f64(),
@@ -60,7 +60,10 @@ impl Loop {
                 Some(supervision::Ending::Signal(_)) => Some(self.dumped_core.contains(&instance.id)),
                 _ => None,
             },
-            next_launch_in_s: instance.next_launch_in.map(|rest| rest.as_secs_f64()),
+            next_launch_in_s: instance.next_launch_in.map(|rest| rest.as_secs_f64()).or_else(|| {
+                let until = self.next_run(instance)?.duration_since(jiff::Timestamp::now());
+                Some(until.as_secs_f64().max(0.0))
+            }),
             waits_for: instance.waits_for.map(|(worker, milestone)| WaitsFor {
                 worker: self.roster.name(worker).to_owned(),
                 milestone: match milestone {

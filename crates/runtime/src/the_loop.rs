@@ -1,13 +1,22 @@
 //! The one loop: it sleeps until a descriptor, a signal, a call or a deadline wakes it, turns what happened into events
 //! for the core, and carries out the actions that the core answers with.
 //!
-//! It runs on the main thread: adopted orphans are that thread's children (see [`crate::sweeping`]).
+//! It runs beside the main thread, whose children are adopted orphans (see [`crate::sweeping`]), so that it may spawn.
+//! Where the kernel tells no other thread of those, it runs on the main thread, and spawns nothing itself.
 
 mod attending;
 mod fronting;
 mod guarding;
+mod hearing;
+mod leading;
+mod lingering;
+mod passing_on;
+mod probes;
+mod scheduling;
 mod spawning;
 mod trees;
+
+pub(crate) use passing_on::PASSED_ON;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::io;
@@ -17,14 +26,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use control::api::NewWorker;
 use control::{Call, RunFolder, Server};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use process::{Pid, Received, Signals, Spawn, Spawner};
+use process::{Pid, Received, SignalQueue, Spawn, Spawner};
 use supervision::{
     Action, Conclusion, Ending, Event, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
 };
 
+use crate::additions::Additions;
 use crate::applying::{Configs, no_family};
 use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
@@ -38,18 +49,23 @@ use crate::listening::Sockets;
 use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
-use crate::notify::{self, NotifySocket};
+use crate::notify::Notification;
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
+use crate::rolling::{RollId, Rolling};
 use crate::roster::Roster;
 use crate::run::WhenUp;
-use crate::setup::{Setup, StopTo};
+use crate::setup::{Purpose, Setup, StopTo};
 use crate::source::Source;
 use crate::sweeping::{self, Marks};
 use crate::talk;
 use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
+use hearing::Ears;
+use lingering::Telling;
+use probes::Probes;
+use scheduling::Schedules;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -62,13 +78,22 @@ enum Watched {
     Spawner,
     Mailbox,
     Alarm,
-    Notify,
+    /// The notification socket of a launch.
+    Notify(Process),
+    /// The pipe on which a newline shows that a launch is ready.
+    Newline(Process),
+    /// The time of a schedule has come, or the clock was set.
+    Calendar,
     /// The log pump has something to tell.
     Troubles,
     /// The process that kills daemons should this one be killed.
     Guard,
     /// The leader of a launch.
     Leader(Process),
+    /// Who was executed first for a launch that another leads.
+    Founder(Process),
+    /// A program that probes, by its ticket.
+    Probe(u64),
     /// The cgroup of a launch, for its becoming empty.
     Cgroup(Process),
     /// A process that joins a stream of a launch to a queue.
@@ -86,8 +111,6 @@ struct Pending {
     attendants: VecDeque<attendant::Order>,
     /// The attendant that is being spawned; `None`: it is the leader.
     being_spawned: Option<(Role, UnixStream)>,
-    /// The attendants that were spawned.
-    attended_by: Vec<i32>,
     leader: Spawn,
 }
 
@@ -112,9 +135,6 @@ const EARLY_AT_MOST: usize = 1024;
 /// Where a run in the background keeps what it says; it goes with the run.
 const BACKGROUND_LOG: &str = "log";
 
-/// The notification socket in the run's folder.
-pub const NOTIFY_SOCKET: &str = "notify";
-
 /// How long somebody else may take to reap its child before the exit counts as unknown.
 const PARENT_REAPS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -125,7 +145,7 @@ const STRAYS_TAKE_AT_MOST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Early {
     Call(Call),
-    Notification(i32, notify::Message),
+    Notification(Process, Notification),
 }
 
 /// How often the run was told to stop.
@@ -157,6 +177,9 @@ pub struct Loop {
     former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
+    /// The rolling restarts under way, and how many there ever were.
+    pub(crate) rollings: Vec<Rolling>,
+    pub(crate) rolls: RollId,
     pub(crate) meetings: Meetings,
     pub(crate) mail: mailbox::Sender,
     pub(crate) folder: RunFolder,
@@ -171,6 +194,10 @@ pub struct Loop {
     pub(crate) dumped_core: BTreeSet<InstanceId>,
     pub(crate) pump: Pump,
     spawner: Spawner,
+    /// Whether a lone launch may be spawned by the loop's own thread.
+    spawns_itself: bool,
+    /// Workers whose programs take long to be executed; the loop does not wait for those.
+    slow_to_execute: BTreeSet<WorkerId>,
     pending: HashMap<u64, Pending>,
     /// Launches that were ordered and whose turn has not come.
     queued: VecDeque<Process>,
@@ -179,11 +206,25 @@ pub struct Loop {
     guards_left: u32,
     /// What came from processes whose launch the loop has not heard of yet; looked at again when it has.
     early: Vec<Early>,
-    signals: Signals,
+    signals: SignalQueue,
     mailbox: Mailbox,
-    notify: Option<NotifySocket>,
+    ears: Ears,
+    probes: Probes,
+    schedules: Schedules,
+    /// When people are told whom the run's stop waits for, once it has begun.
+    telling: Option<Telling>,
+    /// What was added since the beginning, as it is kept.
+    pub(crate) additions: Additions,
+    /// The workers among it.
+    pub(crate) added: HashMap<WorkerId, NewWorker>,
+    /// Signals that came before the command they are for was launched.
+    unsent: Vec<i32>,
+    /// The signal that asks to stop, where it is not the worker's own.
+    passed_on: Option<i32>,
     /// Launches whose leader has ended, and whose feeder has not.
     settling: BTreeMap<Process, Settling>,
+    /// Launches that lost an attendant before the news came that their leader runs.
+    lost_early: BTreeMap<Process, Role>,
     /// Workers that have ended for good, but not those who still collect what they printed.
     retiring: BTreeSet<WorkerId>,
     alarm: Alarm,
@@ -197,6 +238,8 @@ pub struct Loop {
     begun: bool,
     /// Until everything that was ordered at the beginning is launched.
     starting_up: bool,
+    /// Whether a child of ours, a leader or an orphan, changed its state since the last sweep.
+    child_changed: bool,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -220,9 +263,7 @@ pub struct Parts {
     /// The threads that spawn.
     pub spawner: Spawner,
     /// The signals that the run listens to.
-    pub signals: Signals,
-    /// Where readiness is reported, if any worker is to report it.
-    pub notify: Option<NotifySocket>,
+    pub signals: SignalQueue,
     /// The run's cgroups.
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
@@ -237,6 +278,12 @@ pub struct Parts {
     pub when_up: Option<WhenUp>,
     /// Whether it goes to the background then.
     pub background: bool,
+    /// Whether the loop runs on another thread than the main one, so that its children are no orphans.
+    pub spawns_itself: bool,
+    /// What is added while it runs, as it is kept.
+    pub additions: Additions,
+    /// How many of its workers are of its config: the first ones.
+    pub of_config: usize,
     /// Where other configs come from.
     pub source: Option<Arc<dyn Source>>,
     /// Where all that is decided is written down.
@@ -255,7 +302,6 @@ impl Loop {
             primitives,
             spawner,
             signals,
-            notify,
             cgroups,
             temporary,
             sockets,
@@ -263,14 +309,16 @@ impl Loop {
             mailbox,
             when_up,
             background,
+            spawns_itself,
+            additions,
+            of_config,
             source,
             journal,
         } = parts;
         // The core keeps it; the setup's own would be a second copy of everything.
         let family = std::mem::replace(&mut setup.family, no_family());
-        let has_daemons = family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
-        // It is bound when the first worker needs it.
-        let notify_path = folder.path().join(NOTIFY_SOCKET);
+        let has_daemons = setup.purpose == Purpose::Command
+            || family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
         let mut all = Loop {
             when_up,
             not_up_yet: Vec::new(),
@@ -283,18 +331,15 @@ impl Loop {
             queues,
             askers: Askers::default(),
             journal,
-            configs: Configs::new(source, setup.workers.len()),
+            configs: Configs::new(source, of_config),
             former_stops: HashMap::new(),
             primitives,
             waiters: Vec::new(),
+            rollings: Vec::new(),
+            rolls: 0,
             meetings: Meetings::default(),
             mail,
-            environment: Environment::new(
-                &setup.name,
-                setup.programs.as_deref(),
-                &folder.socket(),
-                &notify_path,
-            ),
+            environment: Environment::new(&setup.name, setup.programs.as_deref(), &folder.socket()),
             folder,
             cgroups,
             temporary,
@@ -304,6 +349,8 @@ impl Loop {
             others: HashMap::new(),
             pump,
             spawner,
+            spawns_itself,
+            slow_to_execute: BTreeSet::new(),
             pending: HashMap::new(),
             queued: VecDeque::new(),
             tickets: GUARDS_TICKET,
@@ -312,8 +359,16 @@ impl Loop {
             early: Vec::new(),
             signals,
             mailbox,
-            notify,
+            ears: Ears::default(),
+            probes: Probes::default(),
+            schedules: Schedules::default(),
+            telling: None,
+            additions,
+            added: HashMap::new(),
+            unsent: Vec::new(),
+            passed_on: None,
             settling: BTreeMap::new(),
+            lost_early: BTreeMap::new(),
             retiring: BTreeSet::new(),
             alarm: Alarm::new()?,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
@@ -324,6 +379,7 @@ impl Loop {
             has_daemons,
             begun: false,
             starting_up: true,
+            child_changed: false,
             changed: false,
             conclusion: None,
             setup,
@@ -333,7 +389,6 @@ impl Loop {
             (Watched::Spawner, Some(all.spawner.as_fd())),
             (Watched::Mailbox, Some(all.mailbox.as_fd())),
             (Watched::Alarm, Some(all.alarm.as_fd())),
-            (Watched::Notify, all.notify.as_ref().map(NotifySocket::as_fd)),
             (Watched::Troubles, Some(all.pump.troubles_bell())),
         ];
         let mut watched = HashMap::new();
@@ -358,6 +413,11 @@ impl Loop {
         let mut events = [EpollEvent::empty(); 128];
         loop {
             self.settle();
+            if self.child_changed {
+                // A leader's own death has mostly led to a sweep already, which has taken this back.
+                self.sweep();
+                continue;
+            }
             if let Some(conclusion) = self.conclusion.take() {
                 return Ok(conclusion);
             }
@@ -365,63 +425,88 @@ impl Loop {
             let waiters = self.waiters.iter().filter_map(Waiter::next_deadline).min();
             let unreaped = self.processes.next_exit_unknown();
             let feeders = self.settling.values().map(|settling| settling.until).min();
-            let deadlines =
-                self.core.next_deadline().into_iter().chain(waiters).chain(unreaped).chain(feeders);
-            let deadline = deadlines.min();
+            let probes = self.probes.next_deadline();
+            let telling = self.next_telling();
+            let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
+            let deadline = deadlines.chain(feeders).chain(probes).chain(telling).min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
                 Err(error) => return Err(error.into()),
             };
-            let mut orphans = false;
             for event in &events[..count] {
                 // Absent: unwatched by an earlier event of the same batch.
                 let Some(what) = self.watched.get(&event.data()).copied() else { continue };
                 match what {
-                    Watched::Signals => orphans |= self.hear_signals(),
+                    Watched::Signals => self.hear_signals(),
                     Watched::Spawner => self.hear_spawner(),
                     Watched::Mailbox => self.read_mail(),
                     Watched::Alarm => {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
+                        self.stop_slow_programs();
+                        self.tell_whom_it_waits_for();
                         self.kill_late_feeders();
                         self.news.push_back(Event::Tick);
                     }
-                    Watched::Notify => self.hear_notifications(),
+                    Watched::Notify(process) => self.hear_notifications(process),
+                    Watched::Newline(process) => self.hear_newline(process),
+                    Watched::Calendar => self.look_at_calendar(),
                     Watched::Troubles => self.tell_troubles(),
                     Watched::Guard => self.guard_ended(event.data()),
                     Watched::Cgroup(process) => self.cgroup_may_be_empty(process, event.data()),
                     Watched::Leader(process) => self.leader_may_have_ended(process, event.data()),
+                    Watched::Founder(process) => self.founder_may_have_ended(process, event.data()),
+                    Watched::Probe(ticket) => self.program_may_have_ended(ticket, event.data()),
                     Watched::Attendant(pid) => self.attendant_may_have_ended(pid),
                     Watched::Other(pid) => self.other_may_have_ended(pid, event.data()),
                 }
-            }
-            if orphans {
-                self.sweep();
             }
         }
     }
 
     /// Feeds the core all news and carries out all it answers, until there is neither; then answers those who wait.
     fn settle(&mut self) {
-        while let Some(event) = self.news.pop_front() {
-            let now = self.clock.now();
-            if let Some(journal) = &mut self.journal {
-                journal.event(now, &event);
-            }
-            self.core.handle(now, event);
-            while let Some(action) = self.core.poll_action() {
+        loop {
+            while let Some(event) = self.news.pop_front() {
+                let now = self.clock.now();
                 if let Some(journal) = &mut self.journal {
-                    journal.action(now, &action);
+                    journal.event(now, &event);
                 }
-                self.carry_out(action);
+                self.core.handle(now, event);
+                while let Some(action) = self.core.poll_action() {
+                    if let Some(journal) = &mut self.journal {
+                        journal.action(now, &action);
+                    }
+                    self.carry_out(action);
+                }
+            }
+            self.launch_queued();
+            if !self.news.is_empty() {
+                continue;
+            }
+            // Each step of a rolling restart follows from what has just changed.
+            if self.rollings.is_empty() || !self.roll() {
+                break;
             }
         }
+        // All that was said before is taken in.
+        self.ears.barriers.clear();
         if std::mem::take(&mut self.changed) || !self.waiters.is_empty() {
             self.look_at_waiters();
             self.tell_when_up();
         }
+    }
+
+    /// News that is taken in when the present one is settled.
+    pub(crate) fn news_of(&mut self, event: Event) {
+        self.news.push_back(event);
+    }
+
+    /// Has those looked at who wait for something.
+    pub(crate) fn changed_now(&mut self) {
+        self.changed = true;
     }
 
     /// Feeds the core what somebody asked for.
@@ -435,9 +520,12 @@ impl Loop {
             self.start_guard();
         }
         self.begun = true;
+        // Who has no workers is up at once.
+        self.changed = true;
         if self.when_up.is_some() {
             self.not_up_yet = self.core.instances().map(|instance| instance.id).collect();
         }
+        self.follow_calendar(&[]);
         self.news.push_back(Event::Begin);
     }
 
@@ -454,9 +542,20 @@ impl Loop {
 
     fn carry_out(&mut self, action: Action) {
         match action {
-            Action::Launch(process) => self.queue_launch(process),
-            Action::Ask(process) => self.ask(process),
-            Action::Kill(process) => self.kill_tree(process),
+            Action::Launch(process) => self.queued.push_back(process),
+            Action::Ask(process) => {
+                self.forget_probes(process);
+                self.ask(process);
+            }
+            Action::Abort(process) => {
+                self.forget_probes(process);
+                self.abort(process);
+            }
+            Action::Probe(process, purpose, within) => self.probe(process, purpose, within),
+            Action::Kill(process) => {
+                self.forget_probes(process);
+                self.kill_tree(process);
+            }
             Action::Reclaim(process) => self.reclaim(process),
             Action::Changed(instance) => {
                 self.changed = true;
@@ -467,8 +566,12 @@ impl Loop {
                 self.history.tell(self.roster.name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
-            Action::Retired(worker) => self.retire(worker),
+            Action::Retired(worker) => {
+                self.keep_added(worker, false);
+                self.retire(worker);
+            }
             Action::Unretired(worker) => {
+                self.keep_added(worker, true);
                 self.retiring.remove(&worker);
                 if let Some(setup) = self.setup.workers.get(worker.0 as usize) {
                     self.queues.unretire(worker, &setup.puts);
@@ -480,7 +583,8 @@ impl Loop {
         }
     }
 
-    fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<()> {
+    /// Watches a descriptor, and says by which token.
+    fn watch(&mut self, descriptor: impl AsFd, what: Watched) -> io::Result<u64> {
         self.tokens += 1;
         let flags = match what {
             Watched::Cgroup(_) => EpollFlags::EPOLLPRI,
@@ -488,17 +592,7 @@ impl Loop {
         };
         self.epoll.add(descriptor.as_fd(), EpollEvent::new(flags, self.tokens))?;
         self.watched.insert(self.tokens, what);
-        Ok(())
-    }
-
-    /// Lets workers report their readiness, if none has needed to before.
-    pub(crate) fn need_notify(&mut self) -> io::Result<()> {
-        if self.notify.is_none() {
-            let socket = NotifySocket::bind(&self.folder.path().join(NOTIFY_SOCKET))?;
-            self.watch(&socket, Watched::Notify)?;
-            self.notify = Some(socket);
-        }
-        Ok(())
+        Ok(self.tokens)
     }
 
     fn read_mail(&mut self) {
@@ -511,6 +605,9 @@ impl Loop {
                         tree.talk().commands = Some((commands, 0));
                     }
                 }
+                Mail::Probed(process, purpose, answer) => self.answer_probe(process, purpose, answer),
+                Mail::LineSeen(process) => self.news.push_back(Event::Ready(process)),
+                Mail::LinesSeen(process) => self.lines_seen(process),
             }
             // A call may depend on what the one before it changed.
             if !self.news.is_empty() {
@@ -519,19 +616,12 @@ impl Loop {
         }
     }
 
-    fn hear_notifications(&mut self) {
-        while let Some((pid, message)) = self.notify.as_ref().and_then(NotifySocket::receive) {
-            self.take_notification(pid, message);
-        }
-    }
-
-    /// Says whether a child changed its state.
-    fn hear_signals(&mut self) -> bool {
-        let mut child = false;
+    fn hear_signals(&mut self) {
         let heard: Vec<Received> = self.signals.pending().collect();
         for Received { signal, sender } in heard {
             match signal {
-                libc::SIGCHLD => child = true,
+                libc::SIGCHLD => self.child_changed = true,
+                signal if self.setup.purpose == Purpose::Command => self.pass_on(signal),
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
                 libc::SIGQUIT => self.stop_now(),
                 libc::SIGUSR1 => self.pump.reopen(),
@@ -539,7 +629,6 @@ impl Loop {
                 _ => {}
             }
         }
-        child
     }
 
     fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {
@@ -578,6 +667,9 @@ impl Loop {
 
     /// Takes a process of a former run back, before the run begins.
     pub(crate) fn take_back(&mut self, process: Process, tree: Tree) {
+        if let Err(why) = self.open_ear(process) {
+            talk::say(format_args!("{}: {why}", self.roster.show(process.instance)));
+        }
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();
@@ -601,6 +693,7 @@ impl Loop {
         for trouble in self.pump.stop() {
             talk::say(trouble);
         }
+        self.additions.clear();
         // Those who follow what happens are told that nothing will any more.
         drop(self.history);
         server.stop();

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::killing;
+use crate::rolling::RollId;
 use control::Reply;
 use control::api::{Killed, Proposal};
 use process::Identity;
@@ -32,6 +33,17 @@ pub enum Until {
         surplus: Vec<InstanceId>,
         /// All that the workers have now.
         all: Vec<InstanceId>,
+    },
+    /// These rolling restarts are over, and each of the plainly restarted runs, or can not come to run.
+    Rolled {
+        /// Those that are not over.
+        rolling: Vec<RollId>,
+        /// Those that were restarted plainly.
+        plain: Vec<Wanted>,
+        /// All that were named.
+        all: Vec<InstanceId>,
+        /// Why some of the rolling ones have ended early.
+        failures: Vec<String>,
     },
     /// Another config is carried out: what is new runs, or can not come to run, and nothing is left of what went.
     Applied {
@@ -109,7 +121,8 @@ impl Wanted {
             match now.phase {
                 Phase::Running | Phase::Done | Phase::Failed => replaced,
                 Phase::Stopped => true,
-                Phase::Waiting | Phase::Starting | Phase::Stopping | Phase::Backoff => false,
+                Phase::Waiting => now.between_runs && replaced,
+                Phase::Starting | Phase::Stopping | Phase::Backoff => false,
             }
         })
     }
@@ -122,6 +135,8 @@ pub struct Standing {
     pub phase: Phase,
     /// Its present or last launch.
     pub launch: Option<Launch>,
+    /// Whether it waits for nothing but the time of its next run.
+    pub between_runs: bool,
 }
 
 impl Waiter {
@@ -140,6 +155,9 @@ impl Until {
     pub fn has_come(&mut self, standing: impl Fn(InstanceId) -> Option<Standing>) -> bool {
         match self {
             Until::Running(wanted) => wanted.iter().all(|wanted| wanted.is_up(standing(wanted.instance))),
+            Until::Rolled { rolling, plain, .. } => {
+                rolling.is_empty() && plain.iter().all(|wanted| wanted.is_up(standing(wanted.instance)))
+            }
             Until::Scaled { new, surplus, .. } => {
                 // One that somebody has called back meanwhile is no surplus any more.
                 let gone = |id: &InstanceId| standing(*id).is_none_or(|now| now.phase != Phase::Stopping);

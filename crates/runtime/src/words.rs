@@ -47,6 +47,9 @@ pub fn worth_saying(now: &Instance, show: &str) -> Option<String> {
             Some(format!("{show}: {}; starts again in {}", now.why, span(rest)))
         }
         Phase::Failed => Some(format!("{show}: failed: {}", now.why)),
+        Phase::Waiting if now.between_runs == Some(false) => {
+            Some(format!("{show}: a run failed: {}", now.why))
+        }
         _ => None,
     }
 }

@@ -7,13 +7,16 @@
 //! where a config has one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::groups::Groups;
 use crate::instance::{Fate, Member, State};
 use crate::order::{Hope, Place, places};
 use crate::stopping::Run;
 use crate::supervisor::{Crew, MAX_INSTANCES};
-use crate::{Group, InstanceId, Intensity, Phase, Policy, Strategy, Supervisor, Worker, WorkerId};
+use crate::{
+    Group, Health, InstanceId, Intensity, Phase, Policy, Schedule, Strategy, Supervisor, Worker, WorkerId,
+};
 
 /// What a family is to become, as the difference from what it is. What is not named in `removed` or `changed` goes on as
 /// it is; workers that were added since are in nobody's way.
@@ -227,7 +230,12 @@ impl Supervisor {
     /// Lets a worker be as it is to be, but for the number of its instances.
     fn respecify(&mut self, id: WorkerId, worker: Worker) -> Former {
         let crew = &mut self.crews[id.0 as usize];
-        let former = Former { autostart: crew.spec.autostart, was_removed: crew.removed };
+        let former = Former {
+            autostart: crew.spec.autostart,
+            was_removed: crew.removed,
+            schedule: crew.spec.schedule,
+            watch: (crew.spec.watchdog, crew.spec.health),
+        };
         let (was, is) = (crew.spec.policy == Policy::Wait, worker.policy == Policy::Wait);
         self.work.reconsider(crew.tally, was, is);
         crew.spec = Worker { name: crew.spec.name.clone(), instances: crew.spec.instances, ..worker };
@@ -320,9 +328,16 @@ impl Supervisor {
         let dormant =
             !all.is_empty() && all.iter().all(|&id| self.member(id).state.phase() == Phase::Stopped);
         let newly_started = going_on && crew.spec.autostart && (!former.autostart || former.was_removed);
+        let Worker { schedule, watchdog, health, .. } = self.crew(worker).spec;
         for &id in all.iter().filter(|id| id.index < instances) {
+            if schedule != former.schedule {
+                self.reschedule(id);
+            }
+            if (watchdog, health) != former.watch {
+                self.watch_anew(id);
+            }
             match (&self.member(id).state, manner) {
-                (State::Idle, _) if newly_started => self.begin(id),
+                (State::Idle, _) if newly_started => self.begin_with_run(id),
                 (State::Leaving { fate: Fate::Policy(_), .. }, Manner::Restart) => {
                     self.destine(id, Fate::Changes)
                 }
@@ -381,4 +396,6 @@ impl Supervisor {
 struct Former {
     autostart: bool,
     was_removed: bool,
+    schedule: Option<Schedule>,
+    watch: (Option<Duration>, Option<Health>),
 }

@@ -14,6 +14,11 @@ pub struct Family {
     /// How many restarts the whole family may spend. `None`: under `one_for_one` only each worker's own intensity
     /// counts; under the other strategies the default of [`Intensity`] does.
     pub intensity: Option<Intensity>,
+    /// How long stopping the whole run may take; what is not gone by then is killed. `None`: as long as the graces of its
+    /// levels add up to.
+    pub stop_within: Option<Duration>,
+    /// Whether the run goes on when its work is done, since more may be added: it ends only when it is told to.
+    pub lasts: bool,
     /// The groups; a [`GroupId`] is a place in this list. Who is in none belongs to the family directly.
     pub groups: Vec<Group>,
     /// The seed of all jitter.
@@ -21,9 +26,18 @@ pub struct Family {
 }
 
 impl Family {
-    /// These workers under `one_for_one`, without an intensity of the family's own, and with the seed 0.
+    /// These workers under `one_for_one`, without an intensity of the family's own and without a limit on its stop, in a run
+    /// that ends with its work, and with the seed 0.
     pub fn of(workers: Vec<Worker>) -> Family {
-        Family { workers, strategy: Strategy::OneForOne, intensity: None, groups: Vec::new(), seed: 0 }
+        Family {
+            workers,
+            strategy: Strategy::OneForOne,
+            intensity: None,
+            stop_within: None,
+            lasts: false,
+            groups: Vec::new(),
+            seed: 0,
+        }
     }
 }
 
@@ -77,6 +91,14 @@ pub struct Worker {
     pub readiness: Readiness,
     /// What becomes of those whom it leaves behind when it ends by itself.
     pub leftover: Leftover,
+    /// A launch that is ready must give a sign of life at least this often.
+    pub watchdog: Option<Duration>,
+    /// How it is found out whether a launch that is ready is well.
+    pub health: Option<Health>,
+    /// When it runs by the clock; `None`: once, with its restarts.
+    pub schedule: Option<Schedule>,
+    /// How long it waits, where it starts with the run, once all it comes after has come.
+    pub start_delay: Duration,
     /// Whether it starts with the run.
     pub autostart: bool,
 }
@@ -99,6 +121,10 @@ impl Worker {
             after: Vec::new(),
             readiness: Readiness::Start,
             leftover: Leftover::Kill,
+            watchdog: None,
+            health: None,
+            schedule: None,
+            start_delay: Duration::ZERO,
             autostart: true,
         }
     }
@@ -234,4 +260,66 @@ pub enum Readiness {
         /// How long it may take.
         timeout: Duration,
     },
+    /// The same, and it is asked again and again by [`crate::Action::Probe`].
+    Probed {
+        /// How long it may take.
+        timeout: Duration,
+    },
+}
+
+/// When a worker runs by the clock, again and again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Schedule {
+    /// When runs are due.
+    pub timing: Timing,
+    /// What becomes of a run that is due while another is under way.
+    pub overlap: Overlap,
+    /// What becomes of runs whose time was missed.
+    pub catch_up: CatchUp,
+}
+
+/// When runs are due.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Timing {
+    /// At its start, and then whenever this time is over; at least a millisecond.
+    Every(Duration),
+    /// When [`crate::Event::Due`] says so.
+    Told,
+}
+
+/// What becomes of a run that is due while another is under way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Overlap {
+    /// It is left out.
+    #[default]
+    Skip,
+    /// It follows the other at once; one at most, or as many as were missed where all are made up for.
+    Queue,
+    /// It takes the place of the other, which is stopped for it.
+    Replace,
+}
+
+/// What becomes of runs whose time was missed: the machine slept, or its clock was set forward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CatchUp {
+    /// They are left out.
+    Skip,
+    /// One run makes up for all.
+    #[default]
+    Once,
+    /// Each is made up for, one after the other; a hundred at most.
+    All,
+}
+
+/// How it is found out whether a launch is well: by [`crate::Action::Probe`], from when it is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Health {
+    /// The time between the beginnings of two probes; a probe that takes longer puts off the next.
+    pub every: Duration,
+    /// How long one probe may take.
+    pub timeout: Duration,
+    /// So many failures in a row mean that the launch has failed; at least 1.
+    pub failures: u32,
+    /// Failures in this first time after it was ready do not count, unless a probe has succeeded.
+    pub start_grace: Duration,
 }

@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use crate::restart::Window;
+use crate::schedule::Dues;
+use crate::vigil::{Trial, Vigil};
 use crate::words::{Blame, Cause};
 use crate::{Ending, InstanceId, Moment, Phase, Remark};
 
@@ -17,6 +19,10 @@ pub(crate) enum State {
     Stopped(Blame),
     /// For what it comes after; or, until the present event is settled, for its launch.
     Waiting,
+    /// All it comes after has come, and its start is delayed until then, by so much.
+    Delayed { until: Moment, by: Duration },
+    /// Between two runs of its schedule, how the last one ended, and whether that was well.
+    Scheduled { last: Box<Blame>, well: bool },
     /// Gone, and to be launched again together with its family, for the sake of this one.
     Held(InstanceId),
     /// Between an ending and the next launch.
@@ -24,9 +30,9 @@ pub(crate) enum State {
     /// Its launch was ordered and not yet answered.
     Launching,
     /// Executed, not yet ready, and how long that may take.
-    Starting { ready_by: Moment, within: Duration },
-    /// Ready.
-    Running,
+    Starting { ready_by: Moment, within: Duration, trial: Option<Box<Trial>> },
+    /// Ready, and how it is watched.
+    Running { vigil: Option<Box<Vigil>> },
     /// On its way down.
     Leaving { step: Step, fate: Fate },
     /// Ended well, for good.
@@ -40,8 +46,8 @@ pub(crate) enum State {
 pub(crate) enum Step {
     /// It is to stop, but its launch is not answered yet; then it is asked, or killed.
     Unborn { kill: bool },
-    /// Asked to stop; killed when its grace is over.
-    Asked { kill_at: Moment },
+    /// Asked to stop; killed when its grace is over, which is put off to `latest` at most.
+    Asked { kill_at: Moment, latest: Moment },
     /// Killed; the news of its end is under way.
     Killed,
     /// Its leader has ended; what it left behind is being cleared.
@@ -105,6 +111,11 @@ pub(crate) struct Member {
     pub(crate) window: Window,
     /// What is known of the end of its present launch.
     pub(crate) remark: Option<Remark>,
+    pub(crate) dues: Dues,
+    /// Whether its start is not to be delayed any more.
+    pub(crate) delay_over: bool,
+    /// What it said went wrong with its present or last launch.
+    pub(crate) complaint: Option<Box<str>>,
     pub(crate) face: Face,
 }
 
@@ -122,6 +133,9 @@ impl Member {
             rests: 0,
             window: Window::default(),
             remark: None,
+            dues: Dues::default(),
+            delay_over: false,
+            complaint: None,
             face: Face { phase: Phase::Stopped, launch: 0, blame: Blame::NeverStarted },
         }
     }
@@ -129,6 +143,18 @@ impl Member {
     /// Makes it as new, but for the number of its launches.
     pub(crate) fn renew(&mut self, state: State, now: Moment) {
         *self = Member { state, launch: self.launch, face: self.face.clone(), ..Member::idle(now) };
+    }
+
+    /// Begins a new life: what was before is forgiven.
+    pub(crate) fn begin_life(&mut self) {
+        self.forgive();
+        self.reached = Reached::Nothing;
+    }
+
+    /// When it must be looked at though nothing happened.
+    pub(crate) fn deadline(&self) -> Option<Moment> {
+        let due = self.dues.next.filter(|_| self.state.follows_schedule());
+        self.state.deadline().into_iter().chain(due).min()
     }
 
     /// Forgets the record of restarts.
@@ -142,7 +168,7 @@ impl Member {
         let (done, failed) =
             (matches!(self.state, State::Done(_)), matches!(self.state, State::Failed { .. }));
         let ready = match self.state {
-            State::Running => true,
+            State::Running { .. } => true,
             State::Done(_) => self.reached == Reached::Ready,
             _ => false,
         };
@@ -167,7 +193,7 @@ impl Member {
             },
             phase: self.state.phase(),
             launch: self.launch,
-            deadline: self.state.deadline(),
+            deadline: self.deadline(),
             failed: match self.state {
                 State::Failed { order, .. } => Some(order),
                 _ => None,
@@ -181,10 +207,12 @@ impl State {
     pub(crate) fn phase(&self) -> Phase {
         match self {
             State::Absent | State::Idle | State::Stopped(_) => Phase::Stopped,
-            State::Waiting | State::Held(_) => Phase::Waiting,
+            State::Waiting | State::Delayed { .. } | State::Scheduled { .. } | State::Held(_) => {
+                Phase::Waiting
+            }
             State::Resting { .. } => Phase::Backoff,
             State::Launching | State::Starting { .. } => Phase::Starting,
-            State::Running => Phase::Running,
+            State::Running { .. } => Phase::Running,
             State::Leaving { .. } => Phase::Stopping,
             State::Done(_) => Phase::Done,
             State::Failed { .. } => Phase::Failed,
@@ -193,15 +221,22 @@ impl State {
 
     /// Whether there is, or may be, something of it to be stopped, cleared or given back.
     pub(crate) fn is_up(&self) -> bool {
-        matches!(self, State::Launching | State::Starting { .. } | State::Running | State::Leaving { .. })
+        matches!(
+            self,
+            State::Launching | State::Starting { .. } | State::Running { .. } | State::Leaving { .. }
+        )
     }
 
     /// When it must be looked at again though nothing happened.
     pub(crate) fn deadline(&self) -> Option<Moment> {
-        match *self {
-            State::Resting { until, .. } => Some(until),
-            State::Starting { ready_by, .. } => Some(ready_by),
-            State::Leaving { step: Step::Asked { kill_at }, .. } => Some(kill_at),
+        match self {
+            State::Resting { until, .. } | State::Delayed { until, .. } => Some(*until),
+            State::Starting { ready_by, trial, .. } => {
+                let probe = trial.as_ref().and_then(|trial| trial.probing.due());
+                Some(probe.map_or(*ready_by, |at| at.min(*ready_by)))
+            }
+            State::Running { vigil } => vigil.as_ref().and_then(|vigil| vigil.deadline()),
+            State::Leaving { step: Step::Asked { kill_at, .. }, .. } => Some(*kill_at),
             _ => None,
         }
     }

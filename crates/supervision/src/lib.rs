@@ -67,23 +67,25 @@ mod order;
 mod remarks;
 mod requests;
 mod restart;
+mod schedule;
 mod stopping;
 mod strategy;
 mod supervisor;
 mod time;
 mod view;
+mod vigil;
 mod waiting;
 mod words;
 
 pub use changing::{Change, Manner};
 pub use explain::{Explanation, RunningOut};
 pub use family::{
-    After, Backoff, Family, Group, Intensity, Leftover, Milestone, OnFailed, Policy, Readiness, Restart,
-    Strategy, Worker,
+    After, Backoff, CatchUp, Family, Group, Health, Intensity, Leftover, Milestone, OnFailed, Overlap,
+    Policy, Readiness, Restart, Schedule, Strategy, Timing, Worker,
 };
 pub use news::{
     Action, Conclusion, Ending, Event, GroupId, Instance, InstanceId, Launch, LaunchFailure, Phase, Process,
-    Request, Target, WorkerId,
+    Purpose, Request, Target, WorkerId,
 };
 pub use remarks::Remark;
 pub use supervisor::{MAX_INSTANCES, Supervisor};

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use crate::instance::{Fate, Reached, State, Step};
 use crate::stopping::Run;
+use crate::vigil::Vigil;
 use crate::words::{Blame, Cause};
-use crate::{Action, Ending, InstanceId, LaunchFailure, OnFailed, Process, Readiness, Supervisor};
+use crate::{Action, Ending, InstanceId, LaunchFailure, OnFailed, Process, Supervisor};
 
 impl Supervisor {
     /// Puts `id` on its way up: it waits for what it comes after and is launched when that has come.
@@ -19,9 +20,13 @@ impl Supervisor {
 
     /// Begins a new life of `id`: what was before is forgiven.
     pub(crate) fn start_anew(&mut self, id: InstanceId) {
+        if !self.member(id).state.follows_schedule() {
+            self.arm(id);
+        }
         self.change(id, |member| {
-            member.forgive();
-            member.reached = Reached::Nothing;
+            member.begin_life();
+            // Who asks for it wants it now.
+            member.delay_over = true;
         });
         self.begin(id);
     }
@@ -32,6 +37,7 @@ impl Supervisor {
             member.launch += 1;
             member.launched_at = None;
             member.remark = None;
+            member.complaint = None;
             member.state = State::Launching;
         });
         self.order(Action::Launch(self.process(id)));
@@ -44,17 +50,20 @@ impl Supervisor {
             return;
         }
         let now = self.now;
+        let vigil = Vigil::over(&self.crew(id.worker).spec, now);
         self.change(id, |member| {
             member.launch = process.launch.0;
             member.restarts = Some(0);
             member.launched_at = Some(now);
+            member.delay_over = true;
             member.reached = Reached::Ready;
-            member.state = State::Running;
+            member.state = State::Running { vigil };
         });
+        self.arm(id);
     }
 
     /// The state of `process`'s instance, if that is its present launch and may still be heard of.
-    fn present(&self, process: Process) -> Option<&State> {
+    pub(crate) fn present(&self, process: Process) -> Option<&State> {
         let member = self.known(process.instance)?;
         (member.launch == process.launch.0 && member.state.is_up()).then_some(&member.state)
     }
@@ -67,28 +76,22 @@ impl Supervisor {
 
     pub(crate) fn launched(&mut self, process: Process) {
         let id = process.instance;
-        let (now, readiness) = match self.present(process) {
-            Some(State::Launching) => (self.now, self.crew(id.worker).spec.readiness),
+        let (now, (state, reached)) = match self.present(process) {
+            Some(State::Launching) => (self.now, self.executed(&self.crew(id.worker).spec)),
             Some(State::Leaving { step: Step::Unborn { kill }, .. }) => return self.born_to_leave(id, *kill),
             _ => return,
         };
         self.change(id, |member| {
             member.launched_at = Some(now);
-            member.reached = member.reached.max(Reached::Executed);
-            member.state = match readiness {
-                Readiness::Told { timeout } => State::Starting { ready_by: now + timeout, within: timeout },
-                Readiness::Start => {
-                    member.reached = Reached::Ready;
-                    State::Running
-                }
-            };
+            member.reached = member.reached.max(reached);
+            member.state = state;
         });
     }
 
     /// Its launch was under way when it was told to stop.
     fn born_to_leave(&mut self, id: InstanceId, kill: bool) {
-        let (now, grace) = (self.now, self.crew(id.worker).spec.grace);
-        let next = if kill { Step::Killed } else { Step::Asked { kill_at: now + grace } };
+        let now = self.now;
+        let next = if kill { Step::Killed } else { self.asked_now(id) };
         self.change(id, |member| {
             member.launched_at = Some(now);
             member.reached = member.reached.max(Reached::Executed);
@@ -117,11 +120,20 @@ impl Supervisor {
             // The news of its launch is late; it will be recognised as such.
             self.launched(process);
         }
-        if matches!(self.present(process), Some(State::Starting { .. })) {
-            self.change(id, |member| {
-                member.reached = Reached::Ready;
-                member.state = State::Running;
-            });
+        match self.present(process) {
+            Some(State::Starting { .. }) => {
+                let vigil = Vigil::over(&self.crew(id.worker).spec, self.now);
+                self.change(id, |member| {
+                    member.reached = Reached::Ready;
+                    member.state = State::Running { vigil };
+                });
+            }
+            // It was ready before it ended by itself; only the news is late.
+            Some(State::Leaving {
+                step: Step::Clearing | Step::Reclaiming,
+                fate: Fate::Policy(Cause::Ended { .. }) | Fate::PolicyOrStopped(Cause::Ended { .. }),
+            }) => self.change(id, |member| member.reached = Reached::Ready),
+            _ => {}
         }
     }
 
@@ -131,9 +143,14 @@ impl Supervisor {
             self.launched(process);
         }
         let fate = match self.present(process) {
-            Some(State::Starting { .. } | State::Running) => Fate::Policy(self.cause_of(id, ending)),
+            Some(State::Starting { .. } | State::Running { .. }) => Fate::Policy(self.ending(id, ending)),
             Some(State::Leaving { step: Step::Unborn { .. } | Step::Asked { .. } | Step::Killed, fate }) => {
-                fate.clone()
+                match fate {
+                    // Now it is known how.
+                    Fate::Policy(Cause::Departing) => Fate::Policy(self.ending(id, ending)),
+                    Fate::PolicyOrStopped(Cause::Departing) => Fate::PolicyOrStopped(self.ending(id, ending)),
+                    fate => fate.clone(),
+                }
             }
             _ => return,
         };
@@ -148,6 +165,11 @@ impl Supervisor {
         // Also when it was killed before: what it left behind must be known to be gone, and the news of the first
         // KILL's success may have outrun the news of the end.
         self.order(Action::Kill(process));
+    }
+
+    fn ending(&self, id: InstanceId, ending: Ending) -> Cause {
+        let member = self.member(id);
+        Cause::Ended { ending, remark: member.remark, said: member.complaint.clone() }
     }
 
     pub(crate) fn emptied(&mut self, process: Process) {
@@ -189,14 +211,13 @@ impl Supervisor {
 
     /// Asks an instance to stop that is not yet on its way down.
     pub(crate) fn ask(&mut self, id: InstanceId, fate: Fate) {
-        let kill_at = self.now + self.crew(id.worker).spec.grace;
         let step = match self.member(id).state {
             State::Launching => Step::Unborn { kill: false },
-            State::Starting { .. } | State::Running => Step::Asked { kill_at },
+            State::Starting { .. } | State::Running { .. } => self.asked_now(id),
             _ => return,
         };
         self.change(id, |member| member.state = State::Leaving { step, fate });
-        if step == (Step::Asked { kill_at }) {
+        if matches!(step, Step::Asked { .. }) {
             self.order(Action::Ask(self.process(id)));
         }
     }
@@ -207,7 +228,7 @@ impl Supervisor {
             State::Launching => {
                 State::Leaving { step: Step::Unborn { kill: true }, fate: Fate::Stays(blame.clone()) }
             }
-            State::Starting { .. } | State::Running => {
+            State::Starting { .. } | State::Running { .. } => {
                 State::Leaving { step: Step::Killed, fate: Fate::Stays(blame.clone()) }
             }
             State::Leaving { step: Step::Unborn { .. }, fate } => {
@@ -225,9 +246,17 @@ impl Supervisor {
 
     /// Does what is due for `id` at its deadline.
     pub(crate) fn deadline(&mut self, id: InstanceId) {
+        self.period_over(id);
+        if self.member(id).state.deadline().is_none_or(|at| at > self.now) {
+            return;
+        }
         match self.member(id).state {
             State::Resting { .. } => self.begin(id),
-            State::Starting { within, .. } => self.ask(id, Fate::Policy(Cause::NotReady(within))),
+            State::Delayed { .. } => {
+                self.change(id, |member| member.delay_over = true);
+                self.begin(id);
+            }
+            State::Starting { .. } | State::Running { .. } => self.watch_over(self.process(id)),
             State::Leaving { .. } => self.kill(id, &Blame::Nothing),
             _ => {}
         }

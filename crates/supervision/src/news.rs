@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+#[cfg(doc)]
+use crate::Timing;
 use crate::{Change, Milestone, Moment, Remark, Worker};
 
 /// A worker: its place in [`crate::Family::workers`]. Ids are never reused.
@@ -33,6 +35,15 @@ pub struct Process {
     pub instance: InstanceId,
     /// Its launch.
     pub launch: Launch,
+}
+
+/// What a probe is to find out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// Whether it is ready.
+    Readiness,
+    /// Whether it is well.
+    Health,
 }
 
 /// How a process ended.
@@ -93,8 +104,24 @@ pub enum Event {
     Launched(Process),
     /// The command could not be executed.
     LaunchFailed(Process, LaunchFailure),
-    /// The process says that it is ready.
+    /// The process says that it is ready; or, by news that comes late, that it was before it ended.
     Ready(Process),
+    /// The process can no longer become ready, and why: it has closed the way on which it was to say so.
+    NeverReady(Process, String),
+    /// A probe was answered: it is ready, or well; or why not.
+    Probed(Process, Purpose, Result<(), String>),
+    /// The process gave a sign of life.
+    Alive(Process),
+    /// The process wants to give its signs of life this often from now on; zero: never again.
+    Beats(Process, Duration),
+    /// The process says that something is wrong with it, and that it wants to be treated as one that hangs.
+    Ails(Process),
+    /// The process needs more time, from now on, to get ready or to stop. A stop is put off by ten minutes at most.
+    NeedsTime(Process, Duration),
+    /// The process says that it is about to end by itself.
+    Departs(Process),
+    /// The process says what went wrong with it, for people.
+    Complains(Process, String),
     /// The leader of the process's tree ended. Others of its tree may still live.
     Ended(Process, Ending),
     /// Nothing of the process's tree lives any more, the leader included.
@@ -103,6 +130,16 @@ pub enum Event {
     Reclaimed(Process),
     /// Something is known of the process's end that its ending does not tell.
     Remarked(Process, Remark),
+    /// The time of a worker's runs has come so many times since the last look, where its schedule is [`Timing::Told`];
+    /// whether the last of them is now, or was missed too. No effect on instances that are stopped or ended for good.
+    Due {
+        /// The worker: all of its instances.
+        worker: WorkerId,
+        /// How many times; 0 has no effect.
+        times: u32,
+        /// Whether the last of them is now.
+        on_time: bool,
+    },
     /// Somebody asks for something.
     Asked(Request),
     /// The run is told to stop: everything, gracefully, in reverse order of dependence.
@@ -120,6 +157,12 @@ pub enum Action {
     Launch(Process),
     /// Send the stop signal of its worker to it.
     Ask(Process),
+    /// Find out whether the process is ready, or well, within so long. Answered by `Probed`, at the latest when that time
+    /// is over; not at all once the process has ended. It is the only one of its purpose that is under way; when the
+    /// process is asked, aborted or killed, nobody waits for the answer any more.
+    Probe(Process, Purpose, Duration),
+    /// It seems to hang: have it leave a core dump and end, by a signal that does just that.
+    Abort(Process),
     /// KILL everything of its tree, the leader included, until it is empty. Answered by `Ended` (if the leader still
     /// lived) and then `Emptied`. Ordered once whenever a leader has ended, to clear what it left behind: so a process
     /// that was killed is killed again after its end. That, too, is to be answered, by `Emptied` at once if nothing is
@@ -224,6 +267,9 @@ pub struct Instance {
     pub why: String,
     /// Whom it waits for and what they must reach.
     pub waits_for: Option<(WorkerId, Milestone)>,
-    /// When it will be launched again, when it rests.
+    /// When it will be launched again, when it rests, when its start is delayed, and between two runs of a schedule that
+    /// the core itself counts.
     pub next_launch_in: Option<Duration>,
+    /// Between two runs of its schedule: whether the last one ended well, or there was none. `None`: it is not.
+    pub between_runs: Option<bool>,
 }

@@ -2,7 +2,7 @@
 
 use crate::instance::{Fate, State, Step};
 use crate::words::Cause;
-use crate::{Ending, InstanceId, Leftover, Process, Supervisor};
+use crate::{InstanceId, Leftover, Process, Supervisor};
 
 /// Something that an ending does not tell.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,14 +33,6 @@ impl Supervisor {
         }
     }
 
-    /// Why an instance ended that ended by itself.
-    pub(crate) fn cause_of(&self, id: InstanceId, ending: Ending) -> Cause {
-        match self.member(id).remark {
-            Some(remark) => Cause::Remarked(ending, remark),
-            None => Cause::Ended(ending),
-        }
-    }
-
     fn left_behind(&mut self, id: InstanceId, count: u32) {
         if count == 0 || self.crew(id.worker).spec.leftover != Leftover::Fail {
             return;
@@ -48,9 +40,10 @@ impl Supervisor {
         let State::Leaving { step: Step::Clearing, fate } = &self.member(id).state else { return };
         let failed = |cause: &Cause| match cause {
             // Told again, when some of them are gone: the first number counts.
-            Cause::Remarked(_, Remark::LeftBehind(_)) => None,
-            Cause::Ended(ending) | Cause::Remarked(ending, _) => {
-                Some(Cause::Remarked(*ending, Remark::LeftBehind(count)))
+            Cause::Ended { remark: Some(Remark::LeftBehind(_)), .. } => None,
+            Cause::Ended { ending, said, .. } => {
+                let remark = Some(Remark::LeftBehind(count));
+                Some(Cause::Ended { ending: *ending, remark, said: said.clone() })
             }
             _ => None,
         };

@@ -38,6 +38,8 @@ impl Supervisor {
         match &self.member(id).state {
             State::Idle
             | State::Stopped(_)
+            | State::Delayed { .. }
+            | State::Scheduled { .. }
             | State::Resting { .. }
             | State::Done(_)
             | State::Failed { .. } => {
@@ -45,7 +47,11 @@ impl Supervisor {
             }
             State::Leaving { fate: Fate::Vanishes, .. } => {}
             State::Leaving { .. } => self.destine(id, Fate::Starts),
-            State::Waiting | State::Held(_) | State::Launching | State::Starting { .. } | State::Running => {
+            State::Waiting
+            | State::Held(_)
+            | State::Launching
+            | State::Starting { .. }
+            | State::Running { .. } => {
                 self.change(id, Member::forgive);
             }
             State::Absent => {}
@@ -54,8 +60,12 @@ impl Supervisor {
 
     fn ask_to_stop(&mut self, id: InstanceId) {
         match self.member(id).state.clone() {
-            State::Waiting | State::Held(_) | State::Resting { .. } => self.stay_down(id, Blame::Requested),
-            State::Launching | State::Starting { .. } | State::Running => {
+            State::Waiting
+            | State::Delayed { .. }
+            | State::Scheduled { .. }
+            | State::Held(_)
+            | State::Resting { .. } => self.stay_down(id, Blame::Requested),
+            State::Launching | State::Starting { .. } | State::Running { .. } => {
                 self.ask(id, Fate::Stays(Blame::Requested));
             }
             State::Leaving { fate, .. } => {
@@ -74,7 +84,7 @@ impl Supervisor {
 
     fn ask_to_restart(&mut self, id: InstanceId) {
         match &self.member(id).state {
-            State::Launching | State::Starting { .. } | State::Running => self.ask(id, Fate::Starts),
+            State::Launching | State::Starting { .. } | State::Running { .. } => self.ask(id, Fate::Starts),
             _ => self.ask_to_start(id),
         }
     }
@@ -114,7 +124,7 @@ impl Supervisor {
                     let now = self.now;
                     self.change(id, |member| member.renew(State::Idle, now));
                     if starts {
-                        self.begin(id);
+                        self.begin_with_run(id);
                     }
                 }
                 State::Leaving { fate: Fate::Vanishes, .. } if starts => self.destine(id, Fate::Starts),
@@ -129,7 +139,7 @@ impl Supervisor {
     fn scale_away(&mut self, id: InstanceId) {
         match &self.member(id).state {
             State::Absent => {}
-            State::Launching | State::Starting { .. } | State::Running => self.ask(id, Fate::Vanishes),
+            State::Launching | State::Starting { .. } | State::Running { .. } => self.ask(id, Fate::Vanishes),
             State::Leaving { .. } => self.destine(id, Fate::Vanishes),
             _ => self.vanish(id),
         }

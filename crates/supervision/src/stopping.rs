@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::instance::{Fate, State};
 use crate::words::Blame;
-use crate::{Ending, InstanceId, Policy, Supervisor, WorkerId};
+use crate::{Ending, InstanceId, Moment, Policy, Supervisor, WorkerId};
 
 /// Where the run stands.
 #[derive(Debug)]
@@ -16,8 +16,8 @@ pub(crate) enum Run {
     Going,
     /// To be stopped as soon as the present event has been propagated, and why.
     Doomed(Blame),
-    /// Nothing is launched any more; the plan is what is still up.
-    Stopping { plan: Plan, blame: Blame },
+    /// Nothing is launched any more; the plan is what is still up. At `kill_at`, all of it is killed.
+    Stopping { plan: Plan, blame: Blame, kill_at: Option<Moment> },
     /// Concluded.
     Over,
 }
@@ -106,7 +106,7 @@ impl Supervisor {
         for index in 0..crew.members.len() as u32 {
             let id = InstanceId { worker, index };
             if self.member(id).state == State::Idle {
-                self.begin(id);
+                self.begin_with_run(id);
             }
         }
     }
@@ -137,10 +137,31 @@ impl Supervisor {
         if self.is_open() {
             self.stop_all(Blame::Told);
         }
-        if let Run::Stopping { plan, .. } = &self.run {
-            for id in plan.members() {
-                self.kill(id, &Blame::Told);
-            }
+        self.kill_what_is_left(Blame::Told);
+    }
+
+    /// When the run's stop has taken as long as it may.
+    pub(crate) fn stop_deadline(&self) -> Option<Moment> {
+        match self.run {
+            Run::Stopping { kill_at, .. } => kill_at,
+            _ => None,
+        }
+    }
+
+    /// Kills all that is still up, if the run's stop has taken as long as it may.
+    pub(crate) fn meet_stop_deadline(&mut self) {
+        if let Run::Stopping { blame, kill_at: Some(at), .. } = &self.run
+            && *at <= self.now
+        {
+            self.kill_what_is_left(blame.clone());
+        }
+    }
+
+    fn kill_what_is_left(&mut self, blame: Blame) {
+        let Run::Stopping { plan, kill_at, .. } = &mut self.run else { return };
+        *kill_at = None;
+        for id in plan.members() {
+            self.kill(id, &blame);
         }
     }
 
@@ -159,10 +180,15 @@ impl Supervisor {
         self.forget_regrouping();
         self.changing.forget();
         let members = self.all_present();
-        self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone() };
+        let kill_at = self.stop_within.map(|within| self.now + within);
+        self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone(), kill_at };
         for id in members {
             match &self.member(id).state {
-                State::Waiting | State::Held(_) | State::Resting { .. } => self.stay_down(id, blame.clone()),
+                State::Waiting
+                | State::Delayed { .. }
+                | State::Scheduled { .. }
+                | State::Held(_)
+                | State::Resting { .. } => self.stay_down(id, blame.clone()),
                 State::Leaving { fate: Fate::Rejoins(_) | Fate::Starts | Fate::Changes, .. } => {
                     self.destine(id, Fate::Stays(blame.clone()));
                 }
@@ -173,7 +199,7 @@ impl Supervisor {
 
     /// Orders the next level to stop if its turn has come; says whether it did.
     pub(crate) fn next_level(&mut self) -> bool {
-        if let Run::Stopping { plan, blame } = &mut self.run {
+        if let Run::Stopping { plan, blame, .. } = &mut self.run {
             let Some(members) = plan.next_turn() else { return false };
             let blame = blame.clone();
             for id in members {

@@ -66,10 +66,8 @@ impl Supervisor {
     fn judge(&mut self, id: InstanceId, cause: Cause, stopped: Option<Blame>) {
         let spec = &self.crew(id.worker).spec;
         let succeeded = match cause {
-            Cause::Remarked(_, Remark::LeftBehind(_)) => false,
-            Cause::Ended(Ending::Code(code)) | Cause::Remarked(Ending::Code(code), _) => {
-                spec.success_codes.contains(&code)
-            }
+            Cause::Ended { remark: Some(Remark::LeftBehind(_)), .. } => false,
+            Cause::Ended { ending: Ending::Code(code), .. } => spec.success_codes.contains(&code),
             _ => false,
         };
         let again = match spec.restart {
@@ -77,13 +75,15 @@ impl Supervisor {
             Restart::OnFailure => !succeeded,
             Restart::Always => true,
         };
+        let scheduled = spec.schedule.is_some();
         let stopped = match &self.run {
             Run::Stopping { blame, .. } => Some(blame.clone()),
             _ => stopped,
         };
         match (again, stopped) {
-            (true, Some(blame)) => self.stay_down(id, blame),
-            (true, None) => self.restart(id, cause),
+            (_, Some(blame)) if again || scheduled => self.stay_down(id, blame),
+            (true, _) => self.restart(id, cause),
+            (false, _) if self.run_is_over(id, &Blame::Cause(cause.clone()), succeeded) => {}
             (false, _) if succeeded => self.succeed(id, cause),
             (false, _) => {
                 let ending = self.ending_of(id, &cause);
@@ -94,8 +94,13 @@ impl Supervisor {
 
     fn ending_of(&self, id: InstanceId, cause: &Cause) -> Option<Ending> {
         match cause {
-            Cause::Ended(ending) | Cause::Remarked(ending, _) => Some(*ending),
-            Cause::NotReady(_) => self.member(id).last,
+            Cause::Ended { ending, .. } => Some(*ending),
+            Cause::Departing
+            | Cause::NotReady(..)
+            | Cause::NeverReady(_)
+            | Cause::Silent(_)
+            | Cause::Ailing
+            | Cause::Unhealthy(..) => self.member(id).last,
             Cause::NotExecuted(_) => None,
         }
     }
@@ -132,7 +137,11 @@ impl Supervisor {
             }
         });
         if !room {
-            return self.fail(id, Blame::Spent(allowed, cause), ending);
+            let blame = Blame::Spent(allowed, cause);
+            if !self.run_is_over(id, &blame, false) {
+                self.fail(id, blame, ending);
+            }
+            return;
         }
         let restarted = if anew.is_some() { Restarted::Group } else { Restarted::Instance };
         self.groups.spend(node, restarted, now);

@@ -1,6 +1,7 @@
 //! The one who decides: holds all state, takes news, hands out orders.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::changing::Changing;
 use crate::groups::Groups;
@@ -9,7 +10,8 @@ use crate::order::{Place, places};
 use crate::stopping::Run;
 use crate::waiting::Waits;
 use crate::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, Launch, Moment, Policy, Process, Worker, WorkerId,
+    Action, Conclusion, Ending, Event, Family, InstanceId, Launch, Moment, Policy, Process, Purpose, Worker,
+    WorkerId,
 };
 
 /// More instances than this a worker cannot have; who asks for more gets so many.
@@ -66,7 +68,11 @@ pub const MAX_INSTANCES: u32 = 100_000;
 pub struct Supervisor {
     /// Who belongs together, and what each group and the family have spent.
     pub(crate) groups: Groups,
+    /// Whether more may be added when the work is done.
+    lasts: bool,
     pub(crate) seed: u64,
+    /// How long stopping the run may take.
+    pub(crate) stop_within: Option<Duration>,
     pub(crate) crews: Vec<Crew>,
     pub(crate) names: BTreeMap<String, WorkerId>,
     pub(crate) now: Moment,
@@ -134,6 +140,8 @@ pub(crate) struct Outbox {
     /// What people are told beside that.
     pub(crate) told: Vec<Action>,
     pub(crate) orders: Vec<Action>,
+    /// Probes that are due, unless what else this event brings about makes them idle.
+    pub(crate) probes: Vec<(Process, Purpose, Duration)>,
     actions: VecDeque<Action>,
 }
 
@@ -178,6 +186,7 @@ impl Supervisor {
         Supervisor {
             groups,
             seed: family.seed,
+            stop_within: family.stop_within,
             crews: crews.collect(),
             names,
             now: Moment::START,
@@ -187,6 +196,7 @@ impl Supervisor {
             deadlines: BTreeSet::new(),
             failures: BTreeSet::new(),
             failed_ever: 0,
+            lasts: family.lasts,
             essential: None,
             work: Work::default(),
             outbox: Outbox::default(),
@@ -210,6 +220,7 @@ impl Supervisor {
             }
         }
         self.launch_ready();
+        self.order_probes();
         self.hand_out();
     }
 
@@ -221,7 +232,7 @@ impl Supervisor {
     /// When to hand in [`Event::Tick`] if nothing comes before: always later than the last `now` handed in. `None`:
     /// nothing happens unless there is news.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.deadlines.first().map(|&(at, _)| at)
+        self.deadlines.first().map(|&(at, _)| at).into_iter().chain(self.stop_deadline()).min()
     }
 
     fn take(&mut self, event: Event) {
@@ -231,10 +242,19 @@ impl Supervisor {
             Event::Launched(process) => self.launched(process),
             Event::LaunchFailed(process, failure) => self.launch_failed(process, failure),
             Event::Ready(process) => self.ready(process),
+            Event::NeverReady(process, why) => self.never_ready(process, why),
+            Event::Probed(process, purpose, answer) => self.probed(process, purpose, answer),
+            Event::Alive(process) => self.alive(process),
+            Event::Beats(process, every) => self.beats(process, every),
+            Event::Ails(process) => self.ails(process),
+            Event::NeedsTime(process, more) => self.needs_time(process, more),
+            Event::Departs(process) => self.departs(process),
+            Event::Complains(process, about) => self.complains(process, about),
             Event::Ended(process, ending) => self.ended(process, ending),
             Event::Emptied(process) => self.emptied(process),
             Event::Reclaimed(process) => self.reclaimed(process),
             Event::Remarked(process, remark) => self.remarked(process, remark),
+            Event::Due { worker, times, on_time } => self.due(worker, times, on_time),
             Event::Asked(request) => self.asked(request),
             Event::Shutdown => self.shutdown(),
             Event::ShutdownNow => self.shutdown_now(),
@@ -347,13 +367,14 @@ impl Supervisor {
             && at <= self.now
         {
             // Else it would be met again and again.
-            assert_eq!(self.member(id).state.deadline(), Some(at), "a deadline stands where its state says");
+            assert_eq!(self.member(id).deadline(), Some(at), "a deadline stands where its state says");
             self.deadline(id);
         }
+        self.meet_stop_deadline();
     }
 
     pub(crate) fn work_is_done(&self) -> bool {
-        self.work.begun > 0 && self.work.begun == self.work.ended
+        !self.lasts && self.work.begun > 0 && self.work.begun == self.work.ended
     }
 
     /// Hands out what the event brought about: what people are told, then who retired, then the orders, then the end.

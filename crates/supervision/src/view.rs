@@ -33,8 +33,13 @@ impl Supervisor {
             last: member.last,
             why: self.blame(id, member).words(self),
             waits_for,
+            between_runs: match member.state {
+                State::Scheduled { well, .. } => Some(well),
+                _ => None,
+            },
             next_launch_in: match member.state {
-                State::Resting { until, .. } => Some(until.since(now)),
+                State::Resting { until, .. } | State::Delayed { until, .. } => Some(until.since(now)),
+                State::Scheduled { .. } => member.dues.next.map(|next| next.since(now)),
                 _ => None,
             },
         })
@@ -44,6 +49,11 @@ impl Supervisor {
     pub fn standing(&self, id: InstanceId) -> Option<(Phase, Option<Launch>)> {
         let member = self.known(id)?;
         Some((member.state.phase(), (member.launch > 0).then_some(Launch(member.launch))))
+    }
+
+    /// Whether an instance waits for the time of its next run: it is as far up as it can be.
+    pub fn is_between_runs(&self, id: InstanceId) -> bool {
+        self.known(id).is_some_and(|member| matches!(member.state, State::Scheduled { .. }))
     }
 
     /// The worker of this id. Its number of instances is the one last asked for.
@@ -74,14 +84,27 @@ impl Supervisor {
         match &member.state {
             State::Absent => Blame::Vanishes,
             State::Idle => Blame::NeverStarted,
-            State::Launching | State::Running => Blame::Nothing,
-            State::Starting { .. } => Blame::Unready,
+            State::Launching => Blame::Nothing,
+            State::Starting { trial, .. } => {
+                Blame::Unready(trial.as_ref().and_then(|trial| trial.last.clone()))
+            }
+            State::Running { vigil } => {
+                let checkup = vigil.as_ref().and_then(|vigil| vigil.checkup.as_ref());
+                let of = self.crew(id.worker).spec.health.map_or(1, |health| health.failures);
+                match checkup.and_then(|checkup| Some((checkup.failures, checkup.last.clone()?))) {
+                    Some((failures, last)) => Blame::Poorly(failures, of, last),
+                    None => Blame::Nothing,
+                }
+            }
             State::Waiting => match self.prospect(id) {
                 Prospect::Launch => Blame::Nothing,
                 Prospect::AfterChange(worker) => Blame::AfterChange(worker),
                 Prospect::Open(after) => Blame::Waits(after.worker, after.milestone),
                 Prospect::Never(blame) => blame,
             },
+            State::Delayed { by, .. } => Blame::Delayed(*by),
+            State::Scheduled { last, .. } if **last == Blame::Nothing => Blame::NotDue,
+            State::Scheduled { last, .. } => Blame::BetweenRuns(last.clone()),
             State::Held(culprit) => Blame::Together(*culprit),
             State::Done(cause) => Blame::Cause(cause.clone()),
             State::Resting { blame, .. } | State::Stopped(blame) | State::Failed { blame, .. } => {

@@ -47,12 +47,14 @@ impl Crew {
         if self.removed {
             return Standing::Never;
         }
-        let tally = self.tally;
+        let (tally, scheduled) = (self.tally, self.spec.schedule.is_some());
         let (met, never) = match milestone {
             Milestone::Started => (tally.executed, tally.failed_unexecuted > 0),
             Milestone::Ready => (tally.ready, tally.failed > 0 || tally.done_unready > 0),
-            Milestone::Succeeded => (tally.done, tally.failed > 0 || self.spec.restart == Restart::Always),
-            Milestone::Ended => (tally.ended(), false),
+            Milestone::Succeeded => {
+                (tally.done, tally.failed > 0 || self.spec.restart == Restart::Always || scheduled)
+            }
+            Milestone::Ended => (tally.ended(), scheduled),
         };
         if never {
             Standing::Never
@@ -116,8 +118,15 @@ impl Supervisor {
     /// Launches those that are still to be launched once everything is settled.
     pub(crate) fn launch_ready(&mut self) {
         for id in std::mem::take(&mut self.waits.ready) {
-            if self.member(id).state == State::Waiting && matches!(self.prospect(id), Prospect::Launch) {
+            if self.member(id).state != State::Waiting || !matches!(self.prospect(id), Prospect::Launch) {
+                continue;
+            }
+            let delay = self.crew(id.worker).spec.start_delay;
+            if delay.is_zero() || self.member(id).delay_over {
                 self.launch(id);
+            } else {
+                let until = self.now + delay;
+                self.change(id, |member| member.state = State::Delayed { until, by: delay });
             }
         }
     }
@@ -158,6 +167,7 @@ impl Supervisor {
             None if after.milestone == Milestone::Ready => members()
                 .find(|(_, member)| member.stance().tally.done_unready > 0)
                 .map_or(Blame::Nothing, |(id, _)| Blame::NeverReady(id)),
+            None if self.crew(after.worker).spec.schedule.is_some() => Blame::Scheduled(after.worker),
             None => Blame::NeverEnds(after.worker),
         }
     }

@@ -8,10 +8,24 @@ use crate::{Ending, InstanceId, Intensity, LaunchFailure, Milestone, Remark, Wor
 /// How a launch came to its end by itself.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Cause {
-    Ended(Ending),
-    /// It ended, and more is known of that.
-    Remarked(Ending, Remark),
-    NotReady(Duration),
+    /// It ended; what more is known of that; and what it said went wrong, if it said anything.
+    Ended {
+        ending: Ending,
+        remark: Option<Remark>,
+        said: Option<Box<str>>,
+    },
+    /// It says that it is about to end; how, is not known yet.
+    Departing,
+    /// It was not ready in time; and why it was not when it was last asked.
+    NotReady(Duration, Option<String>),
+    /// It could no longer become ready.
+    NeverReady(String),
+    /// It gave no sign of life for so long.
+    Silent(Duration),
+    /// It said that something was wrong with it.
+    Ailing,
+    /// So many probes in a row failed, the last one for this reason.
+    Unhealthy(u32, String),
     NotExecuted(LaunchFailure),
 }
 
@@ -27,8 +41,10 @@ pub(crate) enum Blame {
     FamilySpent(Intensity, Cause),
     /// Not everything has happened yet that it comes after; this is the first that has not.
     Waits(WorkerId, Milestone),
-    /// It is executed but has not said that it is ready.
-    Unready,
+    /// It is executed but not ready; and why it was not when it was last asked.
+    Unready(Option<String>),
+    /// So many probes of so many that are allowed failed, the last one for this reason.
+    Poorly(u32, u32, String),
     /// It rests, and its group is started again with it: that had spent its restarts.
     GroupSpent(Arc<str>, Intensity, Cause),
     /// Another failed for good: the first in the chain, and why.
@@ -37,6 +53,14 @@ pub(crate) enum Blame {
     NeverReady(InstanceId),
     /// Another is always started again.
     NeverEnds(WorkerId),
+    /// Another runs by the clock, again and again.
+    Scheduled(WorkerId),
+    /// Its start is delayed by so much.
+    Delayed(Duration),
+    /// Its time has not come yet.
+    NotDue,
+    /// Its last run is over, and how; the next is not due yet.
+    BetweenRuns(Box<Blame>),
     Circle,
     NoSuchWorker,
     /// Another was taken out of the config.
@@ -79,12 +103,20 @@ impl Blame {
                 };
                 format!("waits for {} {milestone}", names.worker(*worker))
             }
-            Blame::Unready => "not ready yet".into(),
+            Blame::Unready(None) => "not ready yet".into(),
+            Blame::Unready(Some(why)) => format!("not ready yet: {why}"),
+            Blame::Poorly(failed, of, why) => format!("{failed} of {of} health probes failed: {why}"),
             Blame::Lost(loss) => format!("{} failed: {}", names.instance(loss.0), loss.1.words(names)),
             Blame::NeverReady(id) => format!("{} ended before it was ready", names.instance(*id)),
             Blame::NeverEnds(id) => {
                 format!("{} is always started again, it never succeeds", names.worker(*id))
             }
+            Blame::Scheduled(id) => {
+                format!("{} runs by the clock again and again, it never ends", names.worker(*id))
+            }
+            Blame::Delayed(by) => format!("its start is delayed by {}", length(*by)),
+            Blame::NotDue => "waits for its time".into(),
+            Blame::BetweenRuns(last) => format!("between two runs; last: {}", last.words(names)),
             Blame::Circle => "waits for one that waits for it".into(),
             Blame::NoSuchWorker => "waits for a worker that does not exist".into(),
             Blame::Removed(id) => format!("{} was taken out of the config", names.worker(*id)),
@@ -119,18 +151,41 @@ fn spent(allowed: Intensity, whose: &str, last: &Cause) -> String {
 impl Cause {
     fn words(&self) -> String {
         match self {
-            Cause::Remarked(ending, remark) => {
-                format!("{}, {}", Cause::Ended(*ending).words(), remark.words())
+            Cause::Ended { ending, remark, said } => {
+                let mut words = ended(*ending);
+                if let Some(remark) = remark {
+                    words = format!("{words}, {}", remark.words());
+                }
+                if let Some(said) = said {
+                    words = format!("{words}; it said: {said}");
+                }
+                words
             }
-            Cause::Ended(Ending::Code(code)) => format!("exit code {code}"),
-            Cause::Ended(Ending::Signal(signal)) => match signal_name(*signal) {
-                Some(name) => format!("killed by signal {signal} ({name})"),
-                None => format!("killed by signal {signal}"),
-            },
-            Cause::Ended(Ending::Unknown) => "ended, and nobody could learn how".into(),
-            Cause::NotReady(within) => format!("not ready within {}", length(*within)),
+            Cause::Departing => "says that it is stopping".into(),
+            Cause::NotReady(within, None) => format!("not ready within {}", length(*within)),
+            Cause::NotReady(within, Some(last)) => {
+                format!("not ready within {}; last: {last}", length(*within))
+            }
+            Cause::NeverReady(why) => format!("not ready: {why}"),
+            Cause::Silent(every) => format!("no sign of life within {}", length(*every)),
+            Cause::Ailing => "said that something is wrong with it".into(),
+            Cause::Unhealthy(1, last) => format!("unhealthy: {last}"),
+            Cause::Unhealthy(failures, last) => {
+                format!("unhealthy: {failures} probes in a row failed; last: {last}")
+            }
             Cause::NotExecuted(failure) => failure.0.clone(),
         }
+    }
+}
+
+fn ended(ending: Ending) -> String {
+    match ending {
+        Ending::Code(code) => format!("exit code {code}"),
+        Ending::Signal(signal) => match signal_name(signal) {
+            Some(name) => format!("killed by signal {signal} ({name})"),
+            None => format!("killed by signal {signal}"),
+        },
+        Ending::Unknown => "ended, and nobody could learn how".into(),
     }
 }
 
@@ -144,7 +199,14 @@ pub(crate) trait Names {
 /// A length of time as the config writes it: exact, in the largest unit that makes it whole.
 fn length(length: Duration) -> String {
     let nanos = length.as_nanos();
-    let units = [("m", 60_000_000_000), ("s", 1_000_000_000), ("ms", 1_000_000), ("us", 1000), ("ns", 1)];
+    let units = [
+        ("h", 3_600_000_000_000),
+        ("m", 60_000_000_000),
+        ("s", 1_000_000_000),
+        ("ms", 1_000_000),
+        ("us", 1000),
+        ("ns", 1),
+    ];
     let (unit, size) = if nanos == 0 {
         ("s", 1)
     } else {
@@ -168,15 +230,15 @@ mod tests {
 
     #[test]
     fn lengths_are_written_as_in_the_config() {
-        let written: Vec<String> = [0, 250, 1000, 1500, 10_000, 60_000, 90_000, 300_000]
+        let written: Vec<String> = [0, 250, 1000, 1500, 10_000, 60_000, 90_000, 300_000, 7_200_000]
             .map(|ms| length(Duration::from_millis(ms)))
             .into();
-        assert_eq!(written, ["0s", "250ms", "1s", "1500ms", "10s", "1m", "90s", "5m"]);
+        assert_eq!(written, ["0s", "250ms", "1s", "1500ms", "10s", "1m", "90s", "5m", "2h"]);
     }
 
     #[test]
     fn endings_are_named() {
-        let words = |ending| Cause::Ended(ending).words();
+        let words = |ending| Cause::Ended { ending, remark: None, said: None }.words();
         assert_eq!(words(Ending::Code(3)), "exit code 3");
         assert_eq!(words(Ending::Signal(9)), "killed by signal 9 (KILL)");
         assert_eq!(words(Ending::Signal(31)), "killed by signal 31 (SYS)");

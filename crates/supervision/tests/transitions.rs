@@ -1,11 +1,13 @@
 //! Every state of an instance, met by every event: what people then see, and what is ordered. What is not in the table
 //! has no effect.
 
+use std::slice::from_ref;
 use std::time::Duration;
 
 use supervision::{
-    Action, After, Change, Ending, Event, Family, Instance, InstanceId, Launch, LaunchFailure, Manner,
-    Milestone, Moment, Process, Readiness, Request, Supervisor, Target, Worker, WorkerId,
+    Action, After, CatchUp, Change, Ending, Event, Family, Health, Instance, InstanceId, Launch,
+    LaunchFailure, Manner, Milestone, Moment, Overlap, Process, Purpose, Readiness, Request, Schedule,
+    Supervisor, Target, Timing, Worker, WorkerId,
 };
 
 /// The state, the event, what it becomes, and what is ordered. `worker` comes after `gate`, has a second of grace, two
@@ -25,13 +27,26 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(autostart: bool) -> Scene {
+    /// Before the worker was started, where `state` is `idle`. Where its name says so, the worker is watched: it is ready
+    /// when a probe says so, must give a sign of life every 10 s, and is asked every second whether it is well; the first
+    /// failure counts. Or it runs by the clock: what is due while a run is under way follows it, and what was
+    /// missed is left out.
+    fn new(state: &str) -> Scene {
+        let watched = state.starts_with("watched");
+        let clocked = state.starts_with("clock");
+        let schedule = Schedule { timing: Timing::Told, overlap: Overlap::Queue, catch_up: CatchUp::Skip };
+        let timeout = Duration::from_secs(2);
+        let second = Duration::from_secs(1);
+        let health = Health { every: second, timeout: second, failures: 1, start_grace: Duration::ZERO };
         let gate = Worker { autostart: false, ..Worker::named("gate") };
         let worker = Worker {
             after: vec![After { worker: GATE.worker, milestone: Milestone::Started }],
-            readiness: Readiness::Told { timeout: Duration::from_secs(2) },
+            readiness: if watched { Readiness::Probed { timeout } } else { Readiness::Told { timeout } },
+            watchdog: watched.then_some(10 * second),
+            health: watched.then_some(health),
+            schedule: clocked.then_some(schedule),
             grace: Duration::from_secs(1),
-            autostart,
+            autostart: state != "idle",
             ..Worker::named("worker")
         };
         let mut scene = Scene { core: Supervisor::new(Family::of(vec![gate, worker])), now: Moment::START };
@@ -53,6 +68,9 @@ impl Scene {
             let (instance, order) = match action {
                 Action::Launch(process) => (process.instance, "launch"),
                 Action::Ask(process) => (process.instance, "ask"),
+                Action::Probe(process, Purpose::Readiness, _) => (process.instance, "probe readiness"),
+                Action::Probe(process, Purpose::Health, _) => (process.instance, "probe health"),
+                Action::Abort(process) => (process.instance, "abort"),
                 Action::Kill(process) => (process.instance, "kill"),
                 Action::Reclaim(process) => (process.instance, "reclaim"),
                 Action::Retired(worker) => (InstanceId { worker, index: 0 }, "retired"),
@@ -81,6 +99,15 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     let launched = Event::Launched(it);
     let up = [launched.clone(), Event::Ready(it)];
     let stop = Event::Asked(Request::Stop(Target::Instance(WORKER)));
+    let due = Event::Due { worker: WORKER.worker, times: 1, on_time: true };
+    let second = Process { launch: Launch(2), ..it };
+    let again = [
+        Event::Launched(second),
+        Event::Ended(second, Ending::Code(0)),
+        Event::Emptied(second),
+        Event::Reclaimed(second),
+    ];
+    let refused = Event::Probed(it, Purpose::Readiness, Err("refused".into()));
     let ended = |code| Event::Ended(it, Ending::Code(code));
     let gone = |code| [up[0].clone(), up[1].clone(), ended(code), Event::Emptied(it), Event::Reclaimed(it)];
     let mut failed = way(&[]);
@@ -94,7 +121,7 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
         ("launching", way(&[])),
         ("starting", way(&up[..1])),
         ("running", way(&up)),
-        ("unborn", way(std::slice::from_ref(&stop))),
+        ("unborn", way(from_ref(&stop))),
         ("doomed", way(&[stop.clone(), Event::ShutdownNow])),
         ("asked", way(&[up[0].clone(), up[1].clone(), stop.clone()])),
         ("unready", way(&[launched.clone(), Event::Tick])),
@@ -108,12 +135,23 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
             way(&[up[0].clone(), up[1].clone(), stop, ended(1), Event::Emptied(it), Event::Reclaimed(it)]),
         ),
         ("failed", failed),
+        ("departing", way(&[up[0].clone(), up[1].clone(), Event::Departs(it)])),
+        ("hopeless", way(&[launched.clone(), Event::NeverReady(it, "closed".into())])),
+        ("clock, not due", way(&[])),
+        ("clock, running", way(&[due.clone(), up[0].clone(), up[1].clone()])),
+        ("clock, owing", way(&[from_ref(&due), &gone(0)[..3], from_ref(&due), &gone(0)[3..4]].concat())),
+        ("clock, between", way(&[&[due], &gone(1)[..], &[Event::Tick], &again[..]].concat())),
+        ("watched, asked", way(&up[..1])),
+        ("watched, not yet", way(&[launched, refused.clone()])),
+        ("watched, up", way(&up)),
+        ("watched, probed", way(&[up[0].clone(), up[1].clone(), Event::Tick])),
     ]
 }
 
 /// The family as it is, but that the worker is not quite the same.
-fn changed(manner: Manner) -> Event {
-    let scene = Scene::new(true);
+fn changed(state: &str, manner: Manner) -> Event {
+    // One that does not start with the run does by the new config.
+    let scene = Scene::new(if state == "idle" { "" } else { state });
     let worker = scene.core.worker(WORKER.worker).expect("it is there").clone();
     let change =
         Change { changed: vec![(WORKER.worker, worker, manner)], order: order(), ..Change::default() };
@@ -128,7 +166,7 @@ fn order() -> Vec<WorkerId> {
     vec![GATE.worker, WORKER.worker]
 }
 
-fn events() -> Vec<(&'static str, Event)> {
+fn events(state: &str) -> Vec<(&'static str, Event)> {
     let it = process(WORKER);
     let target = Target::Instance(WORKER);
     vec![
@@ -141,15 +179,28 @@ fn events() -> Vec<(&'static str, Event)> {
         ("ended badly", Event::Ended(it, Ending::Code(1))),
         ("killed by another", Event::Ended(it, Ending::Signal(9))),
         ("ended unseen", Event::Ended(it, Ending::Unknown)),
+        ("due", Event::Due { worker: WORKER.worker, times: 2, on_time: true }),
+        ("missed", Event::Due { worker: WORKER.worker, times: 2, on_time: false }),
         ("emptied", Event::Emptied(it)),
         ("reclaimed", Event::Reclaimed(it)),
+        ("never ready", Event::NeverReady(it, "closed".into())),
+        ("found ready", Event::Probed(it, Purpose::Readiness, Ok(()))),
+        ("found unready", Event::Probed(it, Purpose::Readiness, Err("refused".into()))),
+        ("found well", Event::Probed(it, Purpose::Health, Ok(()))),
+        ("found ill", Event::Probed(it, Purpose::Health, Err("refused".into()))),
+        ("sign of life", Event::Alive(it)),
+        ("another beat", Event::Beats(it, Duration::from_secs(1))),
+        ("ails", Event::Ails(it)),
+        ("needs time", Event::NeedsTime(it, Duration::from_secs(60))),
+        ("departs", Event::Departs(it)),
+        ("complains", Event::Complains(it, "no disk".into())),
         ("deadline", Event::Tick),
         ("start", Event::Asked(Request::Start(target))),
         ("stop", Event::Asked(Request::Stop(target))),
         ("restart", Event::Asked(Request::Restart(target))),
         ("scale away", Event::Asked(Request::Scale(WORKER.worker, 0))),
-        ("config changes", changed(Manner::Restart)),
-        ("a limit changes", changed(Manner::Keep)),
+        ("config changes", changed(state, Manner::Restart)),
+        ("a limit changes", changed(state, Manner::Keep)),
         ("taken out", Event::Asked(Request::Change(Box::new(removal())))),
         ("gate opens", Event::Launched(process(GATE))),
         ("shutdown", Event::Shutdown),
@@ -160,28 +211,30 @@ fn events() -> Vec<(&'static str, Event)> {
 fn transitions() -> Vec<String> {
     let mut table = Vec::new();
     for (state, way) in ways() {
-        for (name, event) in events() {
-            let mut scene = Scene::new(state != "idle");
+        for (name, event) in events(state) {
+            let mut scene = Scene::new(state);
             if name == "gate opens" {
                 scene.tell(Event::Asked(Request::Start(Target::Instance(GATE))));
             }
             for step in &way {
                 scene.tell(step.clone());
             }
-            let before = scene.seen();
-            let orders = scene.tell(event);
+            let (before, deadline) = (scene.seen(), scene.core.next_deadline());
+            let mut orders = scene.tell(event);
+            let moved = scene.core.next_deadline() != deadline && !name.starts_with("deadline");
+            let same = |after: &Instance| (after.phase, &after.why) == (before.phase, &before.why);
+            if moved && orders.is_empty() && scene.core.instance(WORKER, scene.now).as_ref().is_some_and(same)
+            {
+                orders.push("(the deadline moves)");
+            }
             let (phase, why) = match scene.core.instance(WORKER, scene.now) {
-                Some(after)
-                    if (after.phase, &after.why) == (before.phase, &before.why) && orders.is_empty() =>
-                {
-                    continue;
-                }
+                Some(after) if same(&after) && orders.is_empty() => continue,
                 Some(after) => (after.phase.to_string(), after.why),
                 None => ("(vanished)".into(), String::new()),
             };
             let orders = orders.join(", ");
             table.push(
-                format!("{state:<10} | {name:<17} | {phase:<10} | {why:<40} | {orders}")
+                format!("{state:<16} | {name:<17} | {phase:<10} | {why:<40} | {orders}")
                     .trim_end()
                     .to_string(),
             );

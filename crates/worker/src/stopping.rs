@@ -4,11 +4,13 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
 use ipc::sync::Family;
 use ipc_channel::ipc::IpcReceiver;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::wire::Command;
@@ -25,14 +27,25 @@ struct OfTheProcess {
     asked: Arc<AtomicBool>,
     listening: AtomicBool,
     ending: Arc<AtomicBool>,
-    /// What is written to the second is never read: the first stays readable from the first request on. `None` where
-    /// there were no descriptors for it; a sleep is then ended by the signal alone.
-    alarm: Option<(UnixStream, UnixStream)>,
+    /// What is written to the second is never read: the first stays readable from the first request on. Made when it is
+    /// of use; `None` where there were no descriptors for it, and a sleep is then ended by the signal alone.
+    alarm: OnceLock<Option<(UnixStream, UnixStream)>>,
     /// Those whose sleepers are to look at the flag when it goes up.
     sleepers: Mutex<Vec<Family>>,
 }
 
 impl OfTheProcess {
+    /// Has everybody who sleeps look at the flag.
+    fn wake_all(&self) {
+        ipc::wake_sleepers();
+        self.sleepers().iter().for_each(Family::wake_me);
+    }
+
+    fn alarm(&self) -> Option<&(UnixStream, UnixStream)> {
+        let make = || UnixStream::pair().and_then(|pair| pair.1.set_nonblocking(true).map(|()| pair)).ok();
+        self.alarm.get_or_init(make).as_ref()
+    }
+
     fn sleepers(&self) -> MutexGuard<'_, Vec<Family>> {
         self.sleepers.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,7 +59,7 @@ impl StopFlag {
             listening: AtomicBool::new(false),
             ending: Arc::default(),
             sleepers: Mutex::default(),
-            alarm: UnixStream::pair().and_then(|pair| pair.1.set_nonblocking(true).map(|()| pair)).ok(),
+            alarm: OnceLock::new(),
         });
         StopFlag { process: &ONE }
     }
@@ -57,11 +70,12 @@ impl StopFlag {
         let listen = move || {
             while let Ok(Command::Stop) = commands.recv() {
                 process.asked.store(true, Ordering::SeqCst);
-                if let Some((_, mut bell)) = process.alarm.as_ref().map(|(hears, bell)| (hears, bell)) {
+                // Whoever makes it later looks at the flag after that.
+                if let Some(Some((_, bell))) = process.alarm.get() {
                     // Full is as good as rung.
-                    let _ = bell.write(b"!");
+                    let _ = (&*bell).write(b"!");
                 }
-                process.sleepers().iter().for_each(Family::wake_me);
+                process.wake_all();
             }
         };
         thread::Builder::new().name("commands".into()).stack_size(128 * 1024).spawn(listen)?;
@@ -70,19 +84,30 @@ impl StopFlag {
 
     /// Takes SIGTERM and SIGINT as a request instead of as death, from the first call on.
     pub fn listen(&self) {
-        if self.process.listening.swap(true, Ordering::SeqCst) {
+        let process = self.process;
+        if process.listening.swap(true, Ordering::SeqCst) {
             return;
         }
         for signal in [SIGTERM, SIGINT] {
             // Neither signal is one that must not be listened to, so none of this can fail. The order is that of the
             // actions: whoever is woken must find the flag up.
-            let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&self.process.ending));
-            let _ = signal_hook::flag::register(signal, Arc::clone(&self.process.asked));
-            let bell = self.process.alarm.as_ref().and_then(|(_, bell)| bell.try_clone().ok());
+            let _ = signal_hook::flag::register_conditional_default(signal, Arc::clone(&process.ending));
+            let _ = signal_hook::flag::register(signal, Arc::clone(&process.asked));
+            let bell = process.alarm().and_then(|(_, bell)| bell.try_clone().ok());
             if let Some(bell) = bell {
                 let _ = signal_hook::low_level::pipe::register(signal, bell);
             }
         }
+        // A signal interrupts the sleep of one thread, any one; the others are woken by this. Without it they notice when
+        // they look by themselves, which they do every few seconds.
+        let watch = move || {
+            if let Some((hears, _)) = process.alarm() {
+                let mut rung = [PollFd::new(hears.as_fd(), PollFlags::POLLIN)];
+                while poll(&mut rung, PollTimeout::NONE) == Err(Errno::EINTR) {}
+                process.wake_all();
+            }
+        };
+        let _ = thread::Builder::new().name("stopping".into()).stack_size(128 * 1024).spawn(watch);
     }
 
     /// Lets SIGTERM and SIGINT end the process again: it has nothing left to do but to wait.
@@ -105,9 +130,9 @@ impl StopFlag {
         self.process.listening.load(Ordering::SeqCst) && self.is_asked()
     }
 
-    /// Readable once a stop was asked for.
+    /// Readable once a stop is asked for. To be had before the flag is looked at, and then slept by.
     pub fn alarm(&self) -> Option<BorrowedFd<'_>> {
-        self.process.alarm.as_ref().map(|(hears, _)| hears.as_fd())
+        self.process.alarm().map(|(hears, _)| hears.as_fd())
     }
 
     /// The flag itself, for queues to look at while they wait.

@@ -3,13 +3,15 @@
 
 use std::error::Error;
 use std::ffi::CString;
+use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use control::Client;
 use control::api::{Join, Request};
+use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, pause};
 use worker::sync::LockError;
@@ -24,6 +26,11 @@ fn main() -> ExitCode {
         ["blocked", command @ ..] => blocked(command),
         ["nursery", command @ ..] => nursery(command),
         ["notify", message] => notify(message),
+        ["tell", lines @ ..] => tell(&lines.join("\n")),
+        ["barrier"] => barrier(),
+        ["heartbeat", every_ms] => heartbeat(every_ms),
+        ["notify-and-end", message] => say_to_notify_socket(message),
+        ["alone"] => alone(),
         ["ready"] => ready(),
         ["status", text] => status(text),
         ["who"] => who(),
@@ -122,16 +129,72 @@ fn nursery(command: &[&str]) -> Done {
     nix::sys::prctl::set_child_subreaper(true)?;
     let (program, arguments) = command.split_first().ok_or("no command")?;
     // Reaped below, with all the others.
-    let _child = std::process::Command::new(program).args(arguments).spawn()?;
+    let _child = Command::new(program).args(arguments).spawn()?;
     while nix::sys::wait::wait().is_ok() {}
     Ok(())
 }
 
 /// Says this to the notification socket, then lives on.
 fn notify(message: &str) -> Done {
+    say_to_notify_socket(message)?;
+    for_ever()
+}
+
+fn say_to_notify_socket(message: &str) -> Done {
     let socket = std::env::var_os("NOTIFY_SOCKET").ok_or("NOTIFY_SOCKET is not set")?;
     UnixDatagram::unbound()?.send_to(message.as_bytes(), socket)?;
+    Ok(())
+}
+
+/// Holds the lock of its instance for as long as it lives; if another copy has it, writes that down. Has a child, and
+/// one that leads a session of its own and has lost its parent.
+fn alone() -> Done {
+    let var = |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
+    let name = format!("{}.{}", var("SUPERVISOR_WORKER")?, var("SUPERVISOR_INSTANCE")?);
+    let file = File::options().create(true).append(true).open(format!("lock.{name}"))?;
+    let held = Flock::lock(file, FlockArg::LockExclusiveNonblock);
+    if held.is_err() {
+        let mut doubled = File::options().create(true).append(true).open("doubled")?;
+        doubled.write_all(format!("{name} as pid {}\n", std::process::id()).as_bytes())?;
+    }
+    // Not waited for, on purpose.
+    let _child = Command::new("sleep").arg("100000").spawn()?;
+    Command::new("sh").args(["-c", "setsid sleep 100000 &"]).status()?;
     for_ever()
+}
+
+/// Says these lines to the notification socket, and is gone.
+fn tell(lines: &str) -> Done {
+    let socket = std::env::var_os("NOTIFY_SOCKET").ok_or("NOTIFY_SOCKET is not set")?;
+    UnixDatagram::unbound()?.send_to(lines.as_bytes(), socket)?;
+    Ok(())
+}
+
+/// Sends a barrier, and ends once all before it was taken in.
+fn barrier() -> Done {
+    use nix::sys::socket::{ControlMessage, MsgFlags, UnixAddr, sendmsg};
+    use std::os::fd::AsRawFd;
+    let socket = std::env::var_os("NOTIFY_SOCKET").ok_or("NOTIFY_SOCKET is not set")?;
+    let (mut passed, barrier) = std::io::pipe()?;
+    let fds = [barrier.as_raw_fd()];
+    let to = UnixAddr::new(std::path::Path::new(&socket))?;
+    let text = [std::io::IoSlice::new(b"BARRIER=1")];
+    let from = UnixDatagram::unbound()?;
+    sendmsg(from.as_raw_fd(), &text, &[ControlMessage::ScmRights(&fds)], MsgFlags::empty(), Some(&to))?;
+    drop(barrier);
+    // At its end when everybody has closed it.
+    passed.read_to_end(&mut Vec::new())?;
+    Ok(())
+}
+
+/// Gives a sign of life through the SDK, again and again.
+fn heartbeat(every_ms: &str) -> Done {
+    let me = worker::join()?;
+    let every = Duration::from_millis(every_ms.parse()?);
+    loop {
+        me.heartbeat()?;
+        std::thread::sleep(every);
+    }
 }
 
 /// Says through the SDK that it is ready once the file `go` is there, then lives on.

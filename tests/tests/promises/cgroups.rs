@@ -68,7 +68,11 @@ fn a_stop_signal_for_the_whole_tree_reaches_who_left_everything_behind() {
     let sandbox = Sandbox::new();
     let escape = "env -i /bin/sh -c 'setsid /bin/sh -c \"trap \\\"echo asked > heard; exit\\\" USR1; \
                   echo \\$\\$ > escaped; while :; do sleep 0.01; done\" &' &";
-    let command = format!("{escape} while ! [ -s escaped ]; do sleep 0.01; done; trap exit USR1; read never");
+    let command = format!(
+        "{escape} while ! [ -s escaped ]; do sleep 0.01; done; \
+         trap 'until [ -s heard ]; do sleep 0.01; done; exit' USR1; read never"
+    );
+    // When the leader has ended, what is left is killed: it waits for the other one.
     let command = command.replace("read never", "while :; do sleep 0.01; done");
     let keys = json!({ "command": ["/bin/sh", "-c", command], "stop": { "signal": "USR1", "to": "tree" } });
     let Some((_, mut run)) = escaping(&sandbox, "", &keys) else { return };

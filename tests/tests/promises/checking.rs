@@ -1,6 +1,6 @@
 //! What is told about a config before anything runs.
 
-use serde_json::{Value, json};
+use serde_json::json;
 use tests::{Sandbox, program};
 
 /// Ten mistakes, one a line from the third on.
@@ -82,40 +82,6 @@ fn json_is_strict() {
         sandbox.write("bad.json", text);
         sandbox.supervisor(&["check", "bad.json"]).ends_with(3);
     }
-}
-
-#[test]
-fn options_that_are_not_there_yet_are_refused_by_name() {
-    let sandbox = Sandbox::new();
-    let of_a_worker = [
-        ("health", json!({ "http": "http://localhost:1/" })),
-        ("watchdog", json!("30s")),
-        ("schedule", json!({ "every": "1s" })),
-        ("ready", json!({ "tcp": "localhost:1" })),
-        ("ready", json!({ "log": "up" })),
-        ("ready", json!({ "fd": 3 })),
-    ];
-    for (key, value) in of_a_worker {
-        let mut config = json!({ "queues": { "q": {} }, "workers": { "w": { "command": ["true"] } } });
-        config["workers"]["w"][key] = value;
-        refused(&sandbox, &config, &format!("workers.w.{key}"));
-    }
-}
-
-#[track_caller]
-fn refused(sandbox: &Sandbox, config: &Value, path: &str) {
-    sandbox.write("new.json", config.to_string());
-    let problems = sandbox.supervisor(&["check", "new.json", "--json"]);
-    if problems.code == 0 {
-        // Offered by now; then it is for the tests of the option to say what it does.
-        panic!("{path} is accepted: {config}");
-    }
-    let problems = problems.ends_with(3).json();
-    let named = problems.as_array().unwrap().iter().any(|problem| {
-        problem["path"].as_str().is_some_and(|at| at.starts_with(path))
-            && problem["message"].as_str().is_some_and(|message| message.contains("not"))
-    });
-    assert!(named, "{path} is not refused by name: {problems:#}");
 }
 
 #[test]

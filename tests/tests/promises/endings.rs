@@ -154,27 +154,6 @@ fn a_worker_whose_failure_stops_the_run_ends_it_with_its_code() {
 }
 
 #[test]
-fn supervisord_712_the_run_ends_when_a_vital_worker_gives_up() {
-    let sandbox = Sandbox::new();
-    let config = json!({ "name": "r", "workers": {
-        "vital": { "command": "exit 6", "on_failed": "stop", "backoff": { "initial": 0 },
-                   "intensity": { "restarts": 3, "within": "1h" } },
-        "other": { "command": ["sleep", "1000"] } } });
-    let (code, run) = sandbox.run_to_its_end(&config);
-    assert_eq!(code, 6, "{}", run.err());
-}
-
-#[test]
-fn foreman_676_one_that_exits_with_0_takes_nobody_with_it() {
-    let sandbox = Sandbox::new();
-    let mut run = sandbox.run(&shells(&[("short", "exit 0"), ("long", "exec sleep 1000")]));
-    run.until_state("short", "done");
-    let pid = run.until_state("long", "running").pid.unwrap();
-    stays("the other lives", Duration::from_millis(100), || lives(pid));
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
 fn a_config_with_problems_ends_with_3_and_starts_nothing() {
     let sandbox = Sandbox::new();
     let config = json!({ "name": "r", "workers": {

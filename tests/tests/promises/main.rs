@@ -18,6 +18,7 @@ mod listening;
 mod policies;
 mod queues;
 mod restarts;
+mod rolling;
 mod runtime_folder;
 mod trees;
 mod verbs;

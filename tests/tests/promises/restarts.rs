@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tests::{Run, Sandbox, stays, until, until_gone};
+use tests::{Run, Sandbox, stays, until};
 
 /// A run of one worker.
 fn one(worker: &Value) -> Value {
@@ -43,19 +43,6 @@ fn on_failure_starts_again_what_failed_and_not_what_succeeded() {
     let (code, run) = sandbox.run_to_its_end(&config);
     assert_eq!(code, 0, "{}", run.err());
     assert_eq!(starts(&sandbox), 3);
-}
-
-#[test]
-fn horust_121_a_worker_killed_by_a_signal_is_started_again() {
-    let sandbox = Sandbox::new();
-    let mut run = sandbox.run(&one(&json!({ "command": ["sleep", "1000"], "backoff": { "initial": 0 } })));
-    for launch in 1..=3 {
-        kill(run.until_launch("w", launch));
-    }
-    run.until_launch("w", 4);
-    let row = run.instance("w", 0);
-    assert_eq!((row.restarts, row.exit), (3, Some(control::api::Exit::Signal(9))));
-    assert_eq!(run.stop(), 0);
 }
 
 #[test]
@@ -129,18 +116,6 @@ fn a_worker_in_backoff_can_be_stopped_and_stays_stopped() {
         run.instance("w", 0).state == "stopped" && starts(&sandbox) == before
     });
     run.stop();
-}
-
-#[test]
-fn horust_318_intensity_bounds_the_restarts_of_a_crash_loop() {
-    let sandbox = Sandbox::new();
-    let config = one(
-        &json!({ "command": counted(3), "backoff": { "initial": 0 }, "intensity": { "restarts": 4, "within": "1h" } }),
-    );
-    let (code, run) = sandbox.run_to_its_end(&config);
-    assert_eq!(code, 3);
-    assert_eq!(starts(&sandbox), 5, "one start and four restarts");
-    assert!(run.err().contains("failed"), "{}", run.err());
 }
 
 #[test]
@@ -231,17 +206,6 @@ fn after_succeeded_waits_until_it_has_ended_well() {
 }
 
 #[test]
-fn process_compose_400_what_comes_after_a_failure_fails_too_and_names_what_is_to_blame() {
-    let sandbox = Sandbox::new();
-    let first = json!({ "command": "exit 4", "restart": "never" });
-    let (code, run) = sandbox.run_to_its_end(&after(&first, "succeeded"));
-    assert_eq!(code, 4);
-    assert_eq!(sandbox.read("order"), "");
-    let blamed = run.err().lines().any(|line| line.contains("second") && line.contains("first"));
-    assert!(blamed, "{}", run.err());
-}
-
-#[test]
 fn after_ended_does_not_mind_a_failure() {
     let sandbox = Sandbox::new();
     let first = json!({ "command": "echo first >> order; exit 4", "restart": "never" });
@@ -307,19 +271,6 @@ fn a_worker_that_ends_before_it_is_ready_lets_nobody_through() {
 }
 
 #[test]
-fn circus_935_a_run_can_be_stopped_while_it_starts() {
-    let sandbox = Sandbox::new();
-    let first =
-        json!({ "command": "echo $$ > pid; exec sleep 1000", "ready": "notify", "ready_timeout": "10m" });
-    let mut run = sandbox.run(&after(&first, "ready"));
-    let pid = sandbox.until_pid("pid");
-    run.until_state("second", "waiting");
-    run.stop();
-    until_gone(pid);
-    assert_eq!(sandbox.read("order"), "");
-}
-
-#[test]
 fn a_worker_without_autostart_waits_for_somebody_to_start_it() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.run(&json!({ "name": "r", "workers": {
@@ -328,19 +279,6 @@ fn a_worker_without_autostart_waits_for_somebody_to_start_it() {
     assert_eq!(run.instance("w", 0).state, "stopped");
     sandbox.supervisor(&["start", "w"]).ends_with(0);
     assert_eq!(run.instance("w", 0).state, "running");
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn supervisord_591_a_worker_stopped_by_hand_is_not_started_again_by_its_policy() {
-    let sandbox = Sandbox::new();
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": {
-        "w": { "command": ["sleep", "1000"], "restart": "always", "backoff": { "initial": 0 } },
-        "other": { "command": ["sleep", "1000"] } } }));
-    run.until_state("w", "running");
-    sandbox.supervisor(&["stop", "w"]).ends_with(0);
-    stays("it stays stopped", Duration::from_millis(200), || run.instance("w", 0).state == "stopped");
-    assert_eq!(run.instance("w", 0).restarts, 0);
     assert_eq!(run.stop(), 0);
 }
 

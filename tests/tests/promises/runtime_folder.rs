@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
-use tests::{Sandbox, is_root, skipped, until_gone};
+use tests::{Sandbox, is_root, skipped};
 
 fn sleeper() -> Value {
     json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"] } } })
@@ -17,26 +17,6 @@ fn nothing_of_the_run_is_left_in_it_at_the_end() {
     assert!(run.socket().exists());
     assert_eq!(run.stop(), 0);
     assert!(!sandbox.runtime().exists(), "{:?}", fs::read_dir(sandbox.runtime()).map(Iterator::count));
-}
-
-#[test]
-fn overmind_50_the_stale_socket_of_a_killed_supervisor_is_told_and_reused() {
-    let sandbox = Sandbox::new();
-    let config =
-        json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"], "policy": "daemon" } } });
-    let run = sandbox.run(&config);
-    let pid = run.until_state("w", "running").pid.unwrap();
-    let socket = run.socket().to_owned();
-    run.kill_9();
-    until_gone(pid);
-    assert!(socket.exists());
-    let said = sandbox.supervisor(&["status"]).ends_with(5);
-    assert!(said.err.contains("hint"), "{}", said.err);
-    sandbox.supervisor(&["--name", "r", "status"]).ends_with(5);
-    let mut second = sandbox.run(&config);
-    second.until_state("w", "running");
-    assert_eq!(second.stop(), 0);
-    assert!(!socket.exists());
 }
 
 #[test]

@@ -19,18 +19,6 @@ fn until_so_many(run: &Run, worker: &str, count: usize) -> Vec<i32> {
 }
 
 #[test]
-fn supervisord_1101_grandchildren_survive_stop() {
-    let sandbox = Sandbox::new();
-    let script = "sh -c 'sh -c \"sleep 1000 & wait\" & wait' & wait";
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "npm": { "command": script } } }));
-    let all = until_so_many(&run, "npm", 4);
-    sandbox.supervisor(&["stop", "npm"]).ends_with(0);
-    assert!(!all.iter().any(|pid| lives(*pid)), "something of it lives");
-    run.until_state("npm", "stopped");
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
 fn a_grandchild_with_a_session_of_its_own_is_found_and_killed() {
     let sandbox = Sandbox::new();
     let config =
@@ -89,46 +77,6 @@ fn a_hundred_grandchildren_are_gone_after_a_stop() {
     assert!(!all.iter().any(|pid| lives(*pid)));
     assert_eq!(pids_of(&run, "w"), [] as [i32; 0]);
     assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn process_compose_520_a_stop_is_complete_only_when_the_tree_is_empty() {
-    let sandbox = Sandbox::new();
-    let script = "trap 'exit 0' TERM; sh -c 'trap \"\" TERM; echo $$ > child; while :; do sleep 0.02; done' & \
-                  while :; do sleep 0.02; done";
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": {
-        "w": { "command": script, "stop": { "grace": "300ms" } } } }));
-    let child = sandbox.until_pid("child");
-    sandbox.supervisor(&["stop", "w"]).ends_with(0);
-    assert!(!lives(child), "the stop was answered while a child lived");
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn watchexec_960_a_restart_starts_no_second_copy_beside_what_is_left_of_the_first() {
-    let sandbox = Sandbox::new();
-    let script = "for pid in $(cat child 2>/dev/null); do readlink /proc/$pid/exe > target && echo $pid > both; done; \
-                  sh -c 'trap \"\" TERM; echo $$ > child; while :; do sleep 0.02; done' & echo $$ >> leaders; wait";
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": {
-        "w": { "command": script, "stop": { "grace": "200ms" } } } }));
-    sandbox.until_pid("child");
-    sandbox.supervisor(&["restart", "w"]).ends_with(0);
-    until("the second is there", || (sandbox.read("leaders").lines().count() == 2).then_some(()));
-    assert!(!sandbox.has("both"));
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn process_compose_67_the_stop_signal_goes_to_the_main_process_alone_unless_told_otherwise() {
-    let sandbox = Sandbox::new();
-    let script = "sh -c 'trap \"echo asked > child.term\" TERM; echo $$ > child; while [ ! -e end ]; do sleep 0.02; done; echo finished > finished' & \
-                  trap 'echo asked > main.term; touch end; while [ ! -e finished ]; do sleep 0.02; done; exit 0' TERM; \
-                  while :; do sleep 0.02; done";
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script } } }));
-    sandbox.until_pid("child");
-    assert_eq!(run.stop(), 0);
-    assert!(sandbox.has("main.term") && sandbox.has("finished"));
-    assert!(!sandbox.has("child.term"), "the child was asked too");
 }
 
 #[test]
@@ -218,22 +166,6 @@ fn an_exit_storm_that_is_restarted_comes_back_to_the_last_one() {
     }
     let last = all_run(3);
     assert!(last.workers.iter().all(|row| row.restarts == 2), "{last:?}");
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn overmind_182_no_zombie_is_left_below_the_supervisor() {
-    let sandbox = Sandbox::new();
-    let config = json!({ "name": "r", "workers": {
-        "w": { "command": "i=0; while [ $i -lt 20 ]; do (sleep 0.05 &); i=$((i+1)); done; sleep 0.3; echo done > made; exec sleep 1000" } } });
-    let mut run = sandbox.run(&config);
-    sandbox.until_written("made");
-    until("all orphans are reaped", || {
-        let all = process::Snapshot::take().unwrap();
-        let me = process::Pid::from_raw(run.pid());
-        let zombies = all.iter().filter(|stat| stat.ppid == me && stat.is_zombie()).count();
-        (zombies == 0).then_some(())
-    });
     assert_eq!(run.stop(), 0);
 }
 

@@ -31,6 +31,30 @@ fn the_lock_of_a_killed_holder_is_handed_on_and_its_command_does_not_go_on() {
 }
 
 #[test]
+fn nothing_that_ran_under_a_killed_holder_goes_on_when_the_next_has_the_lock() {
+    let sandbox = Sandbox::new();
+    let mut run = run_with(&sandbox, &json!({ "locks": ["ledger"], "semaphores": { "gpu": 1 } }));
+    for verb in [["lock", "run", "ledger"], ["semaphore", "run", "gpu"]] {
+        // Two below the command, one of them in a session of its own, write as long as they live.
+        let script = "rm -f near far; writes='while :; do echo x >> $0; done'
+            sh -c \"$writes\" near & setsid sh -c \"$writes\" far & wait";
+        let mut holder = begin(&sandbox, &[&verb[..], &["--", "sh", "-c", script]].concat());
+        until("both write", || (sandbox.has("near") && sandbox.has("far")).then_some(()));
+        let check = "before=$(cat near far | wc -c); sleep 0.3; [ \"$before\" = \"$(cat near far | wc -c)\" ] && echo still";
+        let next = begin(&sandbox, &[&verb[..], &["--", "sh", "-c", check]].concat());
+        if verb[0] == "lock" {
+            until_wanted(&sandbox, "ledger");
+        }
+        kill(Pid::from_raw(pid_of(&holder)), Signal::SIGKILL).unwrap();
+        let said = Said::at_the_end_of(next).ends_with(0);
+        assert_eq!(said.out, "still\n", "{verb:?}");
+        holder.wait().unwrap();
+    }
+    assert!(run.err().contains("that ran under it are killed"), "{}", run.err());
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
 fn the_permit_of_a_killed_holder_comes_back() {
     let sandbox = Sandbox::new();
     let mut run = run_with(&sandbox, &json!({ "semaphores": { "gpu": 1 } }));

@@ -31,6 +31,14 @@ fn tellers_in_each_others_way_lose_no_coin() {
 }
 
 #[test]
+fn the_bank_of_the_examples_never_misses_a_coin() {
+    let sandbox = Sandbox::new();
+    let bank = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/bank/config.json");
+    let said = sandbox.supervisor(&["run", bank]).ends_with(0);
+    assert!(said.out.contains("counted 20 times, and never was a coin missing"), "{}", said.out);
+}
+
+#[test]
 fn the_lock_of_a_killed_worker_is_handed_on_before_it_is_started_again_and_says_so() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.run(&json!({ "name": "r", "locks": ["ledger"], "workers": {
@@ -84,10 +92,13 @@ fn a_worker_that_waits_for_a_lock_hears_that_it_should_stop() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.run(&json!({ "name": "r", "locks": ["ledger"], "workers": {
         "holder": { "command": ["probe", "hold-lock", "ledger"], "stop": { "grace": "100ms" } },
-        "waiter": { "command": ["probe", "wait-lock", "ledger"], "after": { "holder": "ready" }, "stop": { "grace": "1m" } } } }));
-    until("it waits", || (!lock(&sandbox, "ledger")["waiters"].as_array()?.is_empty()).then_some(()));
+        "waiter": { "command": ["probe", "wait-lock", "ledger"], "autostart": false, "stop": { "grace": "1m" } } } }));
+    until("it is held", || (!lock(&sandbox, "ledger")["holder"].is_null()).then_some(()));
+    sandbox.supervisor(&["start", "waiter"]).ends_with(0);
+    until("it is waited for", || (!lock(&sandbox, "ledger")["waiters"].as_array()?.is_empty()).then_some(()));
     sandbox.supervisor(&["stop", "waiter"]).ends_with(0);
-    assert!(run.out().contains("interrupted"), "{}", run.out());
+    // What it said last may come after the news of its end.
+    until("it says why", || run.out().contains("interrupted").then_some(()));
     sandbox.supervisor(&["stop", "holder"]).ends_with(0);
     run.stop();
 }

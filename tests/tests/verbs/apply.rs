@@ -150,8 +150,12 @@ fn a_manual_stop_is_sticky_and_a_manual_scale_is_not() {
     assert_eq!(run.instance("stopped", 0).state, "stopped");
     assert_eq!(pids(&run), [("scaled:0".to_owned(), first)].into());
     printed(&sandbox.supervisor(&["start", "stopped"]), 0);
-    let environ = std::fs::read(format!("/proc/{}/environ", pids(&run)["stopped:0"])).expect("it is ours");
-    assert!(String::from_utf8_lossy(&environ).contains("A=b"), "it starts by the new config");
+    let pid = pids(&run)["stopped:0"];
+    // It is in the middle of its exec, perhaps, and has no environment to show yet.
+    until("it has started by the new config", || {
+        let environ = std::fs::read(format!("/proc/{pid}/environ")).expect("it is ours");
+        String::from_utf8_lossy(&environ).contains("A=b").then_some(())
+    });
     assert_eq!(run.stop(), 0);
 }
 

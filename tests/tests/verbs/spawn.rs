@@ -128,7 +128,7 @@ fn a_daemon_dies_with_the_work_and_with_the_supervisor() {
 fn what_cannot_be_is_refused_and_says_what_to_do() {
     let sandbox = Sandbox::new();
     let said = complained(&sandbox.supervisor(&["spawn", "--", "true"]), 5);
-    assert!(said.contains("supervisor run config.json --detach"), "{said}");
+    assert!(said.contains("supervisor run --empty --detach"), "{said}");
     let mut run = base(&sandbox);
     let refused: &[(&[&str], i32, &str)] = &[
         (&["--", "no-such-program"], 1, "no-such-program:0 failed: exec no-such-program: not found in PATH"),
@@ -137,8 +137,8 @@ fn what_cannot_be_is_refused_and_says_what_to_do() {
         (&["--name", "12", "--", "true"], 2, "not digits alone"),
         (&["--policy", "maybe", "--", "true"], 2, "terminate"),
         (&["--cwd", "nowhere", "--", "true"], 2, "is no folder"),
-        (&["--queue-in", "q", "--", "true"], 2, "--queue-in is not offered yet"),
-        (&["--queue-out", "q", "--", "true"], 2, "--queue-out is not offered yet"),
+        (&["--queue-in", "q", "--", "true"], 4, "no queue is called"),
+        (&["--queue-out", "7", "--", "true"], 2, "a queue's name"),
         (&["--instances", "200000", "--", "true"], 2, "at most 100000"),
         (&["true"], 2, "--"),
     ];

@@ -1,6 +1,7 @@
 //! The supervised program: says when it was born, then sleeps until it is killed or the bench is gone.
 //!
-//! Usage: `bench-child PIPE ID`. It does as little as a program can, so that what starts it is seen and not the program.
+//! Usage: `bench-child PIPE ID`, or `bench-child PIPE,ID` where it stands in the first line of a script, which names one
+//! argument and adds the script's own path. It does as little as a program can, so that what starts it is seen and not the program.
 #![forbid(unsafe_code)]
 
 use std::fs::OpenOptions;
@@ -19,7 +20,9 @@ fn main() -> ExitCode {
     let (Some(pipe), Some(id)) = (arguments.next(), arguments.next()) else {
         return ExitCode::from(2);
     };
-    let Some(id) = id.to_str().and_then(|id| id.parse().ok()) else {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let together = || pipe.to_str()?.rsplit_once(',').and_then(|(pipe, id)| Some((pipe.into(), number(id)?)));
+    let Some((pipe, id)) = together().or_else(|| Some((pipe.clone(), number(id.to_str()?)?))) else {
         return ExitCode::from(2);
     };
     // Without a reader the bench is gone, and with it the reason to live. Success, so that nobody starts it again.

@@ -1,7 +1,7 @@
 //! Ours and its peers in turns.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bench::figures::{Figure, Target, median, paired};
 
@@ -40,6 +40,9 @@ impl Peer {
 /// How much is measured, and what was found out about how much that is.
 pub struct Rounds {
     rounds: usize,
+    begun: Instant,
+    /// How long all rows together may take: the later ones have fewer rounds where the machine is slow.
+    budget: Duration,
     /// How long one measurement is to take.
     length: Duration,
     /// Words of which a row, or its peer, must have one; none: every row is wanted.
@@ -57,8 +60,8 @@ fn unit(bytes: usize) -> (&'static str, f64) {
 const FEW: u64 = 64;
 
 impl Rounds {
-    pub fn new(rounds: usize, length: Duration, only: Vec<String>) -> Rounds {
-        Rounds { rounds, length, only, fitting: HashMap::new() }
+    pub fn new(rounds: usize, length: Duration, budget: Duration, only: Vec<String>) -> Rounds {
+        Rounds { rounds, begun: Instant::now(), budget, length, only, fitting: HashMap::new() }
     }
 
     /// Whether a row is asked for; says that it is being measured.
@@ -66,13 +69,24 @@ impl Rounds {
         let is_wanted = self.only.is_empty()
             || self.only.iter().any(|word| figure.contains(word.as_str()) || peer.contains(word.as_str()));
         if is_wanted {
-            eprintln!("bench: {figure}, beside {peer}");
+            let rounds = self.count();
+            let slow = if rounds < self.rounds {
+                format!(", {rounds} rounds: time runs short")
+            } else {
+                String::new()
+            };
+            eprintln!("bench: {figure}, beside {peer}{slow}");
         }
         is_wanted
     }
 
+    /// How many rounds the next row has. The rows that something is asked of come first.
     pub fn count(&self) -> usize {
-        self.rounds
+        match self.begun.elapsed().as_secs_f64() / self.budget.as_secs_f64() {
+            spent if spent < 0.5 => self.rounds,
+            spent if spent < 0.8 => self.rounds.min(3),
+            _ => 1,
+        }
     }
 
     /// Messages a second; `None` where the peer is not here.
@@ -118,7 +132,7 @@ impl Rounds {
         let (unit, in_unit) = unit(bytes);
         let ours = Peer::Line(ours);
         let (mut our_rates, mut peer_rates) = (Vec::new(), Vec::new());
-        for round in 0..self.rounds {
+        for round in 0..self.count() {
             // Who is first is not first in the next round.
             for who in if round % 2 == 0 { [ours, peer] } else { [peer, ours] } {
                 if who == ours {
@@ -149,7 +163,7 @@ impl Rounds {
     ) -> Result<Figure, Trouble> {
         let (unit, in_unit) = unit(bytes);
         let mut rates = Vec::new();
-        for _ in 0..self.rounds {
+        for _ in 0..self.count() {
             rates.extend(self.rate(ours, shape, bytes)?.map(|rate| rate / in_unit));
         }
         Ok(Figure::without(figure, median(&rates), peer.word(), unit))
@@ -167,7 +181,7 @@ impl Rounds {
             return Ok(Vec::new());
         }
         let (mut ours, mut theirs): (Vec<Trips>, Vec<Trips>) = (Vec::new(), Vec::new());
-        for _ in 0..self.rounds {
+        for _ in 0..self.count() {
             ours.push(trips(Kind::Ours, turns, pause)?);
             match trips(peer, turns, pause) {
                 Ok(trips) => theirs.push(trips),

@@ -20,17 +20,28 @@ use crate::raw::{Shared, copies_ns};
 pub struct Extent {
     rounds: usize,
     length: Duration,
+    budget: Duration,
     spins: u64,
     sleeps: u64,
 }
 
 impl Extent {
     /// What a closing note quotes.
-    pub const FULL: Extent =
-        Extent { rounds: 11, length: Duration::from_millis(300), spins: 100_000, sleeps: 300 };
+    pub const FULL: Extent = Extent {
+        rounds: 11,
+        length: Duration::from_millis(300),
+        budget: Duration::from_secs(1800),
+        spins: 100_000,
+        sleeps: 300,
+    };
     /// What fits in a few minutes on a small machine.
-    pub const QUICK: Extent =
-        Extent { rounds: 7, length: Duration::from_millis(60), spins: 20_000, sleeps: 100 };
+    pub const QUICK: Extent = Extent {
+        rounds: 7,
+        length: Duration::from_millis(60),
+        budget: Duration::from_secs(200),
+        spins: 20_000,
+        sleeps: 100,
+    };
 
     /// The same with another number of rounds.
     pub fn with_rounds(self, rounds: usize) -> Extent {
@@ -71,7 +82,7 @@ impl Table {
 ///
 /// With words in `only`, only the rows that have one of them, in their name or their peer's.
 pub fn measure(extent: Extent, only: Vec<String>) -> Table {
-    let mut rounds = Rounds::new(extent.rounds, extent.length, only);
+    let mut rounds = Rounds::new(extent.rounds, extent.length, extent.budget, only);
     let mut table = Table::default();
     goals(&mut table, &mut rounds, extent);
     peers(&mut table, &mut rounds);

@@ -14,8 +14,8 @@ use crate::completing;
 pub enum LockVerb {
     /// Run a command while the lock is held, and end with its exit code
     #[command(after_help = "\
-The lock is free the moment the command has ended, or this command is killed: the command is killed then too, but not
-what it has started. A deadlock is an error that names who holds what and waits for what; it is told to one of them, and
+The lock is free the moment the command has ended. Should this command be killed, COMMAND and all that it has started is
+killed before anybody else gets the lock, but for what has emptied its environment. A deadlock is an error that names who holds what and waits for what; it is told to one of them, and
 not where --timeout limits the wait. Whoever gets the lock from somebody who died with it is told on standard error, and
 the command by $SUPERVISOR_LOCK_RECOVERED, which is the pid of the dead.
 Signals that are sent to this command are passed on to COMMAND.
@@ -55,8 +55,8 @@ Example:
 pub enum SemaphoreVerb {
     /// Run a command while a permit is held, and end with its exit code
     #[command(after_help = "\
-The permit comes back the moment the command has ended, or this command is killed: the command is killed then too, but
-not what it has started. Signals that are sent to this command are passed on to COMMAND.
+The permit comes back the moment the command has ended. Should this command be killed, COMMAND and all that it has
+started is killed before anybody else gets the permit. Signals that are sent to this command are passed on to COMMAND.
 
 Example:
   supervisor semaphore run gpu -- ./render.sh scene-1

@@ -1,8 +1,9 @@
 //! `lock run` and `semaphore run`: a command that runs while something is held.
 //!
-//! This process holds it, and starts the command with two strings attached: the kernel kills the command when this
-//! process dies, so that it does not go on under a lock that somebody else has by then; and a lock that the command takes
-//! by `lock run` itself is taken on behalf of this process, so that a deadlock of scripts is seen as what it is.
+//! This process holds it, and starts the command with two strings attached. The kernel kills the command when this
+//! process dies; and a warrant in its environment names this process, so that the supervisor kills whatever else runs
+//! under it before anybody gets what was held, and a lock that the command takes by `lock run` itself is taken on behalf
+//! of this process, so that a deadlock of scripts is seen as what it is.
 
 use std::ffi::OsString;
 use std::io;
@@ -49,10 +50,8 @@ pub(super) fn lock(
     command: &[OsString],
 ) -> Result<ExitCode, Failure> {
     let guard = acquire(&mut meeting, waiting)?;
-    let mut command = program(command);
-    // A thread that holds a lock has what a warrant is made of.
-    let warrant = meeting.family.warrant().map_err(|fault| meeting.fault(fault))?;
-    command.env(WARRANT, warrant).env_remove(RECOVERED);
+    let mut command = program(command, &meeting)?;
+    command.env_remove(RECOVERED);
     if let Some(DeadHolder { pid, name }) = guard.recovered() {
         let name = name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
         note(&format!(
@@ -76,7 +75,8 @@ pub(super) fn semaphore(
     command: &[OsString],
 ) -> Result<ExitCode, Failure> {
     let permit = take(&mut meeting, waiting)?;
-    let code = run(&mut meeting, program(command));
+    let command = program(command, &meeting)?;
+    let code = run(&mut meeting, command);
     drop(permit);
     code
 }
@@ -148,12 +148,13 @@ fn take(meeting: &mut Meeting, waiting: Waiting) -> Result<Permit, Failure> {
     }
 }
 
-fn program(command: &[OsString]) -> Command {
+fn program(command: &[OsString], meeting: &Meeting) -> Result<Command, Failure> {
     // Clap asks for at least one word.
     let mut program = Command::new(&command[0]);
     program.args(&command[1..]);
     process::let_die_with_us(&mut program, Signal::SIGKILL as i32);
-    program
+    program.env(WARRANT, meeting.family.warrant().map_err(|fault| meeting.fault(fault))?);
+    Ok(program)
 }
 
 /// Runs the command to its end, and gives its exit code.

@@ -19,7 +19,7 @@ use crate::reach::call;
 use crate::talk::{Failure, note};
 
 /// The text by which a command that runs under a lock acts for the one that holds it, so that a deadlock of scripts is
-/// seen.
+/// seen; and by which the supervisor knows what runs under it, should the one that holds it be killed.
 pub(super) const WARRANT: &str = "SUPERVISOR_LOCK_WARRANT";
 
 /// One of the run's primitives, and the supervisor it belongs to.
@@ -60,7 +60,8 @@ impl Meeting {
         if let Some(label) = label(what) {
             meeting.family.set_label(&label).map_err(|fault| meeting.fault(fault))?;
         }
-        if let Some(warrant) = std::env::var(WARRANT).ok().filter(|_| kind == Kind::Lock) {
+        let holds = matches!(kind, Kind::Lock | Kind::Semaphore);
+        if let Some(warrant) = std::env::var(WARRANT).ok().filter(|_| holds) {
             // One of another run, or of somebody who is no more, says nothing about this wait.
             meeting.family.act_for(&warrant).map_err(|fault| meeting.fault(fault))?;
         }

@@ -55,7 +55,7 @@ impl Deed {
         match self {
             Deed::Start(worker) => Request::Start { workers: one(worker), wait: true },
             Deed::Stop(worker) => Request::Stop { workers: one(worker), wait: true },
-            Deed::Restart(worker) => Request::Restart { workers: one(worker), wait: true },
+            Deed::Restart(worker) => Request::Restart { workers: one(worker), wait: true, rolling: false },
             Deed::Kill(worker, signal) => {
                 Request::Kill(Kill { signal: *signal, ..Kill::of(Who::Worker(worker.clone())) })
             }

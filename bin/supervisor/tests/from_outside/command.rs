@@ -276,7 +276,7 @@ fn start_stop_and_restart_tell_what_became_of_each() {
         (&["stop", "counter:0", "reader"], Request::Stop { workers: workers(), wait: true }),
         (
             &["restart", "counter:0", "reader", "--no-wait"],
-            Request::Restart { workers: workers(), wait: false },
+            Request::Restart { workers: workers(), wait: false, rolling: false },
         ),
     ];
     for (arguments, request) in asks {
@@ -430,9 +430,6 @@ results         -    0          2  yes       12     9            1     0
     let ends: &[(&[&str], i32, &str)] = &[
         (&["queue", "len", "jobs"], 0, "3\n"),
         (&["queue", "len", "jobs", "--json"], 0, "{\"queue\":\"jobs\",\"len\":3}\n"),
-        (&["queue", "full", "jobs"], 0, ""),
-        (&["queue", "full", "results"], 1, ""),
-        (&["queue", "full", "results", "--json"], 1, "{\"queue\":\"results\",\"full\":false}\n"),
         (&["queue", "empty", "jobs"], 1, ""),
         (&["queue", "empty", "results"], 0, ""),
         (&["queue", "close", "jobs"], 0, ""),

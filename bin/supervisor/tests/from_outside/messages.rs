@@ -100,9 +100,22 @@ fn a_message_goes_in_and_comes_out_byte_for_byte() {
     ends(&jobs.feed(&["put", "jobs"], b"two\nlines\n"), 0, "");
     ends(&jobs.feed(&["put", "jobs"], b""), 0, "");
     ends(&jobs.run(&["get", "jobs"]), 0, "-n one");
-    ends(&jobs.run(&["get", "jobs", "--lines"]), 0, "two\nlines\n\n");
+    let outcome = jobs.run(&["get", "jobs", "--lines"]);
+    assert_eq!((outcome.code, outcome.out.as_str()), (Some(0), "two\nlines\n\n"));
+    assert!(outcome.err.contains("a message of 10 bytes has newlines inside"), "{}", outcome.err);
     ends(&jobs.run(&["get", "jobs", "--lines"]), 0, "\n");
     assert_eq!((jobs.queue.len(), jobs.queue.stats().in_flight), (0, 0));
+}
+
+#[test]
+fn a_queue_is_full_when_a_put_would_wait_whatever_is_in_hand() {
+    let jobs = Jobs::with(1, &["a"]);
+    ends(&jobs.run(&["full", "jobs"]), 0, "");
+    ends(&jobs.run(&["full", "jobs", "--json"]), 0, "{\"queue\":\"jobs\",\"full\":true}\n");
+    let lease = jobs.queue.try_lease().expect("it is there");
+    assert_eq!(jobs.run(&["full", "jobs"]).code, Some(1));
+    ends(&jobs.run(&["put", "jobs", "b", "--nowait"]), 0, "");
+    drop(lease);
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use serde_json::{Value as Json, json};
 
-use crate::not_yet::{NOT_YET, NotYet};
+use crate::not_yet::{NOT_YET, NotYet, SAMPLE};
 use crate::{Plan, Problems, Surroundings, read_without, schema};
 use validator::{allows, resolved};
 
@@ -74,6 +74,7 @@ fn with(object: &[String], name: &str, value: Json) -> Json {
         if place.is_null() {
             *place = match key.as_str() {
                 "health" => json!({ "http": "http://h" }),
+                "schedule" => json!({ "every": "1m" }),
                 "reload" => json!({ "files": [] }),
                 _ => json!({}),
             };
@@ -287,7 +288,7 @@ fn agree_on_every_value_in_every_place(rows: &[NotYet]) {
 
 #[test]
 fn reader_and_schema_agree_on_every_value_in_every_place() {
-    agree_on_every_value_in_every_place(NOT_YET);
+    agree_on_every_value_in_every_place(SAMPLE);
 }
 
 #[test]
@@ -297,7 +298,7 @@ fn reader_and_schema_agree_on_every_value_in_every_place_when_all_is_offered() {
 
 #[test]
 fn reader_and_schema_agree_that_no_object_takes_an_unknown_key() {
-    for rows in [NOT_YET, &[]] {
+    for rows in [SAMPLE, &[]] {
         let root = schema::without(rows);
         for Key { object, .. } in keys(&root) {
             let config = with(&object, "xyzzy", json!(1));
@@ -309,7 +310,7 @@ fn reader_and_schema_agree_that_no_object_takes_an_unknown_key() {
 
 #[test]
 fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
-    for rows in [NOT_YET, &[]] {
+    for rows in [NOT_YET] {
         let plain = read(rows, &base()).expect("the base is well");
         let mut without_default = Vec::new();
         for Key { object, name, schema } in keys(&schema::without(rows)) {
@@ -319,6 +320,7 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
                     // Writing out an empty object of optional things says nothing more than leaving it out, but for
                     // the two that mean something by being there.
                     let left_out = match object.last().map(String::as_str) {
+                        Some("schedule") => read(rows, &with(&object, "every", json!("1m"))),
                         Some("health") => read(rows, &with(&object, "http", json!("http://h"))),
                         Some("reload") => read(rows, &with(&object, "files", json!([]))),
                         Some("intensity") if object.len() == 1 => {
@@ -351,11 +353,26 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "command",
             "env_file",
             "file",
+            "stop_timeout",
             "queue",
             "queue",
             "queue",
             "files",
             "reload",
+            // The forms of "ready", and "health" with its forms.
+            "fd",
+            "log",
+            "tcp",
+            "http",
+            "command",
+            "health",
+            "http",
+            "tcp",
+            "command",
+            "watchdog",
+            "schedule",
+            "cron",
+            "every",
         ];
         optional.extend(["user", "group", "ionice", "oom_score_adj", "cpus", "memory", "pids", "cpu"]);
         for limit in [
@@ -377,12 +394,6 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "stack",
         ] {
             optional.extend([limit, "soft", "hard"]);
-        }
-        if rows.is_empty() {
-            optional.extend([
-                "fd", "log", "tcp", "http", "command", "health", "http", "watchdog", "schedule", "cron",
-                "every",
-            ]);
         }
         optional.sort();
         without_default.sort();
@@ -406,22 +417,32 @@ fn every_row_of_what_is_not_offered_takes_something_out() {
         all.into_iter().map(|key| format!("{}.{} {}", key.object.join("."), key.name, key.schema)).collect()
     };
     let all = names(&[]);
-    for row in NOT_YET {
+    for row in SAMPLE {
         assert_ne!(names(&[*row]), all, "{}", row.path);
     }
 }
 
 #[test]
-fn a_schema_without_what_is_not_offered_says_nothing_of_it() {
-    let text = schema().to_string();
-    for word in ["Health", "\"schedule\"", "\"watchdog\"", "\"tcp\""] {
+fn what_is_not_offered_is_refused_by_name_and_not_in_the_schema() {
+    let text = schema::without(SAMPLE).to_string();
+    for word in ["\"fd\"", "Stop"] {
         assert!(!text.contains(word), "{word}");
     }
+    let worker = |key: &str, value: Json| with(&["workers".to_owned(), "reader".to_owned()], key, value);
+    for (config, what) in [
+        (worker("ready", json!({ "fd": 3 })), "{\"fd\": …} is not offered yet"),
+        (worker("clear_env", json!(true)), "\"clear_env\": true is not offered yet"),
+        (worker("stop", json!({})), "\"stop\" is not offered yet"),
+    ] {
+        let problems = read(SAMPLE, &config).expect_err("it is refused");
+        assert_eq!(problems.as_slice()[0].message, what);
+    }
+    read(SAMPLE, &worker("clear_env", json!(false))).expect("only the other value is refused");
 }
 
 #[test]
 fn what_is_not_offered_yet_is_read_all_the_same() {
-    use crate::{Cron, HealthPlan, Limit, LimitsPlan, Output, Ready, Schedule, Stdin};
+    use crate::{Cron, Limit, LimitsPlan, Output, Probe, Ready, Stdin};
     use std::time::Duration;
 
     let plan = read(
@@ -447,16 +468,21 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
     assert_eq!(plan.queues[0].1.durable, Some(crate::Fsync::Always));
     let a = &plan.workers[0];
     let seconds = Duration::from_secs;
+    assert_eq!(a.health, Some(Probe::Http("http://localhost:8080/x".to_owned())));
+    let decided = &plan.family.workers[0];
     assert_eq!(
-        a.health,
-        Some(HealthPlan {
-            http: "http://localhost:8080/x".to_owned(),
+        decided.health,
+        Some(supervision::Health {
             every: seconds(10),
             timeout: seconds(1),
-            failures: 5
+            failures: 5,
+            start_grace: seconds(0),
         })
     );
-    assert_eq!((a.watchdog, a.user.as_deref(), a.group.as_deref()), (Some(seconds(30)), Some("bob"), None));
+    assert_eq!(
+        (decided.watchdog, a.user.as_deref(), a.group.as_deref()),
+        (Some(seconds(30)), Some("bob"), None)
+    );
     let limit = |name, both| Limit { name, soft: both, hard: both };
     let limits = LimitsPlan {
         memory: Some(512 << 20),
@@ -466,9 +492,13 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
     };
     assert_eq!(a.limits, limits);
     assert_eq!((&a.stdin, &a.stdout), (&Stdin::Queue("jobs".to_owned()), &Output::Queue("jobs".to_owned())));
-    assert_eq!(a.schedule, Some(Schedule::Every(seconds(30))));
+    assert_eq!(
+        decided.schedule.map(|schedule| schedule.timing),
+        Some(supervision::Timing::Every(seconds(30)))
+    );
+    assert_eq!(a.cron, None);
     let new_year = Cron { minutes: 1, hours: 1, days: 2, months: 2, weekdays: 1, either_day: true };
-    assert_eq!(plan.workers[1].schedule, Some(Schedule::Cron(new_year)));
+    assert_eq!(plan.workers[1].cron, Some(new_year));
     let ready: Vec<_> = plan.workers.iter().map(|worker| worker.ready.clone()).collect();
     assert_eq!(
         ready,
@@ -481,6 +511,7 @@ fn what_is_not_offered_yet_is_read_all_the_same() {
         ]
     );
     let told = |timeout| supervision::Readiness::Told { timeout: seconds(timeout) };
+    let probed = supervision::Readiness::Probed { timeout: seconds(30) };
     let readiness: Vec<_> = plan.family.workers.iter().map(|worker| worker.readiness).collect();
-    assert_eq!(readiness, [told(5), told(30), told(30), told(30), told(30)]);
+    assert_eq!(readiness, [told(5), told(30), probed, probed, probed]);
 }

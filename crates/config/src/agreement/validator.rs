@@ -31,6 +31,7 @@ fn keeps(root: &Json, schema: &Json, keyword: &str, limit: &Json, value: &Json) 
         "$schema" | "$defs" | "title" | "description" | "default" => true,
         "$ref" => allows(root, resolved(root, schema), value),
         "anyOf" => forms().iter().any(|form| allows(root, form, value)),
+        "oneOf" => forms().iter().filter(|form| allows(root, form, value)).count() == 1,
         "not" => !allows(root, limit, value),
         "enum" => forms().iter().any(|allowed| same(allowed, value)),
         "type" => has_type(limit.as_str().expect("one type each"), value),

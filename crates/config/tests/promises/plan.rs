@@ -51,6 +51,10 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         after: vec![],
         readiness: Readiness::Start,
         leftover: Leftover::Kill,
+        watchdog: None,
+        health: None,
+        schedule: None,
+        start_delay: Duration::ZERO,
         autostart: true,
     };
     let hands = WorkerPlan {
@@ -74,6 +78,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         no_new_privs: false,
         private_tmp: PrivateTmp::None,
         listen: vec![],
+        rolling: false,
         tree: TreeBy::Auto,
         limits: LimitsPlan::default(),
         stdin: Stdin::Null,
@@ -84,8 +89,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         puts: vec![],
         ready: Ready::Start,
         health: None,
-        watchdog: None,
-        schedule: None,
+        cron: None,
     };
     (core, hands)
 }
@@ -106,13 +110,7 @@ fn what_is_left_out_is_what_was_promised() {
         plan(r#"{"queues": {"jobs": {}}, "workers": {"reader": {"command": ["cat"]}}}"#),
         Plan {
             name: "config".to_owned(),
-            family: Family {
-                workers: vec![core],
-                strategy: Strategy::OneForOne,
-                intensity: None,
-                groups: vec![],
-                seed: 0
-            },
+            family: Family::of(vec![core]),
             queues: vec![("jobs".to_owned(), UNBOUNDED)],
             locks: vec![],
             semaphores: vec![],
@@ -216,10 +214,7 @@ fn the_example_of_the_manual_means_what_it_says() {
     assert_eq!(plan.name, "wordcount");
     let intensity = Some(Intensity { restarts: 5, within: Duration::from_secs(10) });
     let strategy = Strategy::OneForOne;
-    assert_eq!(
-        plan.family,
-        Family { workers: vec![db, reader], strategy, intensity, groups: vec![], seed: 0 }
-    );
+    assert_eq!(plan.family, Family { strategy, intensity, ..Family::of(vec![db, reader]) });
     assert_eq!(plan.workers, [db_hands, reader_hands]);
     let results = QueuePlan { max_deliveries: Some(3), dead_letter: Some("failed".to_owned()), ..UNBOUNDED };
     let jobs = QueuePlan { capacity: Some(5), ..UNBOUNDED };

@@ -16,7 +16,7 @@ fn ten_mistakes_are_ten_problems_told_at_once() {
       "stop": { "grace": "100m", "signal": "TREM" },
       "after": { "reeder": "ready" },
       "queues": { "get": ["job"] },
-      "watchdog": "30s"
+      "watchdog": "0s"
     }
   }
 }
@@ -38,7 +38,7 @@ fn ten_mistakes_are_ten_problems_told_at_once() {
     hint: did you mean "reader"?
   workers.counter.queues.get[0] (10:27): there is no queue "job"
     hint: did you mean "jobs"?
-  workers.counter.watchdog (11:19): "watchdog" is not offered yet"#;
+  workers.counter.watchdog (11:19): must be more than 0, found 0s"#;
     assert_eq!(World::default().read(text).unwrap_err().to_string(), told);
 }
 
@@ -139,21 +139,54 @@ fn a_config_without_workers_has_nothing_to_run() {
 }
 
 #[test]
-fn what_is_not_offered_yet_is_refused_by_name() {
-    let in_workers = [
-        (r#""ready": { "fd": →3 }"#, "ready.fd", r#"{"fd": …}"#),
-        (r#""ready": { "log": →"up" }"#, "ready.log", r#"{"log": …}"#),
-        (r#""ready": { "tcp": →"h:1" }"#, "ready.tcp", r#"{"tcp": …}"#),
-        (r#""ready": { "http": →"http://h" }"#, "ready.http", r#"{"http": …}"#),
-        (r#""ready": { "command": →["x"] }"#, "ready.command", r#"{"command": …}"#),
-        (r#""health": →{ "http": "http://h" }"#, "health", r#""health""#),
-        (r#""watchdog": →"1s""#, "watchdog", r#""watchdog""#),
-        (r#""schedule": →{ "every": "1s" }"#, "schedule", r#""schedule""#),
-    ];
-    for (keys, path, what) in in_workers {
-        let path = format!("workers.reader.{path}");
-        World::default().refuses(&worker(keys), &path, &format!("{what} is not offered yet"), None);
+fn a_way_to_be_ready_that_cannot_work_is_refused() {
+    World::default().refuses(
+        &worker(r#""ready": →{ "log": "up" }, "stdout": "inherit", "stderr": "err.log""#),
+        "workers.reader.ready.log",
+        "neither its stdout nor its stderr goes to \"log\", where lines are seen",
+        Some("set \"stdout\": \"log\" (and \"log\": {\"file\": …} to have it in a file too)"),
+    );
+    World::default().refuses(
+        &worker(r#""ready": { "http": →"https://h/" }"#),
+        "workers.reader.ready.http",
+        "expected a URL like \"http://localhost:8080/health\", found \"https://h/\"",
+        Some("https is not offered; probe a port without TLS, or use {\"command\": [\"curl\", \"-fsS\", …]}"),
+    );
+    World::default().read(worker(r#""ready": { "log": "up" }, "stdout": "null""#)).expect("stderr is seen");
+}
+
+#[test]
+fn a_health_probe_is_exactly_one_of_its_kinds() {
+    for keys in ["{ }", r#"{ "http": "http://h", "tcp": "h:1" }"#, r#"{ "every": "1s" }"#] {
+        World::default().refuses(
+            &worker(&format!(r#""health": →{keys}"#)),
+            "workers.reader.health",
+            r#"expected exactly one of the keys "http", "tcp", "command""#,
+            None,
+        );
     }
+}
+
+#[test]
+fn a_schedule_that_cannot_work_is_refused() {
+    World::default().refuses(
+        &worker(r#""schedule": →{ "every": "1s" }, "restart": "always""#),
+        "workers.reader.schedule",
+        "no run would ever be over with \"restart\": \"always\"",
+        Some("\"on-failure\" starts again what fails, \"never\" leaves that to the next time"),
+    );
+    World::default().refuses(
+        &worker(r#""schedule": { "cron": →"0 0 30 2 *" }"#),
+        "workers.reader.schedule.cron",
+        "\"0 0 30 2 *\" never comes",
+        Some("none of its months has such a day"),
+    );
+    World::default().refuses(
+        r#"{"workers": {"a": {"command": "x", "schedule": {"every": 1}}, "b": {"command": "x", "after": {→"a": "ended"}}}}"#,
+        "workers.b.after.a",
+        "\"a\" runs by the clock again and again: it never ends",
+        None,
+    );
 }
 
 #[test]

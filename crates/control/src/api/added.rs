@@ -30,6 +30,35 @@ pub struct NewWorker {
     /// Which workers must have reached what before it starts.
     #[serde(default)]
     pub after: BTreeMap<String, Milestone>,
+    /// The queue whose messages are the lines of its standard input; `None`: that is empty.
+    #[serde(default)]
+    pub queue_in: Option<String>,
+    /// The queue that takes the lines of its standard output as messages; `None`: they go to the log.
+    #[serde(default)]
+    pub queue_out: Option<String>,
+}
+
+/// A queue to be added. What is not said is as in a config that does not say it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewQueue {
+    /// Its name.
+    pub name: String,
+    /// At most so many messages; `None`: unbounded.
+    #[serde(default)]
+    pub capacity: Option<u64>,
+    /// At most so many bytes of memory; `None`: half of the machine's.
+    #[serde(default)]
+    pub max_bytes: Option<u64>,
+    /// The longest message, in bytes; `None`: 16 MiB.
+    #[serde(default)]
+    pub max_message: Option<u64>,
+    /// After so many deliveries a message is given up on; `None`: never.
+    #[serde(default)]
+    pub max_deliveries: Option<u32>,
+    /// The queue that takes the messages given up on.
+    #[serde(default)]
+    pub dead_letter: Option<String>,
 }
 
 fn one() -> u32 {

@@ -307,20 +307,30 @@ impl Family {
     pub fn act_for(&self, warrant: &str) -> Result<bool, Fault> {
         self.core.check()?;
         let me = self.core.actor()?;
-        let mut parts = warrant.split(':');
-        let is_ours = parts.next() == Some(hexadecimal(self.uuid()).as_str());
-        let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
-        let (Some(actor), Some(whose)) = (number(), number()) else { return Ok(false) };
-        let Some(actor) = u32::try_from(actor).ok().filter(|actor| *actor < self.core.layout.most_actors)
-        else {
-            return Ok(false);
-        };
-        let is_alive = whose != 0 && self.core.whose_word(actor).load(Ordering::Acquire) == whose;
-        if !is_ours || !is_alive || self.core.acts_for(actor, me) {
+        let Some((actor, whose)) = self.read_warrant(warrant) else { return Ok(false) };
+        let is_alive = self.core.whose_word(actor).load(Ordering::Acquire) == whose;
+        if !is_alive || self.core.acts_for(actor, me) {
             return Ok(false);
         }
         self.core.let_act_for(me, actor, whose);
         Ok(true)
+    }
+
+    /// The process whose thread gave a warrant of this family; none where the warrant is of another, or of somebody
+    /// that is no more and was looked after ([`Family::reclaim`]).
+    pub fn giver_of(&self, warrant: &str) -> Option<u32> {
+        let (actor, whose) = self.read_warrant(warrant)?;
+        let is_given = self.core.whose_word(actor).load(Ordering::Acquire) == whose;
+        self.core.whose(actor).filter(|_| is_given).map(|whose| whose.pid)
+    }
+
+    fn read_warrant(&self, warrant: &str) -> Option<(u32, u64)> {
+        let mut parts = warrant.split(':');
+        let is_ours = parts.next() == Some(hexadecimal(self.uuid()).as_str());
+        let mut number = || u64::from_str_radix(parts.next()?, 16).ok();
+        let actor = u32::try_from(number()?).ok().filter(|actor| *actor < self.core.layout.most_actors)?;
+        let whose = number()?;
+        (is_ours && whose != 0).then_some((actor, whose))
     }
 
     /// Gives the blocking calls of this handle a flag to look at before they sleep and whenever a signal ends

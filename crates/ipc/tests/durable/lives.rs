@@ -21,6 +21,7 @@ pub const ALL: &[Story] = &[
     ("a queue that is not durable is not restored", not_durable),
     ("an inherited descriptor is a handle of its own", inherited),
     ("two who open it at once both get it", at_once),
+    ("a draft that somebody left who was killed is taken away", forsaken_draft),
     ("a change reaches the disk in time without anybody asking", in_time),
 ];
 
@@ -303,4 +304,20 @@ fn keepers() -> usize {
     let tasks = std::fs::read_dir("/proc/self/task").unwrap();
     let names = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("comm")));
     names.filter(|name| name.as_ref().is_ok_and(|name| name.trim() == "ipc-keeper")).count()
+}
+
+fn forsaken_draft() -> Option<&'static str> {
+    let (folder, path) = place();
+    let name = |tail: &str| folder.path().join(format!(".jobs.queue.{tail}"));
+    let (old, new, other) = (name(&"0a".repeat(16)), name(&"0b".repeat(16)), name("mine"));
+    let long_ago = std::time::SystemTime::now() - Duration::from_secs(3600);
+    for draft in [&old, &new, &other] {
+        let file = std::fs::File::create(draft).unwrap();
+        if draft != &new {
+            file.set_modified(long_ago).unwrap();
+        }
+    }
+    drop(restore(&path, &options(Fsync::Never)));
+    assert!(!old.exists() && new.exists() && other.exists());
+    None
 }

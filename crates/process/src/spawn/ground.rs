@@ -66,6 +66,16 @@ impl Ground {
     }
 }
 
+/// Makes ready what the calling thread needs for its spawns. Without this the first of them does; but where thousands
+/// of descriptors are open by then, each spawn of the thread costs more for ever.
+///
+/// # Errors
+///
+/// When memory or descriptors can not be had.
+pub fn prepare_to_spawn() -> io::Result<()> {
+    Ground::prepare().map(Ground::settle)
+}
+
 /// Descriptors a child gets, where it shall look for them.
 pub(super) struct Low<'a> {
     ground: &'a Ground,

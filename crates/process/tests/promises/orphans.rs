@@ -1,9 +1,10 @@
-//! Orphans come to the main thread, and only they.
+//! Orphans come to the main thread, and only they; other threads may look for them too.
 
 use std::os::fd::AsFd;
 
 use process::{
     Exit, Identity, Orphans, Pid, Snapshot, Spawner, become_subreaper, freeze_and_kill, origin, reap_orphan,
+    share_orphans,
 };
 
 use crate::kit::{c, ended, line, output, program, role, shell, spawn, spawn_reading, until, wait_readable};
@@ -14,6 +15,7 @@ pub const PROMISES: &[Promise] = promises![
     who_forked_twice_and_left_its_session_is_adopted_found_and_killed,
     where_an_orphan_comes_from_is_written_in_it,
     many_orphans_are_reaped_until_none_is_left,
+    another_thread_reaps_orphans_and_its_own_children_are_none,
 ];
 
 fn leaders_alive_or_dead_are_no_orphans() {
@@ -98,4 +100,50 @@ fn many_orphans_are_reaped_until_none_is_left() {
         }
     });
     assert_eq!(fives, 200);
+}
+
+fn another_thread_reaps_orphans_and_its_own_children_are_none() {
+    become_subreaper().expect("Linux 3.4");
+    if !share_orphans() {
+        println!("left out: this kernel tells no other thread of orphans");
+        return;
+    }
+    std::thread::spawn(|| {
+        assert_eq!(reap_orphan(), Orphans::None);
+        let living = spawn(program(&["sleep", "1000"]));
+        let dead = spawn(shell("exit 3"));
+        wait_readable(dead.pidfd.as_fd());
+        assert_eq!(reap_orphan(), Orphans::None, "a child of this thread is no orphan, dead or alive");
+        let escaped = escaped(&[]);
+        until("only the escaped one is left", || reap_orphan() == Orphans::Living);
+        kill(escaped);
+        until("it is reaped", || match reap_orphan() {
+            Orphans::Living => false,
+            reaped => {
+                let exit = Exit::Signal { signal: libc::SIGKILL, core_dumped: false };
+                assert_eq!(reaped, Orphans::Reaped(escaped, exit));
+                true
+            }
+        });
+        // More than one look at the kernel's list holds.
+        let (text, _) =
+            output(shell("i=0; while [ $i -lt 200 ]; do (sh -c 'exit 5' &); i=$((i+1)); done; echo all"));
+        assert_eq!(text, "all\n");
+        let mut fives = 0;
+        until("none is left", || {
+            let found = reap_orphan();
+            fives += usize::from(matches!(found, Orphans::Reaped(_, Exit::Code(5))));
+            found == Orphans::None
+        });
+        assert_eq!(fives, 200);
+        assert_eq!(ended(&dead), Exit::Code(3), "nobody took its exit");
+        crate::kit::kill_and_reap(&living);
+    })
+    .join()
+    .expect("the other thread keeps what it promises");
+}
+
+fn kill(pid: Pid) {
+    let identity = Identity::of(pid).expect("/proc").expect("it lives");
+    freeze_and_kill(&[identity], |_| false).expect("/proc");
 }

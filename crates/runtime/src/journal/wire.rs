@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 use supervision::{
-    Action, After, Backoff, Change, Conclusion, Ending, Event, Family, Group, GroupId, InstanceId, Intensity,
-    Launch, LaunchFailure, Leftover, Manner, Milestone, Moment, OnFailed, Policy, Process, Readiness, Remark,
-    Request, Restart, Strategy, Target, Worker, WorkerId,
+    Action, After, Backoff, CatchUp, Change, Conclusion, Ending, Event, Family, Group, GroupId, Health,
+    InstanceId, Intensity, Launch, LaunchFailure, Leftover, Manner, Milestone, Moment, OnFailed, Overlap,
+    Policy, Process, Purpose, Readiness, Remark, Request, Restart, Schedule, Strategy, Target, Timing,
+    Worker, WorkerId,
 };
 
 /// A value that can be written down.
@@ -194,15 +195,17 @@ macro_rules! structs {
 structs! {
     InstanceId { worker, index }
     Process { instance, launch }
-    Family { workers, strategy, intensity, groups, seed }
+    Family { workers, strategy, intensity, stop_within, groups, lasts, seed }
     Group { name, strategy, intensity, workers, groups }
     Worker {
         name, instances, policy, restart, success_codes, backoff, intensity, on_failed, essential, grace, after,
-        readiness, leftover, autostart
+        readiness, leftover, watchdog, health, schedule, start_delay, autostart
     }
     Backoff { initial, factor, max, jitter, reset_after }
     Intensity { restarts, within }
     After { worker, milestone }
+    Health { every, timeout, failures, start_grace }
+    Schedule { timing, overlap, catch_up }
     Change { removed, changed, added, order, strategy, intensity, groups }
 }
 
@@ -262,18 +265,23 @@ enums! {
     Remark { OutOfMemory, CoreDumped, LeftBehind(count) }
     Milestone { Started, Ready, Succeeded, Ended }
     Manner { Keep, Restart }
-    Readiness { Start, Told { timeout } }
+    Readiness { Start, Told { timeout }, Probed { timeout } }
+    Timing { Every(every), Told }
+    Overlap { Skip, Queue, Replace }
+    CatchUp { Skip, Once, All }
+    Purpose { Readiness, Health }
     Ending { Code(code), Signal(signal), Unknown }
     Target { Worker(worker), Instance(instance) }
     Request {
         Start(target), Stop(target), Restart(target), Add(worker), Scale(worker, instances), Change(change)
     }
     Event {
-        Begin, TakenBack(process), Launched(process), LaunchFailed(process, failure), Ready(process),
-        Ended(process, ending), Emptied(process), Reclaimed(process), Remarked(process, remark), Asked(request), Shutdown, ShutdownNow, Tick
+        Begin, TakenBack(process), Launched(process), LaunchFailed(process, failure), Ready(process), NeverReady(process, why),
+        Probed(process, purpose, answer), Alive(process), Beats(process, every), Ails(process),
+        NeedsTime(process, more), Departs(process), Complains(process, what), Ended(process, ending), Emptied(process), Reclaimed(process), Remarked(process, remark), Due { worker, times, on_time }, Asked(request), Shutdown, ShutdownNow, Tick
     }
     Action {
-        Launch(process), Ask(process), Kill(process), Reclaim(process), Changed(instance), Retired(worker),
+        Launch(process), Ask(process), Probe(process, purpose, within), Abort(process), Kill(process), Reclaim(process), Changed(instance), Retired(worker),
         Unretired(worker), Removed(worker), GaveUp(group, culprit), Conclude(conclusion)
     }
     Conclusion { Succeeded, Failed { instance, ending }, Essential { instance, ending } }

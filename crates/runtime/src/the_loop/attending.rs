@@ -87,8 +87,8 @@ impl Loop {
                 Ok(None) => return,
                 Err(_) => None,
             },
-            Kinship::TakenBack if !process::is_dead(attendant.pidfd.as_fd()) => return,
-            Kinship::TakenBack => process::exit_of(attendant.pidfd.as_fd()),
+            Kinship::TakenBack | Kinship::Appointed if !process::is_dead(attendant.pidfd.as_fd()) => return,
+            Kinship::TakenBack | Kinship::Appointed => process::exit_of(attendant.pidfd.as_fd()),
         };
         let Some(attendant) = self.processes.attendant_ended(pid) else { return };
         let _ = self.epoll.delete(&attendant.pidfd);
@@ -99,17 +99,17 @@ impl Loop {
         }
         let process = attendant.process;
         // How a taken-back one ended may not be known; then it is taken to have done its work.
-        let lost = exit.is_some_and(|exit| exit != Exit::Code(0));
-        if lost {
-            self.lost_an_attendant(process, &format!("its {}", attendant.role.name()));
+        if exit.is_some_and(|exit| exit != Exit::Code(0)) {
+            if self.pending.values().any(|pending| pending.process == process) {
+                self.lost_early.insert(process, attendant.role);
+            } else {
+                self.lost_an_attendant(process, attendant.role);
+            }
         }
-        if attendant.role == Role::Feeder {
-            if let Some(tree) = self.processes.get_mut(process) {
-                tree.lost_its_feeder |= lost;
-            }
-            if let Some(Settling { ending, .. }) = self.settling.remove(&process) {
-                self.when_its_feeder_has_ended(process, ending);
-            }
+        if attendant.role == Role::Feeder
+            && let Some(Settling { ending, .. }) = self.settling.remove(&process)
+        {
+            self.when_its_feeder_has_ended(process, ending);
         }
         let worker = process.instance.worker;
         if self.retiring.contains(&worker) && !self.is_collected_from(worker) {
@@ -120,12 +120,13 @@ impl Loop {
 
     /// Ends a launch that goes on without somebody who attended it: what it would read next is not the end of its
     /// queue, and what it would write next is lost.
-    pub(super) fn lost_an_attendant(&mut self, process: Process, whom: &str) {
-        let lives = self.processes.get(process).is_some_and(|tree| tree.ended.is_none() && !tree.condemned);
-        if lives {
-            let show = self.roster.show(process.instance);
+    pub(super) fn lost_an_attendant(&mut self, process: Process, role: Role) {
+        let Some(tree) = self.processes.get_mut(process) else { return };
+        tree.lost_its_feeder |= role == Role::Feeder;
+        if tree.ended.is_none() && !tree.condemned {
+            let (show, role) = (self.roster.show(process.instance), role.name());
             talk::say(format_args!(
-                "{show}: {whom} was killed; the worker is killed too, to be started anew"
+                "{show}: its {role} was killed; the worker is killed too, to be started anew"
             ));
             self.kill_tree(process);
         }

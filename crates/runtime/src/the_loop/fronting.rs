@@ -6,6 +6,7 @@ use supervision::{InstanceId, Phase};
 
 use super::{BACKGROUND_LOG, Loop};
 use crate::logs::{Format, Label, LogFile, Stream};
+use crate::setup::Purpose;
 use crate::{logs, talk, words};
 
 impl Loop {
@@ -16,6 +17,8 @@ impl Loop {
         }
         while let Some(instance) = self.not_up_yet.last() {
             match self.core.standing(*instance) {
+                // Until its time comes it is as far up as it can be.
+                Some((Phase::Waiting, _)) if self.core.is_between_runs(*instance) => {}
                 Some((Phase::Waiting | Phase::Starting | Phase::Backoff, _)) => return,
                 Some((Phase::Failed, _)) => self.some_failed = true,
                 Some((Phase::Running | Phase::Stopping | Phase::Done | Phase::Stopped, _)) | None => {}
@@ -65,8 +68,14 @@ impl Loop {
     }
 
     pub(super) fn tell_people(&self, instance: InstanceId) {
+        // Who stands in for a command says how it ended by its exit code.
+        let passed_on = self.setup.purpose == Purpose::Command && self.command_ended().is_some();
         // Most changes are good news, which nobody has to be told.
-        let bad_news = matches!(self.core.standing(instance), Some((Phase::Backoff | Phase::Failed, _)));
+        let bad_news = !passed_on
+            && matches!(
+                self.core.standing(instance),
+                Some((Phase::Backoff | Phase::Failed | Phase::Waiting, _))
+            );
         if bad_news
             && let Some(now) = self.core.instance(instance, self.clock.now())
             && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))

@@ -1,27 +1,32 @@
 //! From an order to launch to a process that runs, and what it says before the news of it has come.
 
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
 use control::{Call, api};
-use process::{Spawn, Spawned};
-use supervision::{Event, LaunchFailure, Process};
+use process::{Spawn, SpawnError, Spawned};
+use supervision::{Event, LaunchFailure, Policy, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
 use crate::attendant;
 use crate::launching::{Given, Launch, Place, Prepared};
-use crate::notify;
 use crate::processes::{Kinship, Tree};
+use crate::setup::Purpose;
+
+/// A program that takes longer than this to be executed is not waited for again.
+const QUICK: Duration = Duration::from_millis(50);
 
 impl Loop {
-    pub(super) fn queue_launch(&mut self, process: Process) {
-        self.queued.push_back(process);
-        self.launch_queued();
-    }
-
+    /// Launches what was ordered, as far as its turn has come. A lone successor is spawned at once, by this thread: to
+    /// hand it over would cost it a wake-up. All else goes to the spawner, so that a crowd keeps several processors busy
+    /// and the loop at its work.
     pub(super) fn launch_queued(&mut self) {
+        let alone = self.pending.is_empty() && self.queued.len() == 1;
         while self.pending.len() < LAUNCHES_AT_ONCE {
             let Some(process) = self.queued.pop_front() else { break };
-            self.launch(process);
+            self.launch(process, alone);
         }
-        if self.pending.is_empty() && self.starting_up {
+        if self.pending.is_empty() && self.starting_up && self.begun {
             // What reading the config and starting took is not needed any more, and this process stays for long.
             self.starting_up = false;
             self.queued.shrink_to_fit();
@@ -29,34 +34,49 @@ impl Loop {
         }
     }
 
-    pub(super) fn launch(&mut self, process: Process) {
+    /// Whether the loop may wait until this launch is executed. Only a program that was executed before, and quickly, is
+    /// trusted with that: one on a file system that does not answer would hold up all others.
+    fn may_spawn(&self, process: Process) -> bool {
+        self.spawns_itself && process.launch.0 > 1 && !self.slow_to_execute.contains(&process.instance.worker)
+    }
+
+    fn launch(&mut self, process: Process, alone: bool) {
         let instance = process.instance;
-        let given = self.given_to(process);
+        let ear = self.open_ear(process).map_err(LaunchFailure);
+        let given = ear.and_then(|()| self.given_to(process));
+        let notify = self.ear_of(process).map(crate::notify::NotifySocket::path);
+        let mut lines = 0;
         let prepared =
             match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
                     let show = self.roster.show(instance);
+                    // Who stands in for a command takes it along when it is killed.
+                    let policy = match self.setup.purpose {
+                        Purpose::Command => Policy::Daemon,
+                        Purpose::Config | Purpose::Scripts => decided.policy,
+                    };
+                    let (name, mail) = (&*decided.name, &self.mail);
+                    let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
+                    lines = launch.line_watches();
                     let place =
                         Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
-                    let launch =
-                        Launch { process, name: &decided.name, show: &show, policy: decided.policy, worker };
                     given.and_then(|given| launch.prepare(&place, given))
                 }
                 _ => Err(LaunchFailure("no such worker".to_owned())),
             };
         match prepared {
-            Ok(Prepared { spawn, streams, attendants }) => {
+            Ok(Prepared { spawn, streams, attendants, newline }) => {
+                self.expect_lines(process, lines);
+                self.expect_newline(process, newline);
                 self.tickets += 1;
-                let attendants = attendants.into();
-                let pending = Pending {
-                    process,
-                    streams,
-                    attendants,
-                    being_spawned: None,
-                    attended_by: Vec::new(),
-                    leader: spawn,
-                };
-                self.spawn_next(self.tickets, pending);
+                let attendants: VecDeque<_> = attendants.into();
+                let here = alone && attendants.is_empty() && self.may_spawn(process);
+                let pending = Pending { process, streams, attendants, being_spawned: None, leader: spawn };
+                if here {
+                    self.spawn_here(self.tickets, pending);
+                } else {
+                    self.spawn_next(self.tickets, pending);
+                }
             }
             Err(failure) => self.launch_failed(process, failure),
         }
@@ -84,7 +104,9 @@ impl Loop {
     }
 
     fn launch_failed(&mut self, process: Process, failure: LaunchFailure) {
+        self.close_ear(process);
         self.dismiss_attendants_of(process);
+        self.lost_early.remove(&process);
         self.temporary.take_back(&self.roster.leaf(process));
         self.news.push_back(Event::LaunchFailed(process, failure));
     }
@@ -95,20 +117,9 @@ impl Loop {
                 self.guard_spawned(result);
                 continue;
             }
-            let Some(mut pending) = self.pending.remove(&ticket) else { continue };
-            match (pending.being_spawned.take(), result) {
-                (Some((role, socket)), Ok(spawned)) => {
-                    pending.attended_by.push(spawned.pid.as_raw());
-                    self.attendant_spawned(pending.process, role, socket, spawned);
-                    self.spawn_next(ticket, pending);
-                }
-                (None, Ok(spawned)) => self.leader_spawned(pending, spawned),
-                (_, Err(error)) => {
-                    for stream in pending.streams {
-                        self.pump.finish(stream);
-                    }
-                    self.launch_failed(pending.process, LaunchFailure(error.to_string()));
-                }
+            match self.pending.remove(&ticket) {
+                Some(pending) => self.spawned(ticket, pending, result),
+                None => self.program_spawned(ticket, result),
             }
         }
         self.launch_queued();
@@ -117,10 +128,37 @@ impl Loop {
             for early in std::mem::take(&mut self.early) {
                 match early {
                     Early::Call(call) => self.take_call(call),
-                    Early::Notification(pid, message) => self.take_notification(pid, message),
+                    Early::Notification(process, heard) => self.take_notification(process, heard),
                 }
             }
         }
+    }
+
+    /// What came of the spawn that a launch was waiting for.
+    fn spawned(&mut self, ticket: u64, mut pending: Pending, result: Result<Spawned, SpawnError>) {
+        match (pending.being_spawned.take(), result) {
+            (Some((role, socket)), Ok(spawned)) => {
+                self.attendant_spawned(pending.process, role, socket, spawned);
+                self.spawn_next(ticket, pending);
+            }
+            (None, Ok(spawned)) => self.leader_spawned(pending, spawned),
+            (_, Err(error)) => {
+                for stream in pending.streams {
+                    self.pump.finish(stream);
+                }
+                self.launch_failed(pending.process, LaunchFailure(error.to_string()));
+            }
+        }
+    }
+
+    /// Spawns the leader of a launch that nobody attends, and waits until it is executed.
+    fn spawn_here(&mut self, ticket: u64, pending: Pending) {
+        let begun = Instant::now();
+        let result = pending.leader.spawn();
+        if begun.elapsed() > QUICK {
+            self.slow_to_execute.insert(pending.process.instance.worker);
+        }
+        self.spawned(ticket, pending, result);
     }
 
     /// Spawns what is next of a launch: its attendants one after the other, then its leader, so that none runs unattended.
@@ -140,13 +178,14 @@ impl Loop {
     }
 
     fn leader_spawned(&mut self, pending: Pending, spawned: Spawned) {
-        let Pending { process, streams, attended_by, .. } = pending;
+        let Pending { process, streams, .. } = pending;
         let tree = Tree::new(spawned.pid, spawned.pidfd, Kinship::Child, streams).within(spawned.cgroup);
         self.enter(process, tree);
         self.tell_feeder_whom(process, spawned.pid);
+        self.send_unsent(process);
         self.news.push_back(Event::Launched(process));
-        if attended_by.iter().any(|pid| self.processes.attendant(*pid).is_none()) {
-            self.lost_an_attendant(process, "an attendant");
+        if let Some(role) = self.lost_early.remove(&process) {
+            self.lost_an_attendant(process, role);
         }
     }
 
@@ -166,22 +205,6 @@ impl Loop {
             self.early.push(Early::Call(call));
         } else {
             self.answer(call);
-        }
-    }
-
-    pub(super) fn take_notification(&mut self, pid: i32, message: notify::Message) {
-        if self.is_early(pid) {
-            self.early.push(Early::Notification(pid, message));
-            return;
-        }
-        let Some(process) = self.launch_of(pid) else { return };
-        if let Some(status) = message.status
-            && let Some(tree) = self.processes.get_mut(process)
-        {
-            tree.talk().status = Some(status);
-        }
-        if message.ready {
-            self.news.push_back(Event::Ready(process));
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The trees of processes: entered, asked, killed, seen to end, swept and given back.
 
-use nix::sys::epoll::{EpollEvent, EpollFlags};
+use std::collections::BTreeSet;
+
 use process::{Exit, Pid, Vigil};
 use std::os::fd::AsFd;
 use supervision::{Ending, Event, Process, Remark};
@@ -26,9 +27,18 @@ impl Loop {
         }
     }
 
+    /// Has a launch that seems to hang leave a core dump and end, if it does not prevent that.
+    pub(super) fn abort(&mut self, process: Process) {
+        let Some(tree) = self.processes.get(process).filter(|tree| tree.ended.is_none()) else { return };
+        // Errors mean that it is gone, which its descriptor says as well.
+        let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGABRT);
+        let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGCONT);
+    }
+
     /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
     pub(super) fn ask(&mut self, process: Process) {
         let Some((signal, to)) = self.how_to_stop(process) else { return };
+        let signal = self.passed_on.unwrap_or(signal);
         let Some(tree) = self.processes.get_mut(process) else { return };
         tree.command(worker::wire::Command::Stop);
         let leader = tree.pid;
@@ -86,12 +96,23 @@ impl Loop {
             all.push(tree.pid);
             all.extend(snapshot.descendants(tree.pid));
         }
+        if let Some(founder) = self.processes.founder_of(process).filter(|founder| !founder.ended) {
+            all.push(founder.pid);
+            all.extend(snapshot.descendants(founder.pid));
+        }
+        for (pid, owner) in self.escaped_from_taken_back(snapshot) {
+            if owner == process {
+                all.extend(snapshot.subtree(pid).into_iter().map(|(_, stat)| stat.pid));
+            }
+        }
         for (identity, owner) in self.processes.orphans().values() {
             if *owner == Some(process) && snapshot.get(identity.pid).is_some() {
                 all.push(identity.pid);
                 all.extend(snapshot.descendants(identity.pid));
             }
         }
+        let mut seen = BTreeSet::new();
+        all.retain(|pid| seen.insert(*pid));
         all
     }
 
@@ -99,6 +120,7 @@ impl Loop {
     /// when the leader is dead, and is swept then.
     pub(super) fn kill_tree(&mut self, process: Process) {
         self.processes.condemn(process);
+        self.kill_founder(process);
         let Some(tree) = self.processes.get(process) else { return };
         if tree.ended.is_some() {
             self.sweep();
@@ -114,7 +136,7 @@ impl Loop {
                 let _ = process::signal::send_group(tree.pidfd.as_fd(), tree.pid, libc::SIGKILL);
                 let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGKILL);
             }
-            Kinship::TakenBack => {
+            Kinship::TakenBack | Kinship::Appointed => {
                 // Its orphans would not come to us: take them all while they hang together.
                 if let Ok(Some(identity)) = process::Identity::of(tree.pid) {
                     let _ = process::freeze_and_kill(&[identity], |_| false);
@@ -125,6 +147,9 @@ impl Loop {
     }
 
     pub(super) fn leader_may_have_ended(&mut self, process: Process, token: u64) {
+        // What it said before it ended comes first.
+        self.hear_notifications(process);
+        self.hear_newline(process);
         let Some(tree) = self.processes.get(process).filter(|tree| tree.ended.is_none()) else {
             self.watched.remove(&token);
             return;
@@ -140,7 +165,11 @@ impl Loop {
                 // Nobody else waits for our children; should somebody have, its end is all that is known.
                 Err(_) => Some(Ending::Unknown),
             },
-            Kinship::TakenBack if !process::is_dead(tree.pidfd.as_fd()) => None,
+            Kinship::TakenBack | Kinship::Appointed if !process::is_dead(tree.pidfd.as_fd()) => None,
+            Kinship::Appointed => match self.exit_of_appointed(process) {
+                Some(exit) => Some(ending_of(exit)),
+                None => (!self.await_reaping(process, token)).then_some(Ending::Unknown),
+            },
             Kinship::TakenBack => match process::exit_of(tree.pidfd.as_fd()) {
                 Some(exit) => Some(ending_of(exit)),
                 None => (!self.await_reaping(process, token)).then_some(Ending::Unknown),
@@ -187,11 +216,11 @@ impl Loop {
             return now < at;
         }
         tree.exit_unknown_at = Some(now + PARENT_REAPS_WITHIN);
-        // That it is dead is known; wake up when it is reaped, which is told whatever is asked for.
-        self.epoll.modify(&tree.pidfd, &mut EpollEvent::new(EpollFlags::empty(), token)).is_ok()
+        // That it is dead is known; wake up when it is reaped.
+        self.watch_reaping(process, token)
     }
 
-    /// Looks again at the taken-back leaders whose parent has had its moment.
+    /// Looks again at the leaders whose parent has had its moment.
     pub(super) fn stop_awaiting_reaping(&mut self) {
         let now = self.clock.now();
         let due = |tree: &Tree| tree.ended.is_none() && tree.exit_unknown_at.is_some_and(|at| at <= now);
@@ -233,10 +262,12 @@ impl Loop {
         Some(())
     }
 
-    pub(super) fn sweep(&mut self) {
+    /// Says whether any orphan lives, whoever it belongs to.
+    pub(super) fn sweep(&mut self) -> bool {
+        self.child_changed = false;
         let socket = self.folder.socket();
         let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
-        let Swept { empty, reaped, watch, populated, left_behind } =
+        let Swept { empty, reaped, watch, populated, left_behind, orphans_live } =
             sweeping::sweep(&mut self.processes, marks);
         for pid in reaped {
             self.reclaim_from(pid);
@@ -253,9 +284,7 @@ impl Loop {
             self.processes.swept(process);
             self.news.push_back(Event::Emptied(process));
         }
-        if again {
-            self.sweep();
-        }
+        if again { self.sweep() } else { orphans_live }
     }
 
     /// Watches for a cgroup's becoming empty; says whether it has become so already.
@@ -317,6 +346,7 @@ impl Loop {
         for pid in dead {
             self.reclaim_from(pid);
         }
-        self.news.push_back(Event::Reclaimed(process));
+        self.close_ear(process);
+        self.given_back(process);
     }
 }

@@ -1,10 +1,12 @@
 //! What must hold after every action. Knows nothing of the inside of the core: only what went in, what came out, what
 //! people can see, and what is true of the processes.
 
+mod clock;
 mod groups;
 mod orders;
 mod seen;
 mod turns;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -16,6 +18,7 @@ use supervision::{
 
 use groups::Tree;
 use turns::Turns;
+use watch::Watch;
 
 pub struct Checks {
     /// The family as it is by now; those that were removed keep their place.
@@ -35,6 +38,7 @@ pub struct Checks {
     /// Instances that were ever started.
     begun: BTreeSet<InstanceId>,
     stopping_since: Option<Moment>,
+    stop_within: Option<Duration>,
     killing_since: Option<Moment>,
     /// Told to stop, and not told to start since.
     down: BTreeSet<InstanceId>,
@@ -47,6 +51,10 @@ pub struct Checks {
     processes: BTreeMap<Process, Record>,
     /// Whose fate the present event decides by policy, and whether it succeeded.
     judged: Option<(Process, bool)>,
+    /// What the present event asks for.
+    asked: Option<Request>,
+    /// When people saw it.
+    seen_at: Moment,
     /// Which workers the present event scales, and to how many.
     scaled: Vec<(WorkerId, u32)>,
     /// Whom the present event may take down by request.
@@ -61,6 +69,8 @@ pub struct Checks {
     /// Something else ended the run at the same moment.
     ended_otherwise: bool,
     retired: BTreeSet<WorkerId>,
+    /// Instances whose time the present event says has come, and how many runs may follow.
+    due: BTreeMap<InstanceId, u32>,
     concluded: bool,
 }
 
@@ -78,6 +88,7 @@ struct Record {
     kills_dead: u32,
     reclaims: u32,
     judged: bool,
+    watch: Watch,
 }
 
 impl Checks {
@@ -94,6 +105,7 @@ impl Checks {
             begun_run: false,
             begun: BTreeSet::new(),
             stopping_since: None,
+            stop_within: family.stop_within,
             killing_since: None,
             down: BTreeSet::new(),
             finals: BTreeSet::new(),
@@ -102,6 +114,8 @@ impl Checks {
             latest: BTreeMap::new(),
             processes: BTreeMap::new(),
             judged: None,
+            asked: None,
+            seen_at: Moment::START,
             scaled: Vec::new(),
             requested: Vec::new(),
             restarts: BTreeMap::new(),
@@ -110,6 +124,7 @@ impl Checks {
             essential: BTreeSet::new(),
             ended_otherwise: false,
             retired: BTreeSet::new(),
+            due: BTreeMap::new(),
             concluded: false,
         }
     }
@@ -156,12 +171,18 @@ impl Checks {
         self.scaled.clear();
         self.removed_now.clear();
         self.requested.clear();
+        self.asked = match event {
+            Event::Asked(request) => Some(request.clone()),
+            _ => None,
+        };
         if self.seen.is_empty() {
             self.seen = core.instances().map(|instance| (instance.id, instance)).collect();
         }
         if self.concluded {
             return;
         }
+        self.note_watched(now, event);
+        self.note_due(event);
         match event {
             Event::Begin => self.begun_run = true,
             Event::Launched(process) | Event::Ready(process) if self.is_latest(*process) => {
@@ -169,11 +190,16 @@ impl Checks {
             }
             Event::Ended(process, ending) if self.is_latest(*process) => {
                 let phase = self.phase(process.instance);
+                let departing = self
+                    .seen
+                    .get(&process.instance)
+                    .is_some_and(|instance| instance.why == "says that it is stopping");
                 let reset_after = self.spec(process.instance).backoff.reset_after;
                 let record = self.record(*process);
                 let lived = now.since(*record.lives_since.get_or_insert(now));
                 let rests_anew = !record.known_to_have_ended && lived >= reset_after;
-                if !record.known_to_have_ended && matches!(phase, Some(Phase::Starting | Phase::Running)) {
+                let by_itself = departing || matches!(phase, Some(Phase::Starting | Phase::Running));
+                if !record.known_to_have_ended && by_itself {
                     record.own_ending = Some(*ending);
                 }
                 record.known_to_have_ended = true;
@@ -222,7 +248,7 @@ impl Checks {
         if by_request.contains(&why.as_str()) || awaited {
             return;
         }
-        if why.starts_with("not ready within") {
+        if watch::is_failure(&why) {
             self.judged = Some((process, false));
         } else if let Some(ending) = record.own_ending {
             let succeeded = matches!(ending, Ending::Code(code) if success_codes.contains(&code));

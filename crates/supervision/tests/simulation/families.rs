@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, Change, Family, Group, GroupId, Intensity, Manner, Milestone, OnFailed, Policy,
-    Readiness, Restart, Strategy, Worker, WorkerId,
+    After, Backoff, CatchUp, Change, Family, Group, GroupId, Health, Intensity, Manner, Milestone, OnFailed,
+    Overlap, Policy, Readiness, Restart, Schedule, Strategy, Timing, Worker, WorkerId,
 };
 
 use crate::random::Random;
@@ -18,6 +18,8 @@ pub fn any(random: &mut Random) -> Family {
         strategy: any_strategy(random),
         intensity: any_family_intensity(random),
         groups: any_groups(random, workers),
+        stop_within: random.percent(15).then(|| random.millis(0, 8000)),
+        lasts: false,
         seed: random.below(u64::MAX),
     }
 }
@@ -115,13 +117,38 @@ pub fn any_worker(random: &mut Random, id: u32, workers: u32) -> Worker {
         on_failed: random.pick(&[OnFailed::Ignore, OnFailed::Ignore, OnFailed::Ignore, OnFailed::Stop]),
         grace: random.pick(&[0, 50, 1000, 5000].map(Duration::from_millis)),
         after: any_after(random, id, workers),
-        readiness: match random.below(3) {
+        readiness: match random.below(4) {
             0 => Readiness::Told { timeout: random.pick(&[0, 100, 3000].map(Duration::from_millis)) },
+            1 => Readiness::Probed { timeout: random.pick(&[0, 100, 3000].map(Duration::from_millis)) },
             _ => Readiness::Start,
         },
+        watchdog: random.percent(20).then(|| random.millis(300, 3000)),
+        health: random.percent(20).then(|| any_health(random)),
+        schedule: random.percent(15).then(|| any_schedule(random)),
+        start_delay: random.pick(&[0, 0, 0, 0, 0, 200, 3000].map(Duration::from_millis)),
         autostart: random.percent(85),
         essential: random.percent(4),
         ..Worker::named(format!("w{id}"))
+    }
+}
+
+fn any_schedule(random: &mut Random) -> Schedule {
+    Schedule {
+        timing: match random.below(2) {
+            0 => Timing::Every(random.millis(20, 5000)),
+            _ => Timing::Told,
+        },
+        overlap: random.pick(&[Overlap::Skip, Overlap::Queue, Overlap::Replace]),
+        catch_up: random.pick(&[CatchUp::Skip, CatchUp::Once, CatchUp::All]),
+    }
+}
+
+fn any_health(random: &mut Random) -> Health {
+    Health {
+        every: random.millis(50, 2000),
+        timeout: random.millis(1, 3000),
+        failures: 1 + random.below(3) as u32,
+        start_grace: random.pick(&[0, 0, 500, 5000].map(Duration::from_millis)),
     }
 }
 

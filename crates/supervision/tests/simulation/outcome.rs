@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, Ending, Family, InstanceId, Intensity, Milestone, Phase, Policy, Restart, Worker,
+    After, Backoff, Ending, Family, Health, InstanceId, Intensity, Milestone, Phase, Policy, Restart, Worker,
     WorkerId,
 };
 
@@ -41,6 +41,14 @@ pub fn quiet_family(random: &mut Random) -> (Family, Scripts) {
             backoff: Backoff { initial: Duration::from_millis(random.below(50)), ..Backoff::default() },
             intensity: Intensity { restarts: random.below(4) as u32, within: Duration::from_secs(1_000_000) },
             after,
+            // All news is quicker than this, and nobody is ill.
+            watchdog: random.percent(30).then(|| random.millis(2000, 4000)),
+            health: random.percent(30).then(|| Health {
+                every: random.millis(100, 1000),
+                timeout: random.millis(100, 1000),
+                failures: 1,
+                start_grace: Duration::ZERO,
+            }),
             ..Worker::named(format!("w{id}"))
         };
         for index in 0..worker.instances {

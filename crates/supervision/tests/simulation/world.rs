@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use supervision::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Moment, Process, Supervisor,
+    Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Moment, Process, Purpose,
+    Supervisor,
 };
 
 use crate::checks::Checks;
@@ -39,6 +40,7 @@ pub struct Body {
     /// Whether what it held has not been given back.
     pub holds: bool,
     conduct: Conduct,
+    born: Moment,
 }
 
 #[derive(Clone)]
@@ -48,6 +50,22 @@ struct Conduct {
     /// How it takes being asked: after how long it ends, and how. `None`: it does not care.
     obeys: Option<(Duration, Ending)>,
     leaves_behind: bool,
+    /// How often it gives a sign of life, and until how old.
+    beats: Option<(Duration, Duration)>,
+    /// From which age to which a probe finds it ill.
+    ill: Option<(Duration, Duration)>,
+    /// What else it says, and at which age.
+    says: Option<(Duration, Word)>,
+}
+
+/// What a process may say of itself.
+#[derive(Clone, Copy)]
+enum Word {
+    Ails,
+    Departs,
+    Complains,
+    NeverReady,
+    Beats(Duration),
 }
 
 /// A line of the story, put into words only when it is told.
@@ -64,6 +82,9 @@ enum Happening {
     Dies(Process, Ending),
     Empties(Process),
     GivesBack(Process),
+    Beats(Process),
+    Says(Process, Word),
+    Answers(Process, Purpose),
     Deed,
 }
 
@@ -88,6 +109,9 @@ pub struct World {
 
 /// The longest that news, clearing and giving back take, in milliseconds, and how late a tick is.
 pub const LATEST_NEWS: u64 = 400;
+
+/// The longest that a process asks for to stop, in milliseconds.
+pub const LONGEST_EXTENSION: u64 = 2000;
 
 impl World {
     pub fn new(seed: u64, mood: Mood, family: Family, nature: Nature) -> World {
@@ -121,7 +145,7 @@ impl World {
         if self.random.percent(97) {
             self.tell(Event::Begin);
         }
-        for _ in 0..self.random.below(14) {
+        for _ in 0..self.random.below(20) {
             let at = self.random.millis(0, 20_000);
             self.plan(at, Happening::Deed);
         }
@@ -270,6 +294,9 @@ impl World {
                     self.report(Event::Reclaimed(process));
                 }
             }
+            Happening::Beats(process) => self.beat(process),
+            Happening::Says(process, word) => self.say(process, word),
+            Happening::Answers(process, purpose) => self.answer(process, purpose),
             Happening::Deed => self.deed(),
         }
     }
@@ -291,7 +318,8 @@ impl World {
                 let conduct = self.conduct(process);
                 if matches!(self.nature, Nature::Any) && self.random.percent(8) {
                     let failure = LaunchFailure("exec ./nothere: no such file".into());
-                    self.bodies.insert(process, Body { leader: false, tree: false, holds: false, conduct });
+                    let body = Body { leader: false, tree: false, holds: false, conduct, born: self.now };
+                    self.bodies.insert(process, body);
                     return self.report(Event::LaunchFailed(process, failure));
                 }
                 self.come_alive(process, conduct);
@@ -300,8 +328,26 @@ impl World {
             Action::Ask(process) => {
                 let obeys = self.bodies.get(&process).and_then(|body| body.conduct.obeys);
                 if let Some((after, ending)) = obeys {
+                    if matches!(self.nature, Nature::Any) && self.random.percent(20) {
+                        let more = self.random.millis(0, LONGEST_EXTENSION);
+                        self.report(Event::NeedsTime(process, more));
+                    }
                     self.plan(after, Happening::Dies(process, ending));
                 }
+            }
+            Action::Abort(process) => {
+                if self.random.percent(80) {
+                    let after = self.random.millis(0, 50);
+                    self.plan(after, Happening::Dies(process, Ending::Signal(6)));
+                }
+            }
+            Action::Probe(process, purpose, within) => {
+                let longest = within.min(Duration::from_millis(LATEST_NEWS)).as_millis() as u64;
+                let after = match self.mood {
+                    Mood::Kind => Duration::from_micros(1).min(within),
+                    Mood::Unkind => self.random.millis(0, longest),
+                };
+                self.plan(after, Happening::Answers(process, purpose));
             }
             Action::Kill(process) => {
                 self.die(process, Ending::Signal(9));
@@ -321,6 +367,42 @@ impl World {
         }
     }
 
+    fn beat(&mut self, process: Process) {
+        let now = self.now;
+        let Some(body) = self.bodies.get(&process).filter(|body| body.leader) else { return };
+        let (Some((every, until)), age) = (body.conduct.beats, now.since(body.born)) else { return };
+        if age <= until {
+            self.report(Event::Alive(process));
+            self.plan(every, Happening::Beats(process));
+        }
+    }
+
+    fn say(&mut self, process: Process, word: Word) {
+        if self.bodies.get(&process).is_some_and(|body| body.leader) {
+            self.report(match word {
+                Word::Ails => Event::Ails(process),
+                Word::Departs => Event::Departs(process),
+                Word::Complains => Event::Complains(process, "no disk".into()),
+                Word::NeverReady => Event::NeverReady(process, "closed".into()),
+                Word::Beats(every) => Event::Beats(process, every),
+            });
+        }
+    }
+
+    /// What a probe finds.
+    fn answer(&mut self, process: Process, purpose: Purpose) {
+        let now = self.now;
+        // Of one that has ended, its ending tells.
+        let Some(body) = self.bodies.get(&process).filter(|body| body.leader) else { return };
+        let age = now.since(body.born);
+        let well = match purpose {
+            Purpose::Readiness => body.conduct.ready_after.is_some_and(|after| age >= after),
+            Purpose::Health => body.conduct.ill.is_none_or(|(from, to)| age < from || age > to),
+        };
+        let answer = if well { Ok(()) } else { Err("connection refused".into()) };
+        self.report(Event::Probed(process, purpose, answer));
+    }
+
     fn come_alive(&mut self, process: Process, conduct: Conduct) {
         if let Some(after) = conduct.ready_after {
             self.plan(after, Happening::News(Event::Ready(process)));
@@ -328,7 +410,14 @@ impl World {
         if let Some((after, ending)) = conduct.lives {
             self.plan(after, Happening::Dies(process, ending));
         }
-        self.bodies.insert(process, Body { leader: true, tree: true, holds: true, conduct });
+        if let Some((every, _)) = conduct.beats {
+            self.plan(every, Happening::Beats(process));
+        }
+        if let Some((after, word)) = conduct.says {
+            self.plan(after, Happening::Says(process, word));
+        }
+        let body = Body { leader: true, tree: true, holds: true, conduct, born: self.now };
+        self.bodies.insert(process, body);
     }
 
     fn conduct(&mut self, process: Process) -> Conduct {
@@ -341,6 +430,9 @@ impl World {
                 lives: ending.map(|ending| (random.millis(10, 2000), ending)),
                 obeys: Some((random.millis(1, 20), Ending::Signal(15))),
                 leaves_behind: random.percent(50),
+                beats: Some((Duration::from_millis(700), Duration::MAX)),
+                ill: None,
+                says: None,
             };
         }
         let endings = [0, 0, 0, 1, 3, 255].map(Ending::Code);
@@ -359,6 +451,20 @@ impl World {
                 )
             }),
             leaves_behind: random.percent(50),
+            beats: random.percent(80).then(|| {
+                let until = random.pick(&[500, 3000, 100_000]);
+                (random.millis(50, 600), random.millis(0, until))
+            }),
+            ill: random.percent(40).then(|| {
+                let from = random.millis(0, 4000);
+                (from, from + random.millis(0, 3000))
+            }),
+            says: random.percent(15).then(|| {
+                let every = random.millis(0, 2000);
+                let words =
+                    [Word::Ails, Word::Departs, Word::Complains, Word::NeverReady, Word::Beats(every)];
+                (random.millis(0, 3000), random.pick(&words))
+            }),
         }
     }
 }
@@ -379,6 +485,10 @@ fn is_news(event: &Event) -> bool {
         Event::Launched(_)
             | Event::LaunchFailed(..)
             | Event::Ready(_)
+            | Event::Probed(..)
+            | Event::Alive(_)
+            | Event::Departs(_)
+            | Event::NeedsTime(..)
             | Event::Ended(..)
             | Event::Emptied(_)
             | Event::Reclaimed(_)

@@ -6,6 +6,8 @@ mod milestones;
 mod remarks;
 mod requests;
 mod restarts;
+mod schedules;
 mod stops;
 mod strategies;
+mod watching;
 mod world;

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Conclusion, Ending, Event, Milestone, OnFailed, Phase, Policy, Request, Restart, Worker, WorkerId,
+    After, Conclusion, Ending, Event, Family, Milestone, OnFailed, Phase, Policy, Request, Restart, Worker,
+    WorkerId,
 };
 
 use crate::world::{Trait, World, worker};
@@ -141,7 +142,7 @@ fn told_to_stop_now_from_the_start_nobody_is_asked() {
 
 #[test]
 fn a_launch_under_way_is_asked_as_soon_as_it_lives() {
-    let mut world = World::ahead(supervision::Family::of(vec![worker("a")]));
+    let mut world = World::ahead(Family::of(vec![worker("a")]));
     world.let_be("a", Trait::SlowToLaunch);
     let mut world = world.begin();
     world.shutdown();
@@ -201,7 +202,7 @@ fn who_was_asked_and_ends_badly_has_not_failed() {
 
 #[test]
 fn a_run_that_never_began_ends_when_told() {
-    let mut world = World::ahead(supervision::Family::of(vec![worker("a")]));
+    let mut world = World::ahead(Family::of(vec![worker("a")]));
     world.shutdown();
     assert_eq!(world.conclusion(), Some(Conclusion::Succeeded));
     let mut world = world.begin();
@@ -216,4 +217,17 @@ fn a_daemon_that_was_asked_by_request_is_killed_when_its_turn_comes() {
     world.wait(10);
     world.shutdown();
     assert_eq!(world.story(), ["0 a launched", "0 a asked", "10 a killed"]);
+}
+
+#[test]
+fn a_run_that_lasts_outlives_its_work_and_ends_when_it_is_told_to() {
+    let mut world = World::ahead(Family { lasts: true, ..Family::of(Vec::new()) }).begin();
+    assert_eq!(world.conclusion(), None);
+    world.tell(Event::Asked(Request::Add(Box::new(worker("a")))));
+    world.exits("a", 0);
+    assert_eq!((world.phase("a"), world.conclusion()), (Phase::Done, None));
+    world.tell(Event::Asked(Request::Add(Box::new(worker("b")))));
+    assert_eq!(world.phase("b"), Phase::Running);
+    world.shutdown();
+    assert_eq!(world.conclusion(), Some(Conclusion::Succeeded));
 }

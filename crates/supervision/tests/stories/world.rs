@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use supervision::{
     Action, Backoff, Change, Conclusion, Ending, Event, Family, Instance, InstanceId, Intensity,
-    LaunchFailure, Moment, Phase, Process, Request, Strategy, Supervisor, Target, Worker, WorkerId,
+    LaunchFailure, Moment, Phase, Process, Purpose, Request, Strategy, Supervisor, Target, Worker, WorkerId,
 };
 
 /// A worker that rests exactly 100 ms, 200 ms, and so on up to a second, and has a second of grace.
@@ -124,6 +124,16 @@ impl World {
                     self.end(process, Ending::Signal(15));
                 }
             }
+            Action::Abort(process) => {
+                self.note(format!("{} aborted", self.label(process.instance)));
+                if !self.is(process, Trait::Deaf) {
+                    self.end(process, Ending::Signal(6));
+                }
+            }
+            Action::Probe(process, purpose, _) => {
+                let what = if purpose == Purpose::Health { "health" } else { "readiness" };
+                self.note(format!("{} probed for {what}", self.label(process.instance)));
+            }
             Action::Kill(process) => {
                 if self.alive.contains(&process) {
                     self.note(format!("{} killed", self.label(process.instance)));
@@ -237,6 +247,12 @@ impl World {
             self.tell(Event::Tick);
         }
         self.now = until;
+    }
+
+    /// Lets so much time go by with nobody looking, and then meets what is due.
+    pub fn sleep(&mut self, ms: u64) {
+        self.now = self.now + Duration::from_millis(ms);
+        self.tell(Event::Tick);
     }
 
     /// What happened since this was last asked, each with the milliseconds at which it did.

@@ -218,6 +218,7 @@ pub(super) fn sleep_until_ended(
     deadline: Option<Instant>,
     stop: Option<&StopFlag>,
 ) -> Result<(), WaitError> {
+    let alarm = stop.and_then(StopFlag::alarm);
     if stop.is_some_and(StopFlag::is_heeded) {
         return Err(WaitError::Interrupted);
     }
@@ -230,7 +231,7 @@ pub(super) fn sleep_until_ended(
         }
     };
     let mut polled = vec![PollFd::new(pidfd, PollFlags::POLLIN)];
-    polled.extend(stop.and_then(StopFlag::alarm).map(|alarm| PollFd::new(alarm, PollFlags::POLLIN)));
+    polled.extend(alarm.map(|alarm| PollFd::new(alarm, PollFlags::POLLIN)));
     match poll(&mut polled, timeout) {
         Ok(0) if timeout == PollTimeout::ZERO => Err(WaitError::Timeout),
         // At the deadline it is looked once more, with nothing left to wait.

@@ -139,7 +139,6 @@ impl CurrentProcess {
         if hex(queue.uuid()) != passed.uuid {
             return Err(PassedError::Gone { name: name.to_owned() });
         }
-        queue.set_interrupt(StopFlag::of_this_process().shared());
         Ok(queue.into())
     }
 

@@ -1,11 +1,12 @@
 //! Starting, watching, waiting, ending.
 
+use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use process::Pid;
 use serde_json::{Value, json};
-use worker::{Exit, Process, StartError, WaitError, active_children};
+use worker::{Exit, GetError, Process, StartError, WaitError, active_children};
 
 use crate::kit::{A_WHILE, KILLED, PATIENCE, output, queue, role, sleeper, until};
 use crate::{Promise, promises};
@@ -20,6 +21,7 @@ pub const PROMISES: &[Promise] = promises![
     what_has_ended_can_be_told_to_end_again_and_nobody_else_is_hit,
     living_children_are_listed_and_no_ended_one_stays_a_zombie,
     a_wait_is_interrupted_by_a_request_to_stop_whichever_thread_it_reaches,
+    every_thread_that_waits_is_interrupted_by_one_signal,
     a_process_that_is_asked_to_stop_can_still_stop_its_children,
     names_are_counted_and_given,
     a_child_starts_in_its_folder_with_its_variables,
@@ -170,6 +172,32 @@ fn a_wait_is_interrupted_by_a_request_to_stop_whichever_thread_it_reaches() {
     assert_eq!(child.join(None), Err(WaitError::Interrupted));
     child.kill().expect("ours");
     until("an end is known all the same", || child.join(None) == Ok(KILLED));
+}
+
+fn every_thread_that_waits_is_interrupted_by_one_signal() {
+    let (jobs, other) = (queue("jobs"), queue("other"));
+    let child = sleeper().start().expect("it starts");
+    assert!(!worker::stop_requested());
+    thread::scope(|scope| {
+        let start = |queue| {
+            let builder = thread::Builder::new().name("getting".into());
+            builder.spawn_scoped(scope, move || worker::Queue::get(queue)).expect("a thread")
+        };
+        let getting: Vec<_> = [&jobs, &jobs, &other].map(start).into();
+        let joining = scope.spawn(|| child.join(None));
+        until("those who get sleep", || {
+            let tasks = fs::read_dir("/proc/self/task").expect("/proc").flatten();
+            let stats = tasks.filter_map(|task| fs::read_to_string(task.path().join("stat")).ok());
+            stats.filter(|stat| stat.contains("(getting) S")).count() == 3
+        });
+        nix::sys::signal::raise(nix::sys::signal::SIGTERM).expect("to this thread");
+        for one in getting {
+            assert!(matches!(one.join().expect("no panic"), Err(GetError::Interrupted)));
+        }
+        assert_eq!(joining.join().expect("no panic"), Err(WaitError::Interrupted));
+    });
+    child.kill().expect("ours");
+    until("it has ended", || child.exit_code() == Some(KILLED));
 }
 
 fn a_process_that_is_asked_to_stop_can_still_stop_its_children() {

@@ -23,6 +23,8 @@ impl Checks {
         match action {
             Action::Launch(process) => self.launch(*process, bodies),
             Action::Ask(process) => self.ask(core, now, *process),
+            Action::Abort(process) => self.aborted(now, *process),
+            Action::Probe(process, purpose, within) => self.probe(now, *process, *purpose, *within),
             Action::Kill(process) => self.kill(core, now, *process),
             Action::Reclaim(process) => {
                 let body = &bodies[process];
@@ -96,6 +98,7 @@ impl Checks {
         assert!(self.is_latest(process), "an old launch is killed");
         let daemon = self.spec(process.instance).policy == Policy::Daemon;
         let (stopping, killing) = (self.stopping_since.is_some(), self.killing_since.is_some());
+        let overdue = self.is_overdue(now);
         let record = self.record(process);
         if record.known_to_have_ended {
             record.kills_dead += 1;
@@ -105,9 +108,9 @@ impl Checks {
         assert_eq!(record.kills_alive, 1, "killed twice");
         assert!(record.lives_since.is_some(), "killed, and not known to live");
         let graced = record.asked_at.is_some_and(|(asked, grace)| now >= asked + grace);
-        let at_once = killing || (daemon && stopping);
+        let at_once = killing || overdue || (daemon && stopping);
         assert!(graced || at_once, "killed before its grace was over");
-        if !graced && !killing {
+        if !graced && !killing && !overdue {
             self.dependants_are_gone(core, now, process.instance);
         }
     }
@@ -119,7 +122,7 @@ impl Checks {
             || instance.why == "scaled away"
             || instance.why == "taken out of the config"
             || instance.why == "its config has changed"
-            || instance.why.starts_with("not ready within");
+            || super::watch::is_failure(&instance.why);
         // What was told to stop while its launch was under way is asked when that is known.
         by_itself || instance.launched_at == Some(now) || self.requested.contains(&instance.id)
     }

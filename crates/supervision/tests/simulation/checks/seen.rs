@@ -8,8 +8,8 @@ use supervision::{
     Supervisor, WorkerId,
 };
 
-use super::Checks;
-use crate::world::LATEST_NEWS;
+use super::{Checks, clock};
+use crate::world::{LATEST_NEWS, LONGEST_EXTENSION};
 
 /// Every step of a stop that news or the world takes part in, each as slow as it can be; and late ticks.
 const SLOWEST_END: Duration = Duration::from_millis(8 * LATEST_NEWS + 100);
@@ -26,6 +26,8 @@ impl Checks {
         for (&id, instance) in &seen {
             self.look_at(core, now, id, instance, actions);
             self.look_at_waiting(instance, &seen);
+            self.look_at_watched(now, instance);
+            self.look_at_schedule(now, instance);
         }
         for &(worker, instances) in &self.scaled {
             let Some(spec) = self.family.workers.get(worker.0 as usize) else { continue };
@@ -59,6 +61,7 @@ impl Checks {
         self.look_at_retired(&seen, actions);
         self.look_at_removed(&seen, actions);
         self.seen = seen;
+        self.seen_at = now;
         self.turns.look(&self.seen);
         if self.begun_run && self.work_is_done() {
             self.note_stop(now);
@@ -94,7 +97,9 @@ impl Checks {
 
         let silent = matches!(instance.phase, Phase::Starting | Phase::Running | Phase::Waiting);
         assert!(silent || !instance.why.is_empty(), "no reason for {instance:?}");
-        assert_eq!(instance.next_launch_in.is_some(), instance.phase == Phase::Backoff, "{instance:?}");
+        assert!(instance.next_launch_in.is_some() || instance.phase != Phase::Backoff, "{instance:?}");
+        let rests = matches!(instance.phase, Phase::Backoff | Phase::Waiting);
+        assert!(instance.next_launch_in.is_none() || rests, "{instance:?}");
         let up = matches!(instance.phase, Phase::Starting | Phase::Running | Phase::Stopping);
         assert!(up || instance.launched_at.is_none(), "{instance:?}");
         if let Some(launch) = instance.launch
@@ -141,7 +146,7 @@ impl Checks {
         }
         let Some((worker, milestone)) = instance.waits_for else {
             let held = instance.why.contains("together with") || instance.why.contains(" to be gone, ");
-            return assert!(held, "waits for nothing: {instance:?}");
+            return assert!(held || clock::waits_for_time(instance), "waits for nothing: {instance:?}");
         };
         let phases: Vec<Phase> = seen.values().filter(|i| i.id.worker == worker).map(|i| i.phase).collect();
         let all = |wanted: &[Phase]| !phases.is_empty() && phases.iter().all(|phase| wanted.contains(phase));
@@ -200,11 +205,14 @@ impl Checks {
             Restart::OnFailure => !succeeded,
             Restart::Always => true,
         };
+        if spec.schedule.is_some() && self.run_is_over(id, again, now) {
+            return;
+        }
         if !again {
             let expected = if succeeded { Phase::Done } else { Phase::Failed };
             return assert_eq!(instance.phase, expected, "ended for good: {instance:?}");
         }
-        if let Some(rest) = instance.next_launch_in {
+        if let Some(rest) = instance.next_launch_in.filter(|_| instance.phase == Phase::Backoff) {
             let nth = self.rests.entry(id).or_insert(Some(0));
             let backoff = spec.backoff;
             if let Some(nth) = nth {
@@ -276,7 +284,11 @@ impl Checks {
             .filter(|i| matches!(i.phase, Phase::Starting | Phase::Running | Phase::Stopping));
         let up: Vec<_> = up.map(|instance| instance.id).collect();
         if let Some(since) = self.stopping_since {
-            let bound = (self.longest_grace + SLOWEST_END) * (1 + self.workers() as u32);
+            let level = self.longest_grace + SLOWEST_END + Duration::from_millis(LONGEST_EXTENSION);
+            let mut bound = level * (1 + self.workers() as u32);
+            if let Some(within) = self.stop_within {
+                bound = bound.min(within + SLOWEST_END);
+            }
             assert!(now.since(since) <= bound, "told to stop at {since:?}, up at {now:?}: {up:?}");
         }
         if let Some(since) = self.killing_since {
@@ -290,7 +302,9 @@ impl Checks {
         assert!(!self.begun_run || !self.work_is_done(), "the work is done, and nothing follows");
         for instance in self.seen.values() {
             let moving = matches!(instance.phase, Phase::Starting | Phase::Stopping | Phase::Backoff);
-            let held = instance.phase == Phase::Waiting && instance.waits_for.is_none();
+            let held = instance.phase == Phase::Waiting
+                && instance.waits_for.is_none()
+                && !clock::waits_for_time(instance);
             assert!(!moving && !held, "it hangs: {instance:?}");
         }
     }

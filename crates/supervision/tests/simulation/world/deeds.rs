@@ -26,6 +26,13 @@ impl World {
             0 => self.tell(Event::Shutdown),
             1 => self.tell(Event::ShutdownNow),
             2 => self.tell(Event::Begin),
+            7..10 => {
+                // The clock says so; it may have been set, or have stood still.
+                let worker = WorkerId(self.random.below(self.checks.workers() as u64 + 1) as u32);
+                let times = self.random.pick(&[0, 1, 1, 1, 2, 5, 1000, u32::MAX]);
+                let on_time = self.random.percent(70);
+                self.tell(Event::Due { worker, times, on_time });
+            }
             3..7 => {
                 // Somebody else kills a process.
                 let alive: Vec<Process> =
