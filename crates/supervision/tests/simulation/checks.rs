@@ -302,7 +302,9 @@ impl Checks {
                 ["scaled away", "taken out of the config"].contains(&instance.why.as_str())
             };
             if self.seen.get(&id).is_some_and(leaves) {
+                // It comes back as a new one.
                 self.down.remove(&id);
+                self.forgive(id);
             }
         }
     }
