@@ -329,9 +329,13 @@ impl Supervisor {
             !all.is_empty() && all.iter().all(|&id| self.member(id).state.phase() == Phase::Stopped);
         let newly_started = going_on && crew.spec.autostart && (!former.autostart || former.was_removed);
         let Worker { schedule, watchdog, health, .. } = self.crew(worker).spec;
-        for &id in all.iter().filter(|id| id.index < instances) {
+        for &id in &all {
             if schedule != former.schedule {
                 self.reschedule(id);
+            }
+            if id.index >= instances {
+                // It is one too many, and goes.
+                continue;
             }
             if (watchdog, health) != former.watch {
                 self.watch_anew(id);
