@@ -62,6 +62,8 @@ pub struct Checks {
     restarts: BTreeMap<InstanceId, Vec<Moment>>,
     /// Whose restarts could not all be seen: together with others it is not plain who is charged.
     unseen: BTreeSet<InstanceId>,
+    /// Whether the family has ever become another one.
+    was_changed: bool,
     /// How many rests in a row an instance has had; `None`: some of no length, which nobody sees.
     rests: BTreeMap<InstanceId, Option<i32>>,
     /// Essential instances that ended while nothing else had ended the run.
@@ -120,6 +122,7 @@ impl Checks {
             requested: Vec::new(),
             restarts: BTreeMap::new(),
             unseen: BTreeSet::new(),
+            was_changed: false,
             rests: BTreeMap::new(),
             essential: BTreeSet::new(),
             ended_otherwise: false,
@@ -290,7 +293,10 @@ impl Checks {
                     self.may_come_back(*worker);
                 }
             }
-            Request::Change(change) => self.note_change(change),
+            Request::Change(change) => {
+                self.was_changed = true;
+                self.note_change(change);
+            }
             Request::Add(_) => {}
         }
     }

@@ -107,9 +107,9 @@ impl Checks {
                 self.restarts.get(&id).map_or(0, |restarts| restarts.iter().filter(within).count());
             restarts >= spec.intensity.restarts as usize
         };
-        // A run may take another's place, or follow one that its group has ended: then how often one was started again,
-        // and has rested, cannot be told from outside.
-        let unseen = schedule.overlap == Overlap::Replace || !alone;
+        // A run may take another's place, or follow one that its group has ended, or by another config than the one before:
+        // then how often one was started again, and has rested, cannot be told from outside.
+        let unseen = schedule.overlap == Overlap::Replace || !alone || self.was_changed;
         let seen = instance.clone();
         if is_between_runs(&seen) {
             assert!(!again || spent || unseen, "its run is not over: {seen:?}");
@@ -129,14 +129,15 @@ impl Checks {
             assert!(!self.spec(id).after.is_empty() || seen.why.contains("of the family"), "{seen:?}");
             return true;
         }
-        // One that was owed follows at once; so does one whose time comes at this very moment.
-        let follows = schedule.overlap == Overlap::Queue
+        // One that was owed follows at once; so does one whose time comes at this very moment, and one that is to change.
+        let follows = self.was_changed
+            || schedule.overlap == Overlap::Queue
             || schedule.catch_up == CatchUp::All
             || schedule.timing != Timing::Told;
         let another = follows && matches!(seen.phase, Phase::Waiting | Phase::Starting);
         let over = another || seen.phase == Phase::Stopped;
         // In a group it may be spent otherwise, or come up with the others.
-        if !over && again && !alone {
+        if !over && again && (!alone || self.was_changed) {
             return false;
         }
         assert!(over, "its run is over: {seen:?}");
