@@ -683,6 +683,7 @@ impl Loop {
         self.cgroups.remove();
         self.temporary.remove();
         self.sockets.close_all();
+        self.await_guard();
         if let Some(guard) = self.guard.take() {
             guard.dismiss();
         }

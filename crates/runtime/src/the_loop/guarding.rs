@@ -1,11 +1,17 @@
 //! The guard that is kept beside a supervisor with daemons.
 
-use process::{SpawnError, Spawned};
 use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use process::{SpawnError, Spawned};
 
 use super::{GUARDS_TICKET, Loop, Watched};
 use crate::guard::Guard;
 use crate::talk;
+
+/// How long the end of a run waits for a guard that is just being born.
+const BIRTH_TAKES_AT_MOST: Duration = Duration::from_secs(1);
 
 impl Loop {
     pub(super) fn start_guard(&mut self) {
@@ -31,6 +37,16 @@ impl Loop {
     pub(crate) fn need_guard(&mut self) {
         if self.guard.is_none() {
             self.start_guard();
+        }
+    }
+
+    /// Waits for the news of a guard that is just being born, so that it can be let go of and seen to end.
+    pub(super) fn await_guard(&mut self) {
+        let give_up = self.clock.now() + BIRTH_TAKES_AT_MOST;
+        while self.guard.as_ref().is_some_and(|guard| guard.pidfd().is_none()) && self.clock.now() < give_up {
+            let mut wait = [PollFd::new(self.spawner.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut wait, PollTimeout::from(100u16));
+            self.hear_spawner();
         }
     }
 
