@@ -40,15 +40,17 @@ impl Supervisor {
     /// Why an instance stands where it stands, as of `now`. `None`: there is none of this id, or it was scaled away.
     pub fn explain(&self, id: InstanceId, now: Moment) -> Option<Explanation> {
         let member = self.known(id)?;
-        let what = match member.state {
-            State::Resting { .. } => RunningOut::Rest,
-            State::Leaving { .. } => RunningOut::Grace,
-            _ => RunningOut::Ready,
+        // A probe that is due, or a sign of life that is awaited, comes and goes: nothing runs out for good there.
+        let running_out = match member.state {
+            State::Resting { until, .. } | State::Delayed { until, .. } => Some((RunningOut::Rest, until)),
+            State::Starting { ready_by, .. } => Some((RunningOut::Ready, ready_by)),
+            State::Leaving { .. } => member.state.deadline().map(|at| (RunningOut::Grace, at)),
+            _ => None,
         };
         let allowed = self.crew(id.worker).spec.intensity;
         let (spent, forgotten_in) = member.window.spent(now, allowed);
         Some(Explanation {
-            running_out: member.state.deadline().map(|at| (what, at.since(now))),
+            running_out: running_out.map(|(what, at)| (what, at.since(now))),
             spent,
             allowed,
             forgotten_in,

@@ -123,7 +123,7 @@ fn what_refers_to_a_wrong_entry_is_not_wrong_too() {
 
 #[test]
 fn a_descriptor_for_readiness_is_none_of_the_sockets() {
-    let keys = r#""listen": ["tcp:127.0.0.1:1", "tcp:127.0.0.1:2"], "ready": { "fd": →4 }"#;
+    let keys = r#""listen": ["tcp:127.0.0.1:1", "tcp:127.0.0.1:2"], "ready": →{ "fd": 4 }"#;
     let message = r#"descriptor 4 is one of the sockets of "listen""#;
     let hint = Some("the first free one is 5");
     World::default().refuses(&worker(keys), "workers.reader.ready.fd", message, hint);
