@@ -20,6 +20,10 @@ use groups::Tree;
 use turns::Turns;
 use watch::Watch;
 
+/// Why an instance is on its way down whose own ending decides nothing any more.
+const STARTED_ANEW: [&str; 4] =
+    ["is started again once it is gone", "scaled away", "taken out of the config", "its config has changed"];
+
 pub struct Checks {
     /// The family as it is by now; those that were removed keep their place.
     family: Family,
@@ -66,6 +70,8 @@ pub struct Checks {
     was_changed: bool,
     /// How many rests in a row an instance has had; `None`: some of no length, which nobody sees.
     rests: BTreeMap<InstanceId, Option<i32>>,
+    /// Who says in the present event that something is wrong with it.
+    ailing: Option<Process>,
     /// Essential instances that ended while nothing else had ended the run.
     essential: BTreeSet<InstanceId>,
     /// Something else ended the run at the same moment.
@@ -124,6 +130,7 @@ impl Checks {
             unseen: BTreeSet::new(),
             was_changed: false,
             rests: BTreeMap::new(),
+            ailing: None,
             essential: BTreeSet::new(),
             ended_otherwise: false,
             retired: BTreeSet::new(),
@@ -170,6 +177,10 @@ impl Checks {
     pub fn before(&mut self, core: &Supervisor, now: Moment, event: &Event) {
         self.events += 1;
         self.judged = None;
+        self.ailing = match event {
+            Event::Ails(process) => Some(*process),
+            _ => None,
+        };
         self.was_open = self.stopping_since.is_none();
         self.scaled.clear();
         self.removed_now.clear();
@@ -242,13 +253,7 @@ impl Checks {
             return;
         }
         record.judged = true;
-        let by_request = [
-            "is started again once it is gone",
-            "scaled away",
-            "taken out of the config",
-            "its config has changed",
-        ];
-        if by_request.contains(&why.as_str()) || awaited {
+        if STARTED_ANEW.contains(&why.as_str()) || awaited {
             return;
         }
         if watch::is_failure(&why) {

@@ -108,6 +108,13 @@ impl Checks {
             assert_eq!(core.is_present(Process { instance: id, launch }), up, "{instance:?}");
         }
 
+        // What it is started again for holds, whatever is said of it later.
+        if instance.phase == Phase::Stopping
+            && super::STARTED_ANEW.contains(&instance.why.as_str())
+            && let Some(launch) = instance.launch
+        {
+            self.record(Process { instance: id, launch }).own_ending = None;
+        }
         // Of who was removed there is only what is still to go.
         assert!(up || !self.removed.contains(&id.worker), "removed, and {instance:?}");
         if instance.phase != Phase::Stopped {

@@ -140,12 +140,18 @@ impl Checks {
         assert!(self.is_latest(process), "an old launch is aborted");
         let every = self.must_give_signs(process);
         let grace = self.spec(process.instance).grace;
-        let ails = self.seen.get(&process.instance).is_some_and(|seen| seen.why.starts_with("said that"));
+        let seen = self.seen.get(&process.instance);
+        // What has just been said may be outdone at the same moment by what it is started again for.
+        let ails = self.ailing == Some(process) || seen.is_some_and(|seen| seen.why.starts_with("said that"));
         let record = self.record(process);
         assert!(!record.known_to_have_ended && record.kills_alive == 0, "aborted, and not alive");
         assert_eq!(record.asked_at.replace((now, grace)), None, "aborted after it was asked");
         let silent = matches!((every, record.watch.sign), (Some(every), Some(sign)) if sign + every <= now);
-        assert!(ails || silent, "aborted, though it gave signs of life");
+        assert!(
+            ails || silent,
+            "aborted, though it gave signs of life: {:?}",
+            self.seen.get(&process.instance)
+        );
     }
 
     pub fn probe(&mut self, now: Moment, process: Process, purpose: Purpose, within: Duration) {
