@@ -305,8 +305,10 @@ impl Spins {
     }
 }
 
+/// Of the machine, not of this process: one that may run on one processor alone has company on the others.
 fn has_one_processor() -> bool {
+    use nix::unistd::{SysconfVar, sysconf};
     use std::sync::OnceLock;
     static ONE: OnceLock<bool> = OnceLock::new();
-    *ONE.get_or_init(|| std::thread::available_parallelism().is_ok_and(|n| n.get() == 1))
+    *ONE.get_or_init(|| sysconf(SysconfVar::_NPROCESSORS_ONLN).is_ok_and(|online| online == Some(1)))
 }

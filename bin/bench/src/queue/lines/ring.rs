@@ -7,7 +7,8 @@
 use std::hint;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering;
-use std::thread;
+
+use nix::unistd::{SysconfVar, sysconf};
 
 use super::{Ends, capacity, passed};
 use crate::Trouble;
@@ -111,7 +112,8 @@ pub struct RingEnds(pub usize);
 
 impl RingEnds {
     fn open(&self, name: &str) -> Result<Ring, Trouble> {
-        let alone = thread::available_parallelism().map_or(1, usize::from) == 1;
+        // Of the machine: each end may be held on one processor of several.
+        let alone = sysconf(SysconfVar::_NPROCESSORS_ONLN).is_ok_and(|online| online == Some(1));
         Ok(Ring {
             shared: Shared::map(&passed(name)?)?,
             slots: capacity(self.0) as u64,
