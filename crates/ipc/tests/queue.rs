@@ -1,5 +1,6 @@
 //! What a queue promises to one process, its threads and its children.
 
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -446,4 +447,28 @@ fn a_message_of_one_gib_goes_through_and_one_byte_more_is_refused() {
     assert_eq!(queue.put(&message), Err(refused));
     queue.put(&message[..MOST]).unwrap();
     assert!(queue.get().unwrap() == message[..MOST]);
+}
+
+#[test]
+fn threads_that_come_to_a_fresh_handle_together_can_all_settle_what_they_hold() {
+    const THREADS: u64 = 3;
+    for _ in 0..500 {
+        // Each thread's first call is what makes the process a participant.
+        let (queue, barrier) = (bounded(THREADS), Barrier::new(THREADS as usize));
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    barrier.wait();
+                    queue.put(b"a message").unwrap();
+                    queue.lease().unwrap().ack();
+                });
+            }
+        });
+        let stats = queue.stats();
+        assert_eq!(
+            (stats.puts, stats.gets, stats.len, stats.in_flight),
+            (THREADS, THREADS, 0, 0),
+            "{stats:?}"
+        );
+    }
 }
