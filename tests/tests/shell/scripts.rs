@@ -81,6 +81,8 @@ fn what_is_done_again_and_again_goes_on_until_it_is_told_to_stop() {
     until("it has run three times", || {
         (sandbox.read("shell/cron/notes.txt").lines().count() >= 3).then_some(())
     });
+    let why = sandbox.supervisor(&["why", "count"]).ends_with(0).out;
+    assert!(why.contains("next at "), "{why}");
     sandbox.supervisor(&["shutdown"]).ends_with(0);
 }
 
