@@ -4,23 +4,14 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use control::Client;
-use control::api::{Acted, ErrorCode, Exit, InstanceStatus, Request, Status, Waited, Who};
+use control::api::{Acted, ErrorCode, Exit, Request, Status, Waited, Who};
 use serde::Serialize;
 
 use crate::output::{print, print_json, wants_colour};
-use crate::progress::Progress;
-use crate::reach::call;
+use crate::progress::{Manner, Progress};
+use crate::reach::{call, millis};
 use crate::status::{instance_name, table, why};
-use crate::talk::{self, Failure};
-
-/// How a verb speaks.
-#[derive(Clone, Copy, Debug)]
-pub struct Manner {
-    /// In JSON.
-    pub json: bool,
-    /// Also of whom it waits for, where standard error is no terminal.
-    pub progress: bool,
-}
+use crate::talk::Failure;
 
 /// `start`, `stop` and `restart`: asks, and shows what became of each instance. Exit 1 when `up` was wanted and one of
 /// them has failed for good.
@@ -28,17 +19,7 @@ pub struct Manner {
 /// # Errors
 /// See [`call`].
 pub fn act(mut client: Client, request: &Request, up: bool, manner: Manner) -> Result<ExitCode, Failure> {
-    let progress = Progress::of(&client, request, manner.progress);
-    if progress.is_none() && !manner.json {
-        let workers = match request {
-            Request::Start { workers, .. }
-            | Request::Stop { workers, .. }
-            | Request::Restart { workers, .. } => workers.clone(),
-            Request::Scale { workers, .. } => workers.iter().map(|size| size.worker.clone()).collect(),
-            _ => Vec::new(),
-        };
-        keep_people_informed(&client, workers);
-    }
+    let progress = Progress::of(&client, request, manner);
     let acted: Result<Acted, Failure> = call(&mut client, request);
     drop(progress);
     let acted = acted?;
@@ -54,40 +35,6 @@ pub fn act(mut client: Client, request: &Request, up: bool, manner: Manner) -> R
             Err(Failure::new(ErrorCode::Failed, message.trim_end_matches(": ")))
         }
     }
-}
-
-/// When an answer has taken this long, people are told whom it waits for; then after twice as long, and so on.
-const LONG: Duration = Duration::from_secs(2);
-/// The longest time between two words about it.
-const LONGEST_SILENCE: Duration = Duration::from_secs(60);
-
-/// Tells people on standard error whom an answer about these workers waits for, as long as it does not come.
-fn keep_people_informed(client: &Client, workers: Vec<String>) {
-    let Ok(mut client) = client.another() else { return };
-    // It ends with the program; what it would still say nobody waits for any more.
-    std::thread::spawn(move || {
-        let mut silence = LONG;
-        loop {
-            std::thread::sleep(silence);
-            silence = (silence * 2).min(LONGEST_SILENCE);
-            let request = Request::Status { workers: workers.clone() };
-            let Ok(status) = client.call::<Status>(&request) else { return };
-            let moving = |row: &&InstanceStatus| {
-                ["stopping", "starting", "waiting", "backoff"].contains(&row.state.as_str())
-            };
-            for row in status.workers.iter().filter(moving).take(NAMED_AT_MOST) {
-                let line = format!("{} is {}: {}", instance_name(row), row.state, why(row));
-                talk::note(line.trim_end_matches(": "));
-            }
-        }
-    });
-}
-
-/// So many instances are named at most.
-const NAMED_AT_MOST: usize = 10;
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[derive(Serialize)]
@@ -118,7 +65,7 @@ pub fn wait(
         // Rounded up: a deadline is never early.
         let timeout_ms = left.map(|left| millis(left + Duration::from_nanos(999_999)));
         let request = Request::Wait { whom: who.clone(), timeout_ms };
-        let progress = Progress::of(&client, &request, manner.progress);
+        let progress = Progress::of(&client, &request, manner);
         let waited: Result<Waited, Failure> = call(&mut client, &request);
         drop(progress);
         rows.push(WaitedRow { whom: who, waited: waited? });
@@ -154,10 +101,7 @@ pub fn shutdown(mut client: Client, now: bool, manner: Manner) -> Result<ExitCod
     let status: Status = call(&mut client, &none)?;
     let supervisor = client.server_pid();
     let request = Request::Shutdown { now };
-    let progress = Progress::of(&client, &request, manner.progress);
-    if progress.is_none() && !manner.json {
-        keep_people_informed(&client, Vec::new());
-    }
+    let progress = Progress::of(&client, &request, manner);
     let over = call::<serde::de::IgnoredAny>(&mut client, &request);
     drop(progress);
     over?;

@@ -31,9 +31,12 @@ Exit codes:
 Environment:
   SUPERVISOR_NAME         the run that is meant, where --name does not say it
   SUPERVISOR_SOCKET       the supervisor that is meant, inside a worker
-  SUPERVISOR_RUNTIME_DIR  the folder that holds a folder for every run
-  SUPERVISOR_STATE_DIR    the folder that holds the durable queues of every run
-  NO_COLOR                no colour, also on a terminal";
+  SUPERVISOR_RUNTIME_DIR  the folder that holds a folder for every run; not set: $XDG_RUNTIME_DIR/supervisor,
+                          else /run/supervisor for root, else /tmp/supervisor-UID
+  SUPERVISOR_STATE_DIR    the folder that holds the durable queues of every run; not set:
+                          $XDG_STATE_HOME/supervisor, else /var/lib/supervisor for root,
+                          else ~/.local/state/supervisor
+  NO_COLOR, TERM=dumb     no colour, also on a terminal";
 
 /// Runs a family of processes from one config.json: starts them, knows every process below them, restarts what fails,
 /// stops what must stop, and carries messages between them.

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::output::{Cell, Side, Table, or_dash, print, print_json};
 use crate::processes::worker_of;
-use crate::reach::call;
+use crate::reach::{call, millis};
 use crate::talk::{Failure, note, say};
 
 /// How to kill.
@@ -141,8 +141,4 @@ fn shown(whom: &Who) -> String {
         Who::Pid(pid) => pid.to_string(),
         Who::Worker(worker) => worker.clone(),
     }
-}
-
-fn millis(length: Duration) -> u64 {
-    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }

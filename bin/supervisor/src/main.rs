@@ -82,7 +82,7 @@ fn shown(error: &clap::Error) -> Result<ExitCode, Failure> {
 
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { json, progress, name, verb } = arguments;
-    let manner = act::Manner { json, progress };
+    let manner = progress::Manner { json, progress };
     let supervisor = || connect(name.as_deref());
     match verb {
         Verb::Run(given) => run::run(given, name, json),
@@ -112,7 +112,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Replay { journal, worker } => replay::replay(&journal, worker.as_deref(), json),
         Verb::Plan { config } => plan::plan(&plan::Which { config: &config, name: name.as_deref() }, json),
         Verb::Apply { config, no_wait } => {
-            plan::apply(&plan::Which { config: &config, name: name.as_deref() }, !no_wait, json)
+            plan::apply(&plan::Which { config: &config, name: name.as_deref() }, !no_wait, manner)
         }
         Verb::Logs { worker, follow, lines } => logs::logs(supervisor()?, worker, lines, follow, json),
         Verb::Events { follow, after } => logs::events(supervisor()?, after, follow),

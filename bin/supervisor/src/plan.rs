@@ -7,6 +7,7 @@ use control::Client;
 use control::api::{Action, ApiError, ErrorCode, Proposal, Request};
 
 use crate::output::{Cell, Colour, Side, Table, print, print_json, wants_colour};
+use crate::progress::{Manner, Progress};
 use crate::reach::{call, connect};
 use crate::status::{instance_name, why};
 use crate::talk::Failure;
@@ -76,10 +77,14 @@ pub fn plan(which: &Which<'_>, json: bool) -> Result<ExitCode, Failure> {
 ///
 /// # Errors
 /// As [`plan`]; nothing has changed then.
-pub fn apply(which: &Which<'_>, wait: bool, json: bool) -> Result<ExitCode, Failure> {
+pub fn apply(which: &Which<'_>, wait: bool, manner: Manner) -> Result<ExitCode, Failure> {
     let (mut client, named) = which.connect()?;
-    let proposal: Proposal = call(&mut client, &Request::Apply { config: which.path()?, named, wait })?;
-    if json {
+    let request = Request::Apply { config: which.path()?, named, wait };
+    let progress = Progress::of(&client, &request, manner);
+    let proposal: Result<Proposal, Failure> = call(&mut client, &request);
+    drop(progress);
+    let proposal = proposal?;
+    if manner.json {
         print_json(&proposal)?;
     } else {
         print(&told(&proposal))?;

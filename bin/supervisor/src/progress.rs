@@ -1,7 +1,10 @@
-//! Who is waited for, on standard error: said on a terminal, or where `--progress` asks for it, when a verb takes longer
-//! than people like to wonder.
+//! Whom a verb waits for, said on standard error while it waits. There are three ways to say it:
 //!
-//! On a terminal it is one line, which is written over and gone at the end; elsewhere a line whenever it is another.
+//! ```text
+//!   a terminal           one line, from 0.7 s on, written over at every change, and gone at the end
+//!   --progress           a line at every change, from 0.7 s on
+//!   neither, no --json   a reminder with reasons after 2 s, 4 s, 8 s …; not for `wait`, whose matter is to be long
+//! ```
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -12,13 +15,48 @@ use control::api::{InstanceStatus, Request, Status, Who};
 use control::{Client, Parting};
 
 use crate::output::printable;
-use crate::status::instance_name;
+use crate::status::{instance_name, why};
+use crate::talk;
 
 /// Nobody wonders before.
 const PATIENCE: Duration = Duration::from_millis(700);
 
+/// After so long comes the first reminder; then after twice as long, and so on.
+const LONG: Duration = Duration::from_secs(2);
+
+/// The longest time between two reminders.
+const LONGEST_SILENCE: Duration = Duration::from_secs(60);
+
 /// So many are named; the others are counted.
 const NAMED_AT_MOST: usize = 5;
+
+/// How a verb speaks.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// In JSON.
+    pub json: bool,
+    /// Also of whom it waits for, where standard error is no terminal.
+    pub progress: bool,
+}
+
+impl Manner {
+    fn voice(self, request: &Request) -> Option<Voice> {
+        if self.progress || io::stderr().is_terminal() {
+            return Some(Voice::Changes);
+        }
+        let is_asked_to_be_long = matches!(request, Request::Wait { .. });
+        (!self.json && !is_asked_to_be_long).then_some(Voice::Reminders)
+    }
+}
+
+/// When something is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Voice {
+    /// Whenever it is something else.
+    Changes,
+    /// Now and then.
+    Reminders,
+}
 
 /// Says who is waited for until it is dropped.
 #[derive(Debug)]
@@ -40,16 +78,17 @@ struct Awaited {
 
 impl Progress {
     /// Begins to watch what `request` waits for; nothing where it does not wait, or nobody is to be told.
-    pub fn of(client: &Client, request: &Request, forced: bool) -> Option<Progress> {
-        if !forced && !io::stderr().is_terminal() {
-            return None;
-        }
+    pub fn of(client: &Client, request: &Request, manner: Manner) -> Option<Progress> {
+        let voice = manner.voice(request)?;
         let awaited = awaited(request)?;
         // Progress is a courtesy: without a connection of its own there is none.
         let client = client.another().ok()?;
         let (words, heard) = mpsc::channel();
         let teller = words.clone();
-        let thread = thread::spawn(move || watch(client, &awaited, teller, &heard));
+        let thread = thread::spawn(move || match voice {
+            Voice::Changes => tell_changes(client, &awaited, teller, &heard),
+            Voice::Reminders => remind(client, &awaited, &heard),
+        });
         Some(Progress { words, thread: Some(thread) })
     }
 }
@@ -83,6 +122,7 @@ fn awaited(request: &Request) -> Option<Awaited> {
         Request::Wait { whom: Who::Pid(pid), .. } => {
             Some(Awaited { workers: vec![], pids: vec![*pid], is_done: is_down })
         }
+        Request::Apply { wait: true, .. } => of(vec![], is_up),
         Request::Shutdown { .. } => of(vec![], |row| row.pid.is_none()),
         _ => None,
     }
@@ -97,13 +137,13 @@ enum Word {
     Over,
 }
 
-fn watch(mut client: Client, awaited: &Awaited, teller: Sender<Word>, heard: &Receiver<Word>) {
+fn tell_changes(mut client: Client, awaited: &Awaited, teller: Sender<Word>, heard: &Receiver<Word>) {
     if heard.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
         return;
     }
-    let Some(parting) = tell_changes(&client, teller) else { return };
+    let Some(parting) = follow(&client, teller) else { return };
     let mut line = Shown::default();
-    while let Some(text) = now(&mut client, awaited) {
+    while let Some(text) = in_a_line(&mut client, awaited) {
         line.show(&text);
         // One look for all that has changed till then.
         let words: Vec<Word> = heard.recv().into_iter().chain(heard.try_iter()).collect();
@@ -114,8 +154,28 @@ fn watch(mut client: Client, awaited: &Awaited, teller: Sender<Word>, heard: &Re
     parting.part();
 }
 
+fn remind(mut client: Client, awaited: &Awaited, heard: &Receiver<Word>) {
+    let mut silence = LONG;
+    while heard.recv_timeout(silence) == Err(RecvTimeoutError::Timeout) {
+        silence = (silence * 2).min(LONGEST_SILENCE);
+        let Some(rows) = those_left(&mut client, awaited) else { return };
+        // Of one that has yet to be asked there is nothing to tell.
+        let moving = rows.iter().filter(|row| row.state != "running");
+        for row in moving.take(NAMED_AT_MOST) {
+            let line = format!("{} is {}: {}", instance_name(row), row.state, why(row));
+            talk::note(line.trim_end_matches(": "));
+        }
+    }
+}
+
+/// The instances that are still waited for.
+fn those_left(client: &mut Client, awaited: &Awaited) -> Option<Vec<InstanceStatus>> {
+    let status: Status = client.call(&Request::Status { workers: awaited.workers.clone() }).ok()?;
+    Some(status.workers.into_iter().filter(|row| !(awaited.is_done)(row)).collect())
+}
+
 /// A word for every change of the run, until that is parted with.
-fn tell_changes(client: &Client, teller: Sender<Word>) -> Option<Parting> {
+fn follow(client: &Client, teller: Sender<Word>) -> Option<Parting> {
     let mut lines = client.another().ok()?.stream(&Request::Events { after: 0, follow: true }).ok()?;
     let parting = lines.parting().ok()?;
     thread::spawn(move || {
@@ -129,11 +189,10 @@ fn tell_changes(client: &Client, teller: Sender<Word>) -> Option<Parting> {
 }
 
 /// Who is waited for now, in words.
-fn now(client: &mut Client, awaited: &Awaited) -> Option<String> {
+fn in_a_line(client: &mut Client, awaited: &Awaited) -> Option<String> {
     let mut all: Vec<String> = awaited.pids.iter().map(|pid| format!("pid {pid}")).collect();
     if awaited.pids.is_empty() {
-        let status: Status = client.call(&Request::Status { workers: awaited.workers.clone() }).ok()?;
-        all.extend(status.workers.iter().filter(|row| !(awaited.is_done)(row)).map(shown));
+        all = those_left(client, awaited)?.iter().map(shown).collect();
     }
     if all.is_empty() {
         return Some("waiting for the last of it to end".to_owned());

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use control::Client;
-use control::api::{ErrorCode, NewQueue, QueueStatus, Request};
+use control::api::{ErrorCode, Fsync, NewQueue, QueueStatus, Request};
 use serde_json::json;
 
 use crate::arguments::{Given, New, Place, QueueVerb, queue_name};
 use crate::messages::{self, Amount, Task, Waiting};
 use crate::output::{Cell, Side, Table, or_dash, print, print_json};
-use crate::reach::{call, nearest};
+use crate::reach::{call, millis, nearest};
 use crate::talk::Failure;
 
 /// Does what a verb of `queue` says. `connect` is called where a supervisor is needed: a queue in a file has none.
@@ -113,10 +114,12 @@ fn put(connect: impl Fn() -> Result<Client, Failure>, given: Given, json: bool) 
 }
 
 fn create(connect: impl Fn() -> Result<Client, Failure>, new: New, json: bool) -> Result<ExitCode, Failure> {
-    let New { place, capacity, max_bytes, max_message, max_deliveries, dead_letter } = new;
+    let durable = durability(&new)?;
+    let New { place, capacity, max_bytes, max_message, max_deliveries, dead_letter, .. } = new;
     let made = match place {
         Place { file: Some(path), .. } => {
-            let mut options = ipc::QueueOptions { capacity, max_bytes, max_deliveries, ..Default::default() };
+            let mut options =
+                ipc::QueueOptions { capacity, max_bytes, max_deliveries, durable, ..Default::default() };
             options.max_message = max_message.unwrap_or(options.max_message);
             ipc::Queue::create(&path, &options).map_err(|error| file_failure(&path, &error))?;
             path.display().to_string()
@@ -129,6 +132,9 @@ fn create(connect: impl Fn() -> Result<Client, Failure>, new: New, json: bool) -
                 max_message,
                 max_deliveries,
                 dead_letter,
+                durable: new.durable,
+                fsync: new.fsync,
+                fsync_interval_ms: new.fsync_interval.map(millis),
             };
             call::<serde::de::IgnoredAny>(&mut connect()?, &Request::QueueCreate(new))?;
             name
@@ -139,6 +145,22 @@ fn create(connect: impl Fn() -> Result<Client, Failure>, new: New, json: bool) -
         print_json(&json!({"created": made}))?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// How long a message of a durable queue may be only in memory, where nobody says it.
+const FSYNC_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How soon the messages of a durable queue are on the disk; `None`: it is not durable.
+fn durability(new: &New) -> Result<Option<ipc::Fsync>, Failure> {
+    let fsync = match (new.fsync, new.fsync_interval) {
+        (None | Some(Fsync::Always), None) => ipc::Fsync::Always,
+        (Some(Fsync::Never), None) => ipc::Fsync::Never,
+        (Some(Fsync::Always | Fsync::Never), Some(_)) => {
+            return Err(Failure::new(ErrorCode::Usage, "--fsync-interval is for --fsync interval"));
+        }
+        (_, interval) => ipc::Fsync::Interval(interval.unwrap_or(FSYNC_INTERVAL)),
+    };
+    Ok(new.durable.then_some(fsync))
 }
 
 fn remove(

@@ -1,5 +1,7 @@
 //! The way to the running supervisor.
 
+use std::time::Duration;
+
 use control::api::{ApiError, ErrorCode, Kill, QueueStatus, Request, Status};
 use control::{Client, ClientError, Rooms, Wanted};
 use serde::de::DeserializeOwned;
@@ -79,6 +81,11 @@ pub fn nearest<'k>(unknown: &str, known: &'k [String]) -> Option<&'k str> {
         .filter(|(distance, name)| *distance <= 1 + name.chars().count() / 4)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, name)| name.as_str())
+}
+
+/// A length of time as the control API has it.
+pub fn millis(length: Duration) -> u64 {
+    u64::try_from(length.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

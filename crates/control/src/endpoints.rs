@@ -608,6 +608,19 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
                 Default("null"),
                 "the queue that takes the messages given up on",
             ),
+            field("durable", Shape::Boolean, Default("false"), "whether its messages survive the run, on disk"),
+            field(
+                "fsync",
+                Shape::Word(&["always", "interval", "never"]),
+                Default("null"),
+                "when a message of a durable queue reaches the disk: always, where nothing is said",
+            ),
+            field(
+                "fsync_interval_ms",
+                Shape::Integer,
+                Default("null"),
+                "how long a message may be only in memory, with interval",
+            ),
         ],
     ),
     (

@@ -334,6 +334,9 @@ mod tests {
             max_message: None,
             max_deliveries: None,
             dead_letter: None,
+            durable: false,
+            fsync: None,
+            fsync_interval_ms: None,
         };
         assert_eq!(keys(new_queue), members("NewQueue"));
         assert_eq!(keys(instance), members("InstanceStatus"));

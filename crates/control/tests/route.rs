@@ -2,7 +2,7 @@
 
 use control::Asked;
 use control::api::{
-    ErrorCode, EventStatus, Join, Kill, KillOrder, Kind, Milestone, NewPrimitive, NewQueue, NewWorker,
+    ErrorCode, EventStatus, Fsync, Join, Kill, KillOrder, Kind, Milestone, NewPrimitive, NewQueue, NewWorker,
     Policy, Primitive, Request, Restart, Size, SyncRequest, Tell, ValueChange, Who,
 };
 
@@ -39,6 +39,9 @@ fn every_request() -> Vec<Request> {
             max_message: Some(1 << 20),
             max_deliveries: Some(3),
             dead_letter: Some("dead".into()),
+            durable: true,
+            fsync: Some(Fsync::Interval),
+            fsync_interval_ms: Some(50),
         }),
         Request::QueueRemove { queue: "q".into() },
         Request::Plan { config: None, named: false },

@@ -1,6 +1,7 @@
 //! Adding workers and queues while the run goes on.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use control::api::{self, ApiError, ErrorCode, NewQueue, NewWorker};
 use supervision::{
@@ -9,7 +10,7 @@ use supervision::{
 
 use crate::additions::Addition;
 use crate::asking::{Outcome, now};
-use crate::setup::{Command, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+use crate::setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
 use crate::the_loop::Loop;
 use crate::waiting::{Until, Wanted};
 use crate::words;
@@ -22,6 +23,10 @@ const QUEUES_AT_MOST: usize = 10_000;
 
 /// The longest message of a queue that does not say.
 const MAX_MESSAGE: u64 = 16 << 20;
+
+/// How long a message may be only in memory, where nobody says it, and at most.
+const FSYNC_INTERVAL: Duration = Duration::from_secs(1);
+const FSYNC_INTERVAL_AT_MOST_MS: u64 = 3_600_000;
 
 impl Loop {
     pub(crate) fn spawn(&mut self, mut new: NewWorker, wait: bool) -> Result<Outcome, ApiError> {
@@ -112,9 +117,13 @@ impl Loop {
             self.queues.get(to).ok_or_else(|| self.no_queue(to))?;
         }
         let usage = |why| ApiError::new(ErrorCode::Usage, format!("queue {}: {why}", new.name));
+        let durable = durability(&new).map_err(usage)?;
         let name = self.setup.name.clone();
-        self.queues.add(&name, &queue_setup(&new)).map_err(usage)?;
+        // What is wrong with a durable queue is mostly the disk's; of another only its options can be impossible.
+        let code = if durable.is_some() { ErrorCode::Failed } else { ErrorCode::Usage };
+        self.queues.add(&name, &queue_setup(&new, durable)).map_err(|why| ApiError::new(code, why))?;
         if let Err(error) = self.additions.keep(&Addition::Queue(new.clone())) {
+            // A file stays: what was left in it is nobody's to throw away.
             self.queues.remove(&new.name);
             return Err(ApiError::new(ErrorCode::Failed, format!("it cannot be kept: {error}")));
         }
@@ -135,7 +144,11 @@ impl Loop {
             return Err(refused(format!("the dead letters of queue {other} go to queue {name}")));
         }
         self.queues.close(name);
-        self.queues.remove(name);
+        if let Some(file) = self.queues.remove(name) {
+            let shown = file.display();
+            std::fs::remove_file(&file)
+                .map_err(|error| ApiError::new(ErrorCode::Failed, format!("{shown} cannot be removed: {error}")))?;
+        }
         self.additions.forget_queue(name);
         Ok(now(serde_json::json!({ "removed": name })))
     }
@@ -156,7 +169,8 @@ pub fn add_former(
     for addition in former {
         match addition {
             Addition::Queue(new) if setup.queues.iter().all(|queue| queue.name != new.name) => {
-                setup.queues.push(queue_setup(&new));
+                // It was looked at when it was added.
+                setup.queues.push(queue_setup(&new, durability(&new).unwrap_or_default()));
                 kept.push((WorkerId(0), Addition::Queue(new)));
             }
             Addition::Queue(_) => {}
@@ -227,7 +241,27 @@ fn carried_out(new: &NewWorker) -> WorkerSetup {
     }
 }
 
-fn queue_setup(new: &NewQueue) -> QueueSetup {
+/// Whether the queue is to outlive the run, and how soon its messages are on the disk.
+///
+/// # Errors
+/// Names what was said and means nothing.
+fn durability(new: &NewQueue) -> Result<Option<Fsync>, String> {
+    match (new.durable, new.fsync, new.fsync_interval_ms) {
+        (false, None, None) => Ok(None),
+        (false, ..) => Err("fsync is for durable queues".to_owned()),
+        (true, None | Some(api::Fsync::Always), None) => Ok(Some(Fsync::Always)),
+        (true, Some(api::Fsync::Never), None) => Ok(Some(Fsync::Never)),
+        (true, Some(api::Fsync::Always | api::Fsync::Never), Some(_)) => {
+            Err("fsync_interval_ms is for fsync \"interval\"".to_owned())
+        }
+        (true, _, Some(ms)) if !(1..=FSYNC_INTERVAL_AT_MOST_MS).contains(&ms) => {
+            Err(format!("fsync_interval_ms is from 1 to {FSYNC_INTERVAL_AT_MOST_MS}, not {ms}"))
+        }
+        (true, _, ms) => Ok(Some(Fsync::Interval(ms.map_or(FSYNC_INTERVAL, Duration::from_millis)))),
+    }
+}
+
+fn queue_setup(new: &NewQueue, durable: Option<Fsync>) -> QueueSetup {
     QueueSetup {
         name: new.name.clone(),
         capacity: new.capacity,
@@ -235,7 +269,7 @@ fn queue_setup(new: &NewQueue) -> QueueSetup {
         max_message: new.max_message.unwrap_or(MAX_MESSAGE),
         max_deliveries: new.max_deliveries,
         dead_letter: new.dead_letter.clone(),
-        durable: None,
+        durable,
     }
 }
 

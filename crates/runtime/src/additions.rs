@@ -141,6 +141,9 @@ mod tests {
             max_message: None,
             max_deliveries: None,
             dead_letter: None,
+            durable: false,
+            fsync: None,
+            fsync_interval_ms: None,
         })
     }
 

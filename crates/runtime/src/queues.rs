@@ -89,15 +89,24 @@ impl Queues {
     /// Makes one more queue.
     ///
     /// # Errors
-    /// Impossible options; out of memory or descriptors.
+    /// Impossible options; out of memory or descriptors; trouble with the disk for a durable one.
     pub fn add(&mut self, run: &str, setup: &QueueSetup) -> Result<(), String> {
-        self.enter(run, setup, None).map(|_| ())
+        let segment = match (setup.durable, &mut self.state) {
+            (None, _) => None,
+            (Some(_), Some(state)) => Some(restore(setup, &state.queue(&setup.name))?),
+            (Some(_), first) => {
+                let state = first.insert(StateFolder::of(run)?);
+                Some(restore(setup, &state.queue(&setup.name))?)
+            }
+        };
+        self.enter(run, setup, segment).map(|_| ())
     }
 
-    /// Forgets a queue. Who has it open keeps it.
-    pub fn remove(&mut self, name: &str) {
-        self.all.remove(name);
+    /// Forgets a queue. Who has it open keeps it; the file of a durable one is told, and stays.
+    pub fn remove(&mut self, name: &str) -> Option<PathBuf> {
         self.order.retain(|other| other != name);
+        let held = self.all.remove(name)?;
+        held.queue.fsync().and(self.state.as_ref()).map(|state| state.queue(name))
     }
 
     /// The queue whose dead letters go to this one.

@@ -170,3 +170,65 @@ fn a_worker_that_outlives_its_supervisor_keeps_what_it_has_in_hand() {
     assert_eq!((sandbox.read("done"), second.queue("q").redelivered), ("one".to_owned(), 0));
     second.stop();
 }
+
+#[test]
+fn a_queue_that_a_script_makes_durable_is_found_again_by_the_next_run_until_it_is_removed() {
+    let sandbox = Sandbox::new();
+    let create = ["queue", "create", "q", "--durable", "--fsync", "interval", "--fsync-interval", "10ms"];
+    let begin = || sandbox.supervisor(&["run", "--empty", "--detach", "--name", "r"]).ends_with(0);
+    begin();
+    for (wrong, code) in [
+        (&["--fsync", "always"][..], 2),
+        (&["--durable", "--fsync", "sometimes"], 2),
+        (&["--durable", "--fsync", "never", "--fsync-interval", "1s"], 2),
+        (&["--durable", "--fsync-interval", "0"], 2),
+    ] {
+        let said = sandbox.supervisor(&[&["queue", "create", "q"], wrong].concat()).ends_with(code);
+        assert!(said.err.contains("fsync") || said.err.contains("--durable"), "{}", said.err);
+    }
+    assert!(!sandbox.has(FILE));
+    sandbox.supervisor(&create).ends_with(0);
+    put(&sandbox, &["one", "two", "three"]);
+    assert_eq!(get(&sandbox, "1"), "one\n");
+    sandbox.supervisor(&["shutdown"]).ends_with(0);
+    assert!(sandbox.has(FILE));
+
+    // A run that knows nothing of it leaves it alone; one that makes it again has what was left in it.
+    begin();
+    sandbox.supervisor(&["queue", "len", "q"]).ends_with(4);
+    sandbox.supervisor(&create).ends_with(0);
+    assert_eq!(get(&sandbox, "1"), "two\n");
+    sandbox.supervisor(&["queue", "rm", "q"]).ends_with(0);
+    assert!(!sandbox.has(FILE));
+    sandbox.supervisor(&create).ends_with(0);
+    sandbox.supervisor(&["queue", "empty", "q"]).ends_with(0);
+    sandbox.supervisor(&["shutdown"]).ends_with(0);
+}
+
+#[test]
+fn a_queue_that_a_script_made_durable_survives_the_kill_of_its_supervisor() {
+    let sandbox = Sandbox::new();
+    let begin = || -> i32 {
+        let said = sandbox.supervisor(&["run", "--empty", "--detach", "--name", "r"]).ends_with(0).out;
+        said.split_whitespace().last().unwrap().parse().unwrap()
+    };
+    let first = begin();
+    sandbox.supervisor(&["queue", "create", "q", "--durable"]).ends_with(0);
+    put(&sandbox, &["one"]);
+    kill(Pid::from_raw(first), Signal::SIGKILL).unwrap();
+    until_gone(first);
+    begin();
+    assert_eq!(get(&sandbox, "1"), "one\n");
+    sandbox.supervisor(&["shutdown"]).ends_with(0);
+}
+
+#[test]
+fn a_durable_queue_in_a_file_needs_no_supervisor() {
+    let sandbox = Sandbox::new();
+    sandbox.supervisor(&["queue", "create", "--file", "d", "--durable", "--fsync", "never"]).ends_with(0);
+    sandbox.supervisor(&["queue", "put", "--file", "d", "kept"]).ends_with(0);
+    // A copy is what a restart of the machine would leave: no process has ever had it open.
+    std::fs::copy(sandbox.path().join("d"), sandbox.path().join("e")).unwrap();
+    assert_eq!(sandbox.supervisor(&["queue", "get", "--file", "e"]).ends_with(0).out, "kept");
+    sandbox.supervisor(&["queue", "rm", "--file", "d"]).ends_with(0);
+}

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
+use control::api::Fsync;
 
+use super::words::word;
 use super::{duration, queue_name};
 use crate::completing;
 
@@ -24,9 +26,12 @@ pub enum QueueVerb {
     ///
     /// A queue of a supervisor lasts as long as its run. A queue in a file needs no supervisor: whoever can open the file
     /// can use it, and it lasts until `queue rm`; it is memory, and the end of the machine is its end too.
+    /// With --durable the messages are on disk, and survive the run, every kill, and the loss of power: a later run that
+    /// makes the queue again finds them.
     #[command(after_help = "\
 Example:
   supervisor queue create jobs --capacity 100
+  supervisor queue create orders --durable --max-deliveries 5 --dead-letter refused
   supervisor queue create --file /dev/shm/jobs.queue --max-deliveries 3")]
     Create(New),
     /// Remove a queue, and what is in it
@@ -174,6 +179,15 @@ pub struct New {
     /// The queue that takes the messages given up on
     #[arg(long, value_name = "Q", conflicts_with = "file", value_parser = queue_name)]
     pub dead_letter: Option<String>,
+    /// Keep the messages on disk, where they survive the run
+    #[arg(long)]
+    pub durable: bool,
+    /// When a message is on the disk: always (before the put returns; so where nothing is said), interval, never
+    #[arg(long, value_name = "WHEN", requires = "durable", value_parser = word::<Fsync>)]
+    pub fsync: Option<Fsync>,
+    /// How long a message may be only in memory, with --fsync interval: 1s where nothing is said
+    #[arg(long, value_name = "D", requires = "durable", value_parser = duration)]
+    pub fsync_interval: Option<Duration>,
 }
 
 /// How long to wait for a queue.

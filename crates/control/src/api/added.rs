@@ -59,6 +59,28 @@ pub struct NewQueue {
     /// The queue that takes the messages given up on.
     #[serde(default)]
     pub dead_letter: Option<String>,
+    /// Whether its messages survive the end of the run, on disk.
+    #[serde(default)]
+    pub durable: bool,
+    /// How soon a message is on the disk, for a durable queue; `None`: always, or within `fsync_interval_ms` where
+    /// that is said.
+    #[serde(default)]
+    pub fsync: Option<Fsync>,
+    /// How long a message may be only in memory, for a durable queue with [`Fsync::Interval`]; `None`: a second.
+    #[serde(default)]
+    pub fsync_interval_ms: Option<u64>,
+}
+
+/// When a message put into a durable queue is made to reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fsync {
+    /// Before the put returns: it survives a loss of power.
+    Always,
+    /// Within a time.
+    Interval,
+    /// When the system comes to it.
+    Never,
 }
 
 fn one() -> u32 {
