@@ -99,7 +99,9 @@ pub fn propose<'n>(
                     Some(WorkerChange::Changed(changes)) => changes.as_slice(),
                     _ => &[],
                 };
-                proposal.keep(name, now, wanted, changes);
+                let rolls = offer.setup.workers.iter().zip(&offer.setup.family.workers);
+                let rolls = rolls.into_iter().any(|(setup, worker)| worker.name == name && setup.rolling);
+                proposal.keep(name, now, wanted, changes, rolls);
             }
         }
     }
@@ -188,7 +190,14 @@ impl Proposal {
     }
 
     /// What becomes of a worker that is in both configs.
-    fn keep(&mut self, name: &str, now: Standing, wanted: &Worker, changes: &[(Weight, String)]) {
+    fn keep(
+        &mut self,
+        name: &str,
+        now: Standing,
+        wanted: &Worker,
+        changes: &[(Weight, String)],
+        rolls: bool,
+    ) {
         let mut reasons: Vec<String> = changes.iter().map(|(_, words)| words.clone()).collect();
         let mut action = match changes.iter().map(|(weight, _)| *weight).max() {
             None => Action::None,
@@ -213,7 +222,11 @@ impl Proposal {
         }
         let restarts = changes.iter().any(|(weight, _)| *weight == Weight::Restart);
         if action != Action::None {
-            let manner = if restarts { Manner::Restart } else { Manner::Keep };
+            let manner = match (restarts, rolls) {
+                (false, _) => Manner::Keep,
+                (true, false) => Manner::Restart,
+                (true, true) => Manner::Roll,
+            };
             self.change.changed.push((now.id, wanted.clone(), manner));
         }
         let reason = Some(reasons.join("; ")).filter(|reason| !reason.is_empty());

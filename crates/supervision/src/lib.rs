@@ -67,6 +67,7 @@ mod order;
 mod remarks;
 mod requests;
 mod restart;
+mod rolling;
 mod schedule;
 mod stopping;
 mod strategy;

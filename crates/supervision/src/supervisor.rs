@@ -7,6 +7,7 @@ use crate::changing::Changing;
 use crate::groups::Groups;
 use crate::instance::{Kind, Member, State, Tally};
 use crate::order::{Place, places};
+use crate::rolling::Rolling;
 use crate::stopping::Run;
 use crate::waiting::Waits;
 use crate::{
@@ -79,6 +80,8 @@ pub struct Supervisor {
     pub(crate) run: Run,
     /// What is to go for a change of the family that is under way.
     pub(crate) changing: Changing,
+    /// The rolling restarts under way.
+    pub(crate) rolling: BTreeMap<WorkerId, Rolling>,
     pub(crate) waits: Waits,
     deadlines: BTreeSet<(Moment, InstanceId)>,
     /// Those that have failed for good, the first first.
@@ -192,6 +195,7 @@ impl Supervisor {
             now: Moment::START,
             run: Run::Ahead,
             changing: Changing::default(),
+            rolling: BTreeMap::new(),
             waits: Waits::default(),
             deadlines: BTreeSet::new(),
             failures: BTreeSet::new(),
@@ -264,7 +268,11 @@ impl Supervisor {
 
     /// Brings forward what concerns the whole family; says whether it did anything.
     fn proceed(&mut self) -> bool {
-        self.start_stopping() || self.next_level() || self.next_change() || self.reassemble()
+        self.start_stopping()
+            || self.next_level()
+            || self.next_change()
+            || self.reassemble()
+            || self.next_roll()
     }
 
     pub(crate) fn crew(&self, id: WorkerId) -> &Crew {

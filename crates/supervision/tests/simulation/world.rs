@@ -364,6 +364,7 @@ impl World {
             | Action::Retired(_)
             | Action::Unretired(_)
             | Action::Removed(_)
+            | Action::Rolled(..)
             | Action::GaveUp(..) => {}
         }
     }

@@ -172,6 +172,7 @@ impl Checks {
     fn asked_for(&self, id: InstanceId) -> bool {
         match &self.asked {
             Some(Request::Start(target) | Request::Restart(target)) => self.targets(*target).contains(&id),
+            Some(Request::Roll(worker)) => id.worker == *worker,
             _ => false,
         }
     }

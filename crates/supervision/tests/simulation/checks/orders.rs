@@ -39,6 +39,7 @@ impl Checks {
             | Action::Retired(_)
             | Action::Unretired(_)
             | Action::Removed(_)
+            | Action::Rolled(..)
             | Action::GaveUp(..) => {}
         }
     }
