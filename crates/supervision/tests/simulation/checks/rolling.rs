@@ -81,10 +81,13 @@ impl Checks {
 
     /// One that was scaled away may be gone, and its number the one more's, by one event.
     pub fn look_for_one_more(&mut self, instance: &Instance) {
-        let was_leaving = |before: &Instance| before.why == "scaled away";
+        let id = instance.id;
+        let scaled = |(worker, instances): &(WorkerId, u32)| *worker == id.worker && id.index >= *instances;
+        let is_one_too_many = self.scaled.iter().any(scaled);
+        let was_leaving = |before: &Instance| is_one_too_many || before.why == "scaled away";
         if instance.phase != Phase::Stopping
-            && self.is_rolling(instance.id.worker)
-            && self.seen.get(&instance.id).is_some_and(was_leaving)
+            && self.is_rolling(id.worker)
+            && self.seen.get(&id).is_some_and(was_leaving)
         {
             self.forget(instance.id);
         }
