@@ -131,12 +131,11 @@ impl Supervisor {
         }
     }
 
-    /// Whether `id` is the one more whose getting ready a rolling restart waits for.
+    /// Whether `id` is the one more of a rolling restart: until it goes, its failure ends that, and nothing else.
     pub(crate) fn is_on_trial(&self, id: InstanceId) -> bool {
-        self.rolling.get(&id.worker).is_some_and(|rolling| {
-            id.index == rolling.size
-                && matches!(rolling.step, Step::Trying { index, .. } if index == rolling.size)
-        })
+        self.rolling
+            .get(&id.worker)
+            .is_some_and(|rolling| id.index == rolling.size && matches!(rolling.step, Step::Trying { .. }))
     }
 
     /// The one more has failed, of which nothing lives any more.
