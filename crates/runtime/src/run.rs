@@ -135,6 +135,10 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     // A supervisor that ended by itself took its socket with it.
     let socket = folder.socket();
     let of_config = setup.workers.len();
+    process::hold_in_births(folder.hold().map_err(cannot("cannot hold the run's folder"))?);
+    if socket.exists() {
+        takeover::await_executions().map_err(cannot("cannot look for survivors of a former run"))?;
+    }
     let former = if socket.exists() { Additions::of_former(folder.path()) } else { Vec::new() };
     let added = if former.is_empty() {
         Vec::new()

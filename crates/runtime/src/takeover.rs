@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ipc::Queue;
 use ipc::sync::Family;
@@ -46,6 +47,23 @@ pub struct Survivors {
     pub leaders: Vec<Survivor>,
     /// Those who attend them, or are at what is left of those who have ended since.
     pub attendants: Vec<OldAttendant>,
+}
+
+/// How long a process may take to be executed, and how long until it is looked at again.
+const EXECUTED_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// Waits until every process tells whose it is, for a moment at most. One that is just being executed bears no mark; nobody
+/// tells when it does, as it is not our child. Those that a former supervisor was starting are behind that, or the
+/// run's folder would not be ours yet.
+pub fn await_executions() -> io::Result<()> {
+    let give_up = Instant::now() + EXECUTED_WITHIN;
+    while Snapshot::take()?.iter().any(|stat| process::is_being_executed(stat.pid))
+        && Instant::now() < give_up
+    {
+        std::thread::sleep(LOOK_AGAIN_AFTER);
+    }
+    Ok(())
 }
 
 /// Finds the survivors of the run whose marks these are, and kills what has no leader any more. One launch an instance:

@@ -66,6 +66,7 @@ use hearing::Ears;
 use lingering::Telling;
 use probes::Probes;
 use scheduling::Schedules;
+use trees::Unsure;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -240,6 +241,8 @@ pub struct Loop {
     starting_up: bool,
     /// Whether a child of ours, a leader or an orphan, changed its state since the last sweep.
     child_changed: bool,
+    /// Whether a sweep waits for an orphan to tell whose it is.
+    unsure: Option<Unsure>,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -380,6 +383,7 @@ impl Loop {
             begun: false,
             starting_up: true,
             child_changed: false,
+            unsure: None,
             changed: false,
             conclusion: None,
             setup,
@@ -427,8 +431,9 @@ impl Loop {
             let feeders = self.settling.values().map(|settling| settling.until).min();
             let probes = self.probes.next_deadline();
             let telling = self.next_telling();
+            let unsure = self.unsure.map(|unsure| unsure.at);
             let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
-            let deadline = deadlines.chain(feeders).chain(probes).chain(telling).min();
+            let deadline = deadlines.chain(feeders).chain(probes).chain(telling).chain(unsure).min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -446,6 +451,7 @@ impl Loop {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
                         self.stop_slow_programs();
+                        self.sweep_again();
                         self.tell_whom_it_waits_for();
                         self.kill_late_feeders();
                         self.news.push_back(Event::Tick);

@@ -12,6 +12,7 @@
 //! | the clock is set | a time namespace; a look at who reads the wall clock | nothing is decided by it |
 #![forbid(unsafe_code)]
 
+mod births;
 mod clocks;
 mod disk;
 mod shortage;
