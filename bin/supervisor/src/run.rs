@@ -145,6 +145,7 @@ fn is_dying(pid: i32) -> bool {
 fn exit_code(outcome: Outcome) -> u8 {
     let code = match outcome {
         Outcome::Succeeded => return 0,
+        Outcome::Unkillable => return ErrorCode::TimedOut.exit_code(),
         // Its own code, whatever `success_codes` says of it.
         Outcome::Essential(Some(Ending::Code(code))) => return u8::try_from(code & 0xff).unwrap_or(1),
         Outcome::Failed(Some(Ending::Code(code))) => code,

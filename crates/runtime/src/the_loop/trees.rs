@@ -354,6 +354,9 @@ impl Loop {
         self.former_stops.remove(&process);
         if let Some(tree) = self.processes.remove(process) {
             self.reclaim_from(tree.pid.as_raw());
+            if tree.founder.is_some() || tree.kinship == Kinship::TakenBack {
+                crate::appointments::forget(self.folder.path(), &self.roster.leaf(process));
+            }
             if let Some(nest) = &tree.cgroup {
                 nest.cgroup.remove();
             }
