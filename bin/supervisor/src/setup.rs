@@ -43,11 +43,13 @@ pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
         queues: plan.queues.into_iter().map(queue).collect(),
         sync: SyncSetup {
             locks: plan.locks,
+            rlocks: plan.rlocks,
             semaphores: plan.semaphores,
             events: plan.events,
             conditions: plan.conditions,
             barriers: plan.barriers,
             values: plan.values,
+            arrays: plan.arrays,
         },
         programs: programs(),
     })

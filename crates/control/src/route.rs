@@ -353,6 +353,7 @@ impl Asked {
             | Name::SyncCreate
             | Name::SyncEvent
             | Name::SyncValue
+            | Name::SyncArray
             | Name::SyncBarrier) => sync::from_http(name, body)?,
             Name::Join => Request::Join(read::<Join>(body)?),
             Name::Tell => Request::Tell(read::<Tell>(body)?),

@@ -88,6 +88,10 @@ fn every_request() -> Vec<Request> {
         SyncRequest::Value(change(None, None)),
         SyncRequest::Value(change(Some(-1), None)),
         SyncRequest::Value(change(None, Some(i64::MAX))),
+        SyncRequest::Create(new(Kind::Rlock, None)),
+        SyncRequest::Create(new(Kind::Array, Some(512))),
+        SyncRequest::Value(ValueChange { value: "v:7".into(), add: None, set: Some(1) }),
+        SyncRequest::Array { array: "v".into() },
         SyncRequest::BarrierReset { barrier: "line".into() },
     ] {
         all.push(Request::Sync(sync));

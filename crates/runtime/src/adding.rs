@@ -146,8 +146,9 @@ impl Loop {
         self.queues.close(name);
         if let Some(file) = self.queues.remove(name) {
             let shown = file.display();
-            std::fs::remove_file(&file)
-                .map_err(|error| ApiError::new(ErrorCode::Failed, format!("{shown} cannot be removed: {error}")))?;
+            std::fs::remove_file(&file).map_err(|error| {
+                ApiError::new(ErrorCode::Failed, format!("{shown} cannot be removed: {error}"))
+            })?;
         }
         self.additions.forget_queue(name);
         Ok(now(serde_json::json!({ "removed": name })))

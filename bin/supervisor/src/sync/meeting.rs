@@ -60,7 +60,7 @@ impl Meeting {
         if let Some(label) = label(what) {
             meeting.family.set_label(&label).map_err(|fault| meeting.fault(fault))?;
         }
-        let holds = matches!(kind, Kind::Lock | Kind::Semaphore);
+        let holds = matches!(kind, Kind::Lock | Kind::Rlock | Kind::Semaphore);
         if let Some(warrant) = std::env::var(WARRANT).ok().filter(|_| holds) {
             // One of another run, or of somebody who is no more, says nothing about this wait.
             meeting.family.act_for(&warrant).map_err(|fault| meeting.fault(fault))?;
