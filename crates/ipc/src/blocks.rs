@@ -126,25 +126,39 @@ impl Core {
     /// A copy of the message in a block.
     #[inline]
     pub(crate) fn read_message(&self, block: u32) -> Result<Vec<u8>, Damage> {
+        let mut message = Vec::new();
+        self.append_message(block, &mut message)?;
+        Ok(message)
+    }
+
+    /// Appends a copy of the message in a block; after an error there may be a part of it.
+    #[inline]
+    pub(crate) fn append_message(&self, block: u32, out: &mut Vec<u8>) -> Result<(), Damage> {
         let memory = self.segment.memory();
         let place = self.look_at_block(block);
         let length = place.u32::<LENGTH>().load(Ordering::Relaxed) as usize;
         if length as u64 > self.settings.max_message.max(INLINE as u64) {
             return Err(Damage::Length);
         }
-        let mut message = Vec::with_capacity(length);
-        if length <= INLINE {
-            memory.append_to(&mut message, self.layout.block(block) + BYTES, length);
+        let start = out.len();
+        if start == 0 {
+            out.reserve_exact(length);
         } else {
-            self.read_pages(block, length, &mut message)?;
+            out.reserve(length);
+        }
+        if length <= INLINE {
+            memory.append_to(out, self.layout.block(block) + BYTES, length);
+        } else {
+            self.read_pages(block, length, out)?;
         }
         if self.settings.has_checksums {
-            let sum = crc32c::crc32c(&message) ^ self.fold(self.id(block).load(Ordering::Relaxed), length);
+            let id = self.id(block).load(Ordering::Relaxed);
+            let sum = crc32c::crc32c(&out[start..]) ^ self.fold(id, length);
             if sum != place.u32::<CHECKSUM>().load(Ordering::Relaxed) {
                 return Err(Damage::Checksum);
             }
         }
-        Ok(message)
+        Ok(())
     }
 
     /// What a message's id and length, and the queue it belongs to, add to its checksum.

@@ -95,6 +95,14 @@ pub(crate) enum End {
     Closed,
 }
 
+/// What a getter is after.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Wish {
+    end: End,
+    /// Several together, and not the first as soon as it is there.
+    many: bool,
+}
+
 /// Why a put put nothing.
 pub(crate) enum Refusal {
     Stop(Stop),
@@ -290,7 +298,7 @@ impl Core {
 
     /// Claims the next message; `until_ns` zero means not to wait. `end` says when there is none to wait for.
     #[inline]
-    fn next(&self, me: u32, local: &Local, until_ns: u64, end: End) -> Result<Claim, Stop> {
+    fn next(&self, me: u32, local: &Local, until_ns: u64, wish: Wish) -> Result<Claim, Stop> {
         self.segment.check().map_err(Fault::Corrupt)?;
         match self.claim(me).map_err(|damage| self.fault(damage))? {
             Next::Claimed(claim) => {
@@ -298,7 +306,7 @@ impl Core {
                 Ok(claim)
             }
             _ => {
-                let claim = self.next_later(me, local, until_ns, end)?;
+                let claim = self.next_later(me, local, until_ns, wish)?;
                 local.empty_since.set(0);
                 Ok(claim)
             }
@@ -306,7 +314,7 @@ impl Core {
     }
 
     #[cold]
-    fn next_later(&self, me: u32, local: &Local, until_ns: u64, end: End) -> Result<Claim, Stop> {
+    fn next_later(&self, me: u32, local: &Local, until_ns: u64, wish: Wish) -> Result<Claim, Stop> {
         // What was acknowledged before the claim that found nothing has not been told yet.
         fence(Ordering::SeqCst);
         self.tell_if_drained();
@@ -317,7 +325,7 @@ impl Core {
             match self.claim(me).map_err(|damage| self.fault(damage))? {
                 Next::Claimed(claim) => return Ok(Try::Done(claim)),
                 Next::Empty => side.set(CAME),
-                Next::Ended if end == End::Closed || !self.has_in_flight() => return Err(Stop::Closed),
+                Next::Ended if wish.end == End::Closed || !self.has_in_flight() => return Err(Stop::Closed),
                 Next::Ended => side.set(DRAINED),
             }
             Ok(Try::NotBefore(self.next_due_ns()))
@@ -328,17 +336,32 @@ impl Core {
                 Try::NotBefore(_) => Err(Stop::Ended(Ended::TimedOut)),
             }
         } else {
-            self.wait(me, local, until_ns, (Pace::Eager, &|| true), || side.get(), attempt)
+            let is_worth_a_try = || !wish.many || self.shows_some();
+            self.wait(me, local, until_ns, (Pace::Eager, &is_worth_a_try), || side.get(), attempt)
         }
     }
 
-    pub(crate) fn get(&self, until_ns: u64) -> Result<Vec<u8>, Stop> {
+    /// Whether tails and heads say that there is something to get. They may lag, but who puts many moves the tail once,
+    /// when all are there, while a look at the slots takes their lines from it for each.
+    fn shows_some(&self) -> bool {
+        [Which::First, Which::Again].iter().any(|&which| self.ring(which).length() > 0)
+    }
+
+    /// Gets the next message by `read`, which is given its block; `until_ns` zero means not to wait. Who
+    /// wants `many` looks less often.
+    #[inline(always)]
+    pub(crate) fn get_by<T>(
+        &self,
+        until_ns: u64,
+        many: bool,
+        read: impl FnOnce(u32) -> Result<T, Damage>,
+    ) -> Result<T, Stop> {
         let me = self.join()?;
         self.locals.with(|local| {
             self.acknowledge_got(me, local);
-            let claim = self.next(me, local, until_ns, End::Drained)?;
+            let claim = self.next(me, local, until_ns, Wish { end: End::Drained, many })?;
             self.tell_if_drained();
-            let message = self.read_message(claim.block).map_err(|damage| self.fault(damage))?;
+            let message = read(claim.block).map_err(|damage| self.fault(damage))?;
             self.segment.check_whole().map_err(Fault::Corrupt)?;
             if self.acknowledges_at_once.load(Ordering::Relaxed) {
                 self.acknowledge(me, claim);
@@ -351,31 +374,39 @@ impl Core {
         })
     }
 
-    pub(crate) fn get_more(&self, most: usize, accept: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), Stop> {
+    pub(crate) fn get(&self, until_ns: u64) -> Result<Vec<u8>, Stop> {
+        self.get_by(until_ns, false, |block| self.read_message(block))
+    }
+
+    /// Gets up to `most` messages that are at hand, by `read`, which answers whether it accepts the one in a block: one
+    /// that it does not is given back, and is the last.
+    pub(crate) fn get_more_by(
+        &self,
+        most: usize,
+        mut read: impl FnMut(u32) -> Result<bool, Damage>,
+    ) -> Result<(), Stop> {
+        if most == 0 {
+            return Ok(());
+        }
         let me = self.join()?;
         let at_once = self.acknowledges_at_once.load(Ordering::Relaxed);
         self.locals.with(|local| {
+            let mut got = Got { core: self, local, claims: Vec::with_capacity(most.min(64)), at_once };
             let mut taken = 0;
             let mut take = |claim: Claim| {
-                if !accept(self.read_message(claim.block)?) {
+                if !read(claim.block)? {
                     self.give_back(me, claim)?;
                     return Ok(false);
                 }
                 if at_once {
                     self.acknowledge(me, claim);
                 } else {
-                    self.remember_got(local, claim);
+                    got.claims.push(claim);
                 }
                 taken += 1;
                 Ok(taken < most)
             };
-            if most > 0 {
-                self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
-            }
-            if at_once {
-                fence(Ordering::SeqCst);
-                self.tell_if_drained();
-            }
+            self.claim_run(me, &mut take).map_err(|damage| self.fault(damage))?;
             self.segment.check().map_err(Fault::Corrupt)?;
             Ok(())
         })
@@ -411,7 +442,7 @@ impl Core {
 
     pub(crate) fn lease(core: &Arc<Self>, until_ns: u64, end: End) -> Result<Lease, Stop> {
         let me = core.join()?;
-        let claim = core.locals.with(|local| core.next(me, local, until_ns, end))?;
+        let claim = core.locals.with(|local| core.next(me, local, until_ns, Wish { end, many: false }))?;
         Lease::of(core, me, claim).map_err(|damage| Stop::Fault(core.fault(damage)))
     }
 
@@ -423,7 +454,8 @@ impl Core {
         let me = core.join()?;
         let fault = |damage| Stop::Fault(core.fault(damage));
         let mut leases = Vec::new();
-        let first = core.locals.with(|local| core.next(me, local, 0, End::Drained))?;
+        let first =
+            core.locals.with(|local| core.next(me, local, 0, Wish { end: End::Drained, many: true }))?;
         leases.push(Lease::of(core, me, first).map_err(fault)?);
         // A run is of the first ring; what was given back comes before that.
         while leases.len() < most && core.waiting(Which::Again) > 0 {
@@ -457,6 +489,25 @@ impl Core {
         fence(Ordering::SeqCst);
         self.tell_if_drained();
         self.keep_rest();
+    }
+}
+
+/// What one call has got so far. However it ends, the thread has it in its books: it is not got twice.
+struct Got<'a> {
+    core: &'a Core,
+    local: &'a Local,
+    claims: Vec<Claim>,
+    at_once: bool,
+}
+
+impl Drop for Got<'_> {
+    fn drop(&mut self) {
+        if self.at_once {
+            fence(Ordering::SeqCst);
+            self.core.tell_if_drained();
+        } else {
+            self.core.remember_all_got(self.local, &self.claims);
+        }
     }
 }
 

@@ -40,6 +40,9 @@ enum Offer {
 
 const MS: u64 = 1_000_000;
 
+/// How many of a run are on their way to this processor while one is read.
+const LOOK_AHEAD: u64 = 8;
+
 impl Core {
     /// Claims the next message: what was given back comes before what was never delivered.
     #[inline]
@@ -111,13 +114,26 @@ impl Core {
     ) -> Result<(), Damage> {
         let ring = self.ring(Which::First);
         let first = ring.head().load(Ordering::Acquire);
+        // A look at a slot behind the tail would take its line from who is about to fill it.
+        let tail = ring.tail().load(Ordering::Acquire);
+        let is_behind = |ticket: u64| tail.wrapping_sub(ticket) as i64 <= 0;
         let mut next = first;
         let mut wants_more = true;
-        while wants_more && let Slot::Filled(block) = ring.read(next)? {
+        let mut ahead = first;
+        while wants_more
+            && !is_behind(next)
+            && let Slot::Filled(block) = ring.read(next)?
+        {
+            // A producer has the lines of those that follow: asked for together, they come together.
+            while ahead.wrapping_sub(next) < LOOK_AHEAD
+                && !is_behind(ahead)
+                && let Ok(Slot::Filled(later)) = ring.read(ahead)
+            {
+                self.look_at_block(later).expect_to_write();
+                ahead = ahead.wrapping_add(1);
+            }
             let tagged = ring.tagged(next);
-            let place = self.look_at_block(block);
-            place.expect_to_write();
-            let tag = place.u64::<TAG>();
+            let tag = self.look_at_block(block).u64::<TAG>();
             let before = tag.load(Ordering::Acquire);
             let mine = Tag::leased(me, tagged).0;
             if !Tag(before).is_ready(Which::First, tagged)
@@ -318,8 +334,10 @@ impl Core {
         }
         local.got_block.set(0);
         if local.batch_length.get() != 0 {
-            for claim in take_batch(local) {
-                self.acknowledge(me, claim);
+            local.batch_length.set(0);
+            // At the end of a process another thread may have been stopped with the lock held.
+            if let Ok(mut batch) = local.batch.try_lock() {
+                batch.drain(..).for_each(|claim| self.acknowledge(me, claim));
             }
         }
         self.acknowledge(me, Claim { block: block as u32 - 1, ticket: local.got_ticket.get() });
@@ -334,20 +352,33 @@ impl Core {
         }
         local.got_block.set(0);
         let last = Claim { block: block as u32 - 1, ticket: local.got_ticket.get() };
-        take_batch(local).into_iter().chain([last]).try_for_each(|claim| self.give_back(me, claim))
+        local.batch_length.set(0);
+        // At the end of a process another thread may have been stopped with the lock held.
+        let batch = local.batch.try_lock().map(|mut batch| std::mem::take(&mut *batch)).unwrap_or_default();
+        batch.into_iter().chain([last]).try_for_each(|claim| self.give_back(me, claim))
     }
 
     /// Remembers what this thread got, to acknowledge it later.
     #[inline]
     pub(crate) fn remember_got(&self, local: &Local, claim: Claim) {
         if local.got_block.get() != 0 {
-            let before = Claim { block: local.got_block.get() as u32 - 1, ticket: local.got_ticket.get() };
-            let mut batch = local.batch.lock().unwrap_or_else(PoisonError::into_inner);
-            batch.push(before);
-            local.batch_length.set(batch.len() as u64);
+            return self.remember_all_got(local, &[claim]);
         }
         local.got_ticket.set(claim.ticket);
         local.got_block.set(u64::from(claim.block) + 1);
+    }
+
+    /// Remembers what this thread got, beside what it got before and has not acknowledged.
+    pub(crate) fn remember_all_got(&self, local: &Local, claims: &[Claim]) {
+        let Some((last, rest)) = claims.split_last() else { return };
+        let mut batch = local.batch.lock().unwrap_or_else(PoisonError::into_inner);
+        if local.got_block.get() != 0 {
+            batch.push(Claim { block: local.got_block.get() as u32 - 1, ticket: local.got_ticket.get() });
+        }
+        batch.extend_from_slice(rest);
+        local.batch_length.set(batch.len() as u64);
+        local.got_ticket.set(last.ticket);
+        local.got_block.set(u64::from(last.block) + 1);
     }
 
     /// Wakes everybody, whatever they wait for.
@@ -356,10 +387,4 @@ impl Core {
             Side::at(self.segment.memory(), side).wake_all();
         }
     }
-}
-
-fn take_batch(local: &Local) -> Vec<Claim> {
-    local.batch_length.set(0);
-    // At the end of a process another thread may have been stopped with the lock held.
-    local.batch.try_lock().map(|mut batch| std::mem::take(&mut *batch)).unwrap_or_default()
 }

@@ -55,6 +55,7 @@ mod waiting;
 
 #[cfg(not(loom))]
 pub use self::core::{acknowledge_got, wake_sleepers};
+pub use batches::Batch;
 pub use errors::{
     Damage, Fault, GetError, GetTimeoutError, OpenError, PutError, PutManyError, PutTimeoutError,
     TryGetError, TryPutError,

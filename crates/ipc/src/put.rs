@@ -96,7 +96,10 @@ impl Core {
     /// Begins to put several, which moves the tail only once, at [`Core::end_run`]. Others find the slots filled
     /// and move it for themselves where they need to.
     pub(crate) fn begin_run(&self) -> Run {
-        let tail = self.ring(Which::First).tail().load(Ordering::Acquire);
+        let ring = self.ring(Which::First);
+        let tail = ring.tail().load(Ordering::Acquire);
+        // The consumers have read the slots of the run before; all lines of this one are asked for together.
+        ring.expect_to_fill(tail);
         Run { first: tail, next: tail }
     }
 

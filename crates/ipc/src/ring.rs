@@ -92,9 +92,14 @@ impl<'a> Ring<'a> {
     /// together do not fight for one.
     #[inline(always)]
     fn slot(&self, ticket: u64) -> &'a AtomicU64 {
+        self.memory.u64(self.slot_at(ticket))
+    }
+
+    #[inline(always)]
+    fn slot_at(&self, ticket: u64) -> usize {
         let low = ticket & (self.origin() - 1);
         let index = low >> 3 | (low & 7) << (self.bits - 3);
-        self.memory.u64(self.slots + index as usize * 8)
+        self.slots + index as usize * 8
     }
 
     #[inline(always)]
@@ -140,6 +145,13 @@ impl<'a> Ring<'a> {
         let (end, open) =
             (self.lap(ticket) << 24 | u64::from(END), self.lap(ticket.wrapping_sub(self.origin())) << 24);
         let _ = self.slot(ticket).compare_exchange(end, open, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Asks for the lines of the slots of this ticket and the next, to fill them soon. Only a hint.
+    pub(crate) fn expect_to_fill(&self, ticket: u64) {
+        for next in 0..8 {
+            self.memory.expect_to_write(self.slot_at(ticket.wrapping_add(next)));
+        }
     }
 
     /// Fills the slot of a ticket, whatever it holds. Only for who is alone.

@@ -259,9 +259,10 @@ impl Segment {
         };
         let before = self.seat.load(Ordering::Acquire);
         let after = u64::from(me.pid) << 32 | u64::from(index + 1);
-        let taken = self.seat.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire);
-        if taken.is_err() || (before >> 32) as u32 == me.pid {
-            // Another thread of this process joined by this handle at the same time.
+        let is_ours = (before >> 32) as u32 == me.pid;
+        if is_ours || self.seat.compare_exchange(before, after, Ordering::AcqRel, Ordering::Acquire).is_err()
+        {
+            // Another thread of this process joined by this handle at the same time: what it holds already bears its index.
             self.participants().leave(index, me);
             return self.seat().ok_or(Fault::Crowded);
         }

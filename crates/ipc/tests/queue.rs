@@ -1,11 +1,12 @@
 //! What a queue promises to one process, its threads and its children.
 
+use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use ipc::{
-    Acknowledge, GetError, GetTimeoutError, PutError, PutTimeoutError, Queue, QueueOptions, TryGetError,
-    TryPutError,
+    Acknowledge, Batch, GetError, GetTimeoutError, PutError, PutTimeoutError, Queue, QueueOptions,
+    TryGetError, TryPutError,
 };
 
 fn bounded(capacity: u64) -> Queue {
@@ -446,4 +447,67 @@ fn a_message_of_one_gib_goes_through_and_one_byte_more_is_refused() {
     assert_eq!(queue.put(&message), Err(refused));
     queue.put(&message[..MOST]).unwrap();
     assert!(queue.get().unwrap() == message[..MOST]);
+}
+
+#[test]
+fn threads_that_come_to_a_fresh_handle_together_can_all_settle_what_they_hold() {
+    const THREADS: u64 = 3;
+    for _ in 0..500 {
+        // Each thread's first call is what makes the process a participant.
+        let (queue, barrier) = (bounded(THREADS), Barrier::new(THREADS as usize));
+        thread::scope(|scope| {
+            for _ in 0..THREADS {
+                scope.spawn(|| {
+                    barrier.wait();
+                    queue.put(b"a message").unwrap();
+                    queue.lease().unwrap().ack();
+                });
+            }
+        });
+        let stats = queue.stats();
+        assert_eq!(
+            (stats.puts, stats.gets, stats.len, stats.in_flight),
+            (THREADS, THREADS, 0, 0),
+            "{stats:?}"
+        );
+    }
+}
+
+#[test]
+fn a_batch_holds_what_was_got_together_and_nothing_of_before() {
+    let queue = bounded(100);
+    let large = bytes_of(70_000, 3);
+    let messages = [&b"first"[..], b"", &large, &[7; 88], &[8; 89]];
+    queue.put_many(&messages).unwrap();
+    let mut batch = Batch::new();
+    queue.get_batch(3, &mut batch).unwrap();
+    assert_eq!((batch.len(), batch.is_empty()), (3, false));
+    assert_eq!(batch.iter().collect::<Vec<_>>(), messages[..3]);
+    queue.try_get_batch(64, &mut batch).unwrap();
+    assert_eq!([batch.get(0), batch.get(1), batch.get(2)], [Some(messages[3]), Some(messages[4]), None]);
+    assert_eq!(queue.try_get_batch(64, &mut batch), Err(TryGetError::Empty));
+    assert!(batch.is_empty() && batch.iter().next().is_none());
+    let nothing = queue.get_batch_timeout(64, &mut batch, Duration::from_millis(5));
+    assert_eq!(nothing, Err(GetTimeoutError::Timeout));
+    queue.put(b"last").unwrap();
+    assert_eq!(queue.get_batch(0, &mut batch), Ok(()));
+    assert!(batch.is_empty(), "none was asked for");
+    queue.close();
+    queue.get_batch_timeout(1, &mut batch, Duration::from_secs(60)).unwrap();
+    assert_eq!(batch.get(0), Some(&b"last"[..]));
+    assert_eq!(queue.get_batch(1, &mut batch), Err(GetError::Closed));
+    let stats = queue.stats();
+    assert_eq!((stats.gets, stats.in_flight), (6, 0), "{stats:?}");
+}
+
+#[test]
+fn a_batch_that_was_not_acknowledged_comes_again_in_its_order() {
+    let queue = bounded(100);
+    queue.put_many(&["a", "b", "c", "d"]).unwrap();
+    let mut batch = Batch::new();
+    queue.get_batch(3, &mut batch).unwrap();
+    queue.nack_got();
+    let again: Vec<_> = (0..4).map(|_| queue.lease().unwrap()).collect();
+    let seen: Vec<_> = again.iter().map(|lease| (lease.bytes(), lease.deliveries())).collect();
+    assert_eq!(seen, [(&b"a"[..], 2), (b"b", 2), (b"c", 2), (b"d", 1)]);
 }

@@ -35,7 +35,7 @@ pub use children::{
     active_children, current_process,
 };
 pub use errors::{GetError, PutError, PutManyError, QueueError};
-pub use ipc::{self, Acknowledge};
+pub use ipc::{self, Acknowledge, Batch};
 pub use joining::{JoinError, join};
 pub use me::{Me, ReportError};
 pub use process::Exit;

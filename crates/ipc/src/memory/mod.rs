@@ -161,6 +161,19 @@ impl Memory {
         unsafe { copy_to_shared(bytes.as_ptr(), self.base.as_ptr().add(offset), bytes.len()) }
     }
 
+    /// Asks for the cache line at an offset, to write to it soon. Only a hint, wherever it points.
+    #[inline(always)]
+    pub(crate) fn expect_to_write(&self, offset: usize) {
+        #[cfg(all(target_arch = "x86_64", not(miri)))]
+        {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            // SAFETY: a prefetch touches nothing, wherever it points, and the address is only reckoned.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(self.base.as_ptr().wrapping_add(offset).cast()) }
+        }
+        #[cfg(not(all(target_arch = "x86_64", not(miri))))]
+        let _ = offset;
+    }
+
     /// Appends a copy of `length` bytes at `offset` to `out`.
     #[inline]
     pub(crate) fn append_to(&self, out: &mut Vec<u8>, offset: usize, length: usize) {
@@ -295,16 +308,8 @@ impl<'a, const LENGTH: usize> Stretch<'a, LENGTH> {
     /// Asks for its first two cache lines, to write to them soon. Only a hint.
     #[inline(always)]
     pub(crate) fn expect_to_write(self) {
-        #[cfg(all(target_arch = "x86_64", not(miri)))]
-        {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            // SAFETY: a prefetch touches nothing, wherever it points; the first line lies inside the mapping.
-            unsafe {
-                let start = self.memory.base.as_ptr().add(self.offset);
-                _mm_prefetch::<_MM_HINT_ET0>(start.cast());
-                _mm_prefetch::<_MM_HINT_ET0>(start.wrapping_add(64).cast());
-            }
-        }
+        self.memory.expect_to_write(self.offset);
+        self.memory.expect_to_write(self.offset + 64);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use ipc::Acknowledge;
+use ipc::{Acknowledge, Batch};
 use serde::de::DeserializeOwned;
 
 use super::lease::Lease;
@@ -116,6 +116,16 @@ impl BytesQueue {
     /// As [`BytesQueue::get`].
     pub fn get_many(&self, most: usize) -> Result<Vec<Vec<u8>>, GetError> {
         Ok(self.queue.get_many(most)?)
+    }
+
+    /// Replaces what is in `batch` by up to `most` messages: waits for the first, then takes what else is there. They are
+    /// acknowledged together, by the next get. The quickest way to get many: the batch uses its memory again.
+    ///
+    /// # Errors
+    ///
+    /// As [`BytesQueue::get`].
+    pub fn get_batch(&self, most: usize, batch: &mut Batch) -> Result<(), GetError> {
+        Ok(self.queue.get_batch(most, batch)?)
     }
 
     /// Leases the oldest message; waits while there is none.

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, OwnedFd};
 
-use worker::ipc::{Queue, QueueOptions};
+use worker::ipc::{Batch, Queue, QueueOptions};
 
 use super::{Ends, capacity, passed};
 use crate::Trouble;
@@ -29,7 +29,17 @@ pub struct Plain(Queue);
 pub struct Leased(Queue);
 
 /// Batches in, batches out.
-pub struct Batched(Queue, Vec<Vec<u8>>);
+pub struct Batched {
+    queue: Queue,
+    put: Vec<Vec<u8>>,
+    got: Batch,
+}
+
+impl Batched {
+    fn of(queue: Queue) -> Self {
+        Self { queue, put: Vec::new(), got: Batch::new() }
+    }
+}
 
 /// So many are got together, at most.
 const BATCH: usize = 64;
@@ -58,21 +68,21 @@ impl Get for Leased {
 
 impl Put for Batched {
     fn put(&mut self, message: &[u8]) -> Result<(), Trouble> {
-        self.0.put(message).map_err(Trouble::new)
+        self.queue.put(message).map_err(Trouble::new)
     }
 
     fn put_many(&mut self, message: &[u8], count: usize) -> Result<(), Trouble> {
-        if self.1.len() != count {
-            self.1 = vec![message.to_vec(); count];
+        if self.put.len() != count {
+            self.put = vec![message.to_vec(); count];
         }
-        self.0.put_many(&self.1).map_err(Trouble::new)
+        self.queue.put_many(&self.put).map_err(Trouble::new)
     }
 }
 
 impl Get for Batched {
     fn get(&mut self, look: &mut impl FnMut(&[u8])) -> Result<(), Trouble> {
-        let messages = self.0.get_many(BATCH).map_err(Trouble::new)?;
-        messages.iter().for_each(|message| look(message));
+        self.queue.get_batch(BATCH, &mut self.got).map_err(Trouble::new)?;
+        self.got.iter().for_each(look);
         Ok(())
     }
 }
@@ -99,5 +109,5 @@ macro_rules! ends {
 ends! {
     PlainEnds: Plain by Plain, Plain by Plain;
     LeasedEnds: Plain by Plain, Leased by Leased;
-    BatchedEnds: Batched by |queue| Batched(queue, Vec::new()), Batched by |queue| Batched(queue, Vec::new());
+    BatchedEnds: Batched by Batched::of, Batched by Batched::of;
 }
