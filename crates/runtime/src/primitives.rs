@@ -343,7 +343,7 @@ fn no_such(unknown: &NoSuch) -> ApiError {
 }
 
 /// Arrays go by the verb of values.
-fn verb<'k>(kind: &'k str) -> &'k str {
+fn verb(kind: &str) -> &str {
     if kind == "array" { "value" } else { kind }
 }
 
