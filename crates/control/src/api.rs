@@ -8,7 +8,7 @@ mod told;
 
 use serde::{Deserialize, Serialize};
 
-pub use added::{Fsync, Milestone, NewQueue, NewWorker, Policy, Restart};
+pub use added::{Argument, Fsync, Milestone, NewQueue, NewWorker, Policy, Restart};
 pub use kill::{Kill, KillOrder, Killed, ProcessRow};
 pub use proposed::{Action, Problem, Proposal, ProposedThing, ProposedWorker};
 pub use sync::{

@@ -57,6 +57,8 @@ pub(crate) enum Shape {
     /// An object of such words.
     WordsByName(&'static [&'static str]),
     Texts,
+    /// Texts, or bytes where they are none.
+    Arguments,
     Integers,
     Nothing,
     Anything,
@@ -599,7 +601,7 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         "a worker to be added",
         &[
             field("name", Shape::Text, Default("null"), "null: one made from its command"),
-            field("command", Shape::Texts, Required, "the program and its arguments"),
+            field("command", Shape::Arguments, Required, "the program and its arguments"),
             field("cwd", Shape::Text, Required, "the working folder, absolute"),
             field("env", Shape::TextsByName, Default("{}"), "variables beside the supervisor's own"),
             field("policy", POLICIES, Default("\"wait\""), "how it parts"),

@@ -163,6 +163,16 @@ fn schema(shape: Shape) -> Value {
         }
         Shape::ListOf(name) => json!({"type": "array", "items": reference(name)}),
         Shape::Texts => json!({"type": "array", "items": {"type": "string"}}),
+        Shape::Arguments => json!({"type": "array", "items": {"oneOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "description": "what is not UTF-8",
+                "properties": {"bytes": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 255}}},
+                "required": ["bytes"],
+                "additionalProperties": false,
+            },
+        ]}}),
         Shape::Integers => json!({"type": "array", "items": {"type": "integer"}}),
         Shape::Nothing => json!({"type": "null"}),
         Shape::Anything => json!({"type": "object"}),

@@ -9,7 +9,7 @@ use control::api::{
 fn new_worker() -> NewWorker {
     NewWorker {
         name: Some("a".into()),
-        command: vec!["sleep".into(), "\"1 ü\n".into()],
+        command: vec!["sleep".into(), "\"1 ü\n".into(), vec![b'a', 0xff, 0xfe].into()],
         cwd: "/tmp/x y".into(),
         env: [("A".to_owned(), "b=c".to_owned())].into(),
         policy: Policy::Daemon,

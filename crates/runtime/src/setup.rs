@@ -226,8 +226,8 @@ pub enum PrivateTmp {
 /// What is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A program and its arguments; never empty.
-    Argv(Vec<Arc<str>>),
+    /// A program and its arguments; never empty. Mostly they are text, but need not be.
+    Argv(Vec<Arc<[u8]>>),
     /// A line for `/bin/sh -c`.
     Shell(String),
 }
