@@ -1,6 +1,7 @@
 //! `status`: what runs.
 
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use control::Client;
 use control::api::{Exit, InstanceStatus, Request, Status};
 
 use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, wants_colour};
+use crate::progress::follow;
 use crate::reach::call;
 use crate::talk::{Failure, note};
 
-/// How often `--watch` looks: what people follow with their eyes.
+/// How long `--watch` waits for a change before it looks all the same: times go on, and what a worker says of itself is
+/// no change of state.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// `status`: a row an instance.
@@ -41,6 +44,9 @@ pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<Exi
     use std::io::IsTerminal;
     let request = Request::Status { workers };
     let picture = !json && std::io::stdout().is_terminal();
+    let (teller, changed) = mpsc::channel();
+    let _parting = follow(&client, move || teller.send(()).is_ok());
+    let mut is_told_no_more = false;
     let mut shown: Option<Status> = None;
     loop {
         let status: Status = call(&mut client, &request)?;
@@ -55,7 +61,14 @@ pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<Exi
             }
         }
         shown = Some(status);
-        thread::sleep(GLANCE);
+        match changed.recv_timeout(GLANCE) {
+            // One look for all that has changed till then.
+            Ok(()) => changed.try_iter().for_each(drop),
+            Err(RecvTimeoutError::Timeout) => {}
+            // The run is over, most likely: then the next question is the last.
+            Err(RecvTimeoutError::Disconnected) if !is_told_no_more => is_told_no_more = true,
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(GLANCE),
+        }
     }
 }
 
