@@ -52,7 +52,9 @@ pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<Exi
         let status: Status = call(&mut client, &request)?;
         if picture {
             let table = table(&status.workers).render(wants_colour());
-            print(&redrawn(&table, shown.is_none()))?;
+            let room = terminal_size::terminal_size_of(std::io::stdout());
+            let room = room.map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
+            print(&redrawn(&table, shown.is_none(), room))?;
         } else if shown.as_ref().map(without_time) != Some(without_time(&status)) {
             if json {
                 print_json(&status)?;
@@ -72,10 +74,38 @@ pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<Exi
     }
 }
 
-/// Over what stands there, line by line, so that nothing flickers.
-fn redrawn(table: &str, first: bool) -> String {
+/// Over what stands there, line by line, so that nothing flickers; no more of it than there is room for, in columns and
+/// lines, so that nothing is shifted.
+fn redrawn(table: &str, first: bool, (width, height): (usize, usize)) -> String {
     let start = if first { "\x1b[2J\x1b[H" } else { "\x1b[H" };
-    format!("{start}{}\x1b[J", table.replace('\n', "\x1b[K\n"))
+    // The cursor stands on a line of its own, below.
+    let room = height.saturating_sub(1).max(1);
+    let count = table.lines().count();
+    let mut text = start.to_owned();
+    let shown = if count > room { room - 1 } else { count };
+    for line in table.lines().take(shown) {
+        text.extend([&cut(line, width), "\x1b[K\n"]);
+    }
+    if shown < count {
+        text.extend([&cut(&format!("and {} more", count - shown), width), "\x1b[K\n"]);
+    }
+    text + "\x1b[J"
+}
+
+/// The first columns of a line, in which colours take no room; they end with it.
+fn cut(line: &str, width: usize) -> String {
+    let (mut text, mut columns, mut in_colour) = (String::new(), 0, false);
+    for c in line.chars() {
+        match (c, in_colour) {
+            ('\x1b', _) => in_colour = true,
+            ('m', true) => in_colour = false,
+            (_, true) => {}
+            _ if columns == width => continue,
+            _ => columns += 1,
+        }
+        text.push(c);
+    }
+    text
 }
 
 fn without_time(status: &Status) -> Status {
@@ -140,5 +170,25 @@ fn colour(state: &str) -> Colour {
         "failed" => Colour::Red,
         "done" | "stopped" => Colour::Dim,
         _ => Colour::Yellow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_has_no_more_columns_and_lines_than_there_is_room_for() {
+        let table = "NAME     STATE\nreader:0 \x1b[32mrunning\x1b[0m\na:0      done\n";
+        let whole = redrawn(table, false, (80, 24));
+        assert!(
+            whole.contains("\x1b[32mrunning\x1b[0m\x1b[K\n") && whole.ends_with("done\x1b[K\n\x1b[J"),
+            "{whole:?}"
+        );
+        let narrow = redrawn(table, false, (10, 24));
+        assert!(narrow.contains("reader:0 \x1b[32mr\x1b[0m\x1b[K\n"), "{narrow:?}");
+        let low = redrawn(table, false, (80, 3));
+        assert_eq!(low, "\x1b[HNAME     STATE\x1b[K\nand 2 more\x1b[K\n\x1b[J");
+        assert!(redrawn(table, true, (0, 0)).starts_with("\x1b[2J"));
     }
 }
