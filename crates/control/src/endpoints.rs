@@ -28,6 +28,7 @@ pub(crate) enum Name {
     SyncCreate,
     SyncEvent,
     SyncValue,
+    SyncArray,
     SyncBarrier,
     Join,
     Tell,
@@ -56,6 +57,8 @@ pub(crate) enum Shape {
     /// An object of such words.
     WordsByName(&'static [&'static str]),
     Texts,
+    /// Texts, or bytes where they are none.
+    Arguments,
     Integers,
     Nothing,
     Anything,
@@ -124,7 +127,8 @@ const FOLLOW: Field =
 
 const POLICIES: Shape = Shape::Word(&["wait", "terminate", "daemon"]);
 
-const KINDS: Shape = Shape::Word(&["lock", "semaphore", "event", "value", "barrier", "condition"]);
+const KINDS: Shape =
+    Shape::Word(&["lock", "rlock", "semaphore", "event", "value", "array", "barrier", "condition"]);
 
 const MILESTONES: &[&str] = &["started", "ready", "succeeded", "ended"];
 
@@ -313,7 +317,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Name::Sync,
         "/v1/sync",
         Shape::Named("SyncStatus"),
-        "locks, semaphores, events, values, barriers and conditions",
+        "locks, semaphores, events, values, arrays, barriers and conditions",
     ),
     post(
         Name::SyncHandle,
@@ -352,12 +356,19 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Name::SyncValue,
         "/v1/sync/value",
         Body::Object(&[
-            field("value", Shape::Text, Required, "its name"),
+            field("value", Shape::Text, Required, "its name; NAME:INDEX for a number of an array"),
             field("add", Shape::Integer, Default("null"), "add so much"),
             field("set", Shape::Integer, Default("null"), "make it this"),
         ]),
         Shape::Named("ValueStatus"),
         "read a number, or change it",
+    ),
+    post(
+        Name::SyncArray,
+        "/v1/sync/array",
+        Body::Object(&[field("array", Shape::Text, Required, "its name")]),
+        Shape::Named("ArrayNumbers"),
+        "read all numbers of an array",
     ),
     post(
         Name::SyncBarrier,
@@ -473,6 +484,7 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
             field("semaphores", Shape::ListOf("SemaphoreStatus"), Required, "a row a semaphore"),
             field("events", Shape::ListOf("EventStatus"), Required, "a row an event"),
             field("values", Shape::ListOf("ValueStatus"), Required, "a row a value"),
+            field("arrays", Shape::ListOf("ArrayStatus"), Required, "a row an array"),
             field("barriers", Shape::ListOf("BarrierStatus"), Required, "a row a barrier"),
             field("conditions", Shape::Texts, Required, "the names of the conditions"),
         ],
@@ -482,6 +494,7 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         "a lock",
         &[
             field("lock", Shape::Text, Required, "its name"),
+            field("recursive", Shape::Boolean, Required, "whether its holder may take it again"),
             field("holder", Shape::Named("Participant"), Nullable, "who holds it; null: nobody"),
             field("waiters", Shape::ListOf("Participant"), Required, "who waits for it"),
         ],
@@ -502,6 +515,27 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         &[
             field("event", Shape::Text, Required, "its name"),
             field("set", Shape::Boolean, Required, "whether it is set"),
+        ],
+    ),
+    (
+        "ArrayStatus",
+        "an array of shared numbers",
+        &[
+            field("array", Shape::Text, Required, "its name"),
+            field("length", Shape::Integer, Required, "how many numbers it has"),
+        ],
+    ),
+    (
+        "ArrayNumbers",
+        "all numbers of an array",
+        &[
+            field("array", Shape::Text, Required, "its name"),
+            field(
+                "numbers",
+                Shape::Integers,
+                Required,
+                "the numbers, each as it was at some moment of the reading",
+            ),
         ],
     ),
     (
@@ -567,7 +601,7 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
         "a worker to be added",
         &[
             field("name", Shape::Text, Default("null"), "null: one made from its command"),
-            field("command", Shape::Texts, Required, "the program and its arguments"),
+            field("command", Shape::Arguments, Required, "the program and its arguments"),
             field("cwd", Shape::Text, Required, "the working folder, absolute"),
             field("env", Shape::TextsByName, Default("{}"), "variables beside the supervisor's own"),
             field("policy", POLICIES, Default("\"wait\""), "how it parts"),

@@ -236,10 +236,14 @@ fn a_supervisor_inside_a_run_takes_its_own_workers_with_it() {
     sandbox.write("inner.json", inner.to_string());
     let mut run = sandbox.run(&json!({ "name": "outer", "workers": { "nested": { "command": ["supervisor", "run", "inner.json"] } } }));
     let deep = sandbox.until_pid("deep");
-    let status = sandbox.supervisor(&["--name", "inner", "status", "--json"]).ends_with(0).json();
-    assert_eq!(status["workers"][0]["pid"], deep);
-    let outer = run.ps();
-    assert!(outer.iter().any(|row| row.pid == deep && row.worker.as_deref() == Some("nested")), "{outer:?}");
+    // It may have written its pid before its supervisor was told that it is launched.
+    until("the inner one knows it", || {
+        let status = sandbox.supervisor(&["--name", "inner", "status", "--json"]).ends_with(0).json();
+        (status["workers"][0]["pid"] == deep).then_some(())
+    });
+    until("it belongs to the outer one's worker", || {
+        run.ps().iter().any(|row| row.pid == deep && row.worker.as_deref() == Some("nested")).then_some(())
+    });
     assert_eq!(run.stop(), 0, "{}", run.err());
     until_gone(deep);
 }
