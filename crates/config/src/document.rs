@@ -170,7 +170,9 @@ document! {
         /// How it is stopped.
         stop: Stop = Stop::default();
         /// What becomes of processes that it leaves behind when it ends by itself: kill (they are killed), fail (they are
-        /// killed, and it has failed).
+        /// killed, and it has failed), adopt (they live on and are shown as its own; they are asked to stop when it is
+        /// stopped or started anew by request, killed after its grace, and killed when the run ends. A supervisor that
+        /// takes over from one that was killed kills them).
         leftover: Word<supervision::Leftover> = Word::default();
         /// Environment variables, over those of env_file and the supervisor's own.
         env: Env = Env::default();
@@ -380,7 +382,7 @@ words! {
     supervision::Policy, Wait { "wait" => Wait, "terminate" => Terminate, "daemon" => Daemon }
     supervision::Restart, OnFailure { "never" => Never, "on-failure" => OnFailure, "always" => Always }
     supervision::OnFailed, Ignore { "ignore" => Ignore, "stop" => Stop }
-    supervision::Leftover, Kill { "kill" => Kill, "fail" => Fail }
+    supervision::Leftover, Kill { "kill" => Kill, "fail" => Fail, "adopt" => Adopt }
     supervision::Overlap, Skip { "skip" => Skip, "queue" => Queue, "replace" => Replace }
     supervision::CatchUp, Once { "skip" => Skip, "once" => Once, "all" => All }
     // Nobody leaves a milestone out; its default only stands in for one that could not be read.

@@ -189,6 +189,16 @@ impl Loop {
     fn stop(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
         self.wish(names, Wish::Stop)?;
         let instances = self.instances_of(names)?;
+        if self.processes.has_adopted() {
+            // Who has ended for good stays so; what it left behind goes.
+            let now = self.clock.now();
+            for id in &instances {
+                let phase = self.core.instance(*id, now).map(|instance| instance.phase);
+                if matches!(phase, Some(Phase::Done | Phase::Failed)) {
+                    self.end_leftovers(*id);
+                }
+            }
+        }
         self.when(wait, Until::Ended(instances))
     }
 

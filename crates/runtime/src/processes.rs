@@ -188,6 +188,9 @@ pub struct Processes {
     sweeping: BTreeSet<Process>,
     /// Adopted orphans that were recognised, with whom they belong to; `None`: to nobody in particular.
     orphans: HashMap<i32, (Identity, Option<Process>)>,
+    /// Launches that are over and whose leftovers live on, with the launch that these belong to: it, or a later one of the
+    /// instance that is to end together with them.
+    adopted: BTreeMap<Process, Process>,
     /// By pid.
     attendants: BTreeMap<i32, Attendant>,
 }
@@ -216,7 +219,10 @@ impl Processes {
             self.by_pid.remove(&tree.pid.as_raw());
         }
         self.sweeping.remove(&process);
-        self.orphans.retain(|_, (_, owner)| *owner != Some(process));
+        if !self.adopted.contains_key(&process) {
+            self.adopted.retain(|_, heir| *heir != process);
+            self.orphans.retain(|_, (_, owner)| *owner != Some(process));
+        }
         Some(tree)
     }
 
@@ -348,6 +354,47 @@ impl Processes {
         if self.trees.contains_key(&process) {
             self.sweeping.insert(process);
         }
+    }
+
+    /// What a launch leaves behind is to live on.
+    pub fn adopt_leftovers(&mut self, process: Process) {
+        self.adopted.insert(process, process);
+    }
+
+    /// Whether anything may live on that launches which are over left behind.
+    pub fn has_adopted(&self) -> bool {
+        !self.adopted.is_empty()
+    }
+
+    /// The launch that one with the marks of `process` belongs to, if it is of any that is known.
+    pub fn belongs_to(&self, process: Process) -> Option<Process> {
+        self.trees.contains_key(&process).then_some(process).or_else(|| self.adopted.get(&process).copied())
+    }
+
+    /// What earlier launches of an instance left behind belongs to this one from now on, and ends with it.
+    pub fn inherit(&mut self, heir: Process) {
+        for (process, owner) in &mut self.adopted {
+            if process.instance == heir.instance {
+                *owner = heir;
+            }
+        }
+        for (_, owner) in self.orphans.values_mut() {
+            if let Some(now) = owner.and_then(|owner| self.adopted.get(&owner)) {
+                *owner = Some(*now);
+            }
+        }
+    }
+
+    /// The launches of an instance whose leftovers live on by themselves.
+    pub fn adopted_of(&self, instance: InstanceId) -> Vec<Process> {
+        let own =
+            self.adopted.iter().filter(|(process, heir)| process.instance == instance && process == heir);
+        own.map(|(process, _)| *process).collect()
+    }
+
+    /// Nothing lives that was left behind.
+    pub fn no_leftovers(&mut self) {
+        self.adopted.clear();
     }
 
     /// Whether all of a tree is to be killed.

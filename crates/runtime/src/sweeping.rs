@@ -241,10 +241,8 @@ pub fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_
 fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Option<Process> {
     let led_by =
         |pid: i32| processes.iter().find(|(_, tree)| tree.pid.as_raw() == pid).map(|(process, _)| process);
-    if let Some(mark) = mark_of(stat.pid, marks)
-        && processes.get(mark.process).is_some()
-    {
-        return Some(mark.process);
+    if let Some(owner) = mark_of(stat.pid, marks).and_then(|mark| processes.belongs_to(mark.process)) {
+        return Some(owner);
     }
     // A supervisor inside this run marks its workers with its own pid.
     let marked_by = || led_by(process::origin(stat.pid).ok()??.mark("PID")?.parse().ok()?);

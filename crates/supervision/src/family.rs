@@ -217,6 +217,8 @@ pub enum Leftover {
     Kill,
     /// They are killed, and the worker has failed.
     Fail,
+    /// They live on, until the worker is stopped or the run ends.
+    Adopt,
 }
 
 /// Who else is restarted when one instance is (the semantics of Erlang/OTP).

@@ -6,7 +6,7 @@ use crate::instance::{Fate, Reached, State, Step};
 use crate::stopping::Run;
 use crate::vigil::Vigil;
 use crate::words::{Blame, Cause};
-use crate::{Action, Ending, InstanceId, LaunchFailure, OnFailed, Process, Supervisor};
+use crate::{Action, Ending, InstanceId, LaunchFailure, Leftover, OnFailed, Process, Supervisor};
 
 impl Supervisor {
     /// Puts `id` on its way up: it waits for what it comes after and is launched when that has come.
@@ -163,6 +163,8 @@ impl Supervisor {
             }
             _ => Step::Clearing,
         };
+        // Who was asked to stop, or failed in another way, leaves nobody.
+        let adopts = spec.leftover == Leftover::Adopt && matches!(fate, Fate::Policy(Cause::Ended { .. }));
         let (now, reset_after) = (self.now, self.crew(id.worker).spec.backoff.reset_after);
         self.change(id, |member| {
             member.last = Some(ending);
@@ -173,6 +175,9 @@ impl Supervisor {
         });
         if step != Step::Clearing {
             return self.order(Action::Await(process));
+        }
+        if adopts {
+            return self.order(Action::Adopt(process));
         }
         // Also when it was killed before: what it left behind must be known to be gone, and the news of the first
         // KILL's success may have outrun the news of the end.

@@ -73,7 +73,7 @@ impl Loop {
         }
     }
 
-    fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
+    pub(super) fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
         let by_setup = || {
             let setup = self.setup.workers.get(process.instance.worker.0 as usize)?;
             Some((setup.stop_signal, setup.stop_to))
@@ -310,6 +310,10 @@ impl Loop {
         for process in empty {
             self.processes.swept(process);
             self.news.push_back(Event::Emptied(process));
+        }
+        if !orphans_live {
+            self.processes.no_leftovers();
+            self.leaving.clear();
         }
         if again { self.sweep() } else { orphans_live }
     }
