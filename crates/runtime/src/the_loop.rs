@@ -156,6 +156,17 @@ enum Told {
     StopNow,
 }
 
+/// How far what was ordered at the beginning has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starting {
+    /// Some of it is still to be launched.
+    UnderWay,
+    /// All is launched.
+    Done,
+    /// All is launched, and what that took is given back.
+    Forgotten,
+}
+
 /// Everything of a run while it runs.
 #[derive(Debug)]
 pub struct Loop {
@@ -236,8 +247,8 @@ pub struct Loop {
     /// Whether a daemon may be launched, so that a guard is needed.
     has_daemons: bool,
     begun: bool,
-    /// Until everything that was ordered at the beginning is launched.
-    starting_up: bool,
+    /// How far what was ordered at the beginning has come.
+    starting: Starting,
     /// Whether a child of ours, a leader or an orphan, changed its state since the last sweep.
     child_changed: bool,
     /// Whether an instance changed since those who wait were last looked at.
@@ -378,7 +389,7 @@ impl Loop {
             told: Told::Nothing,
             has_daemons,
             begun: false,
-            starting_up: true,
+            starting: Starting::UnderWay,
             child_changed: false,
             changed: false,
             conclusion: None,
@@ -430,6 +441,7 @@ impl Loop {
             let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
             let deadline = deadlines.chain(feeders).chain(probes).chain(telling).min();
             self.alarm.set(deadline, now)?;
+            self.give_back_what_starting_took();
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
