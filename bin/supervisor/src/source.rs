@@ -44,7 +44,8 @@ impl Packed {
     }
 
     fn text(&self) -> Vec<u8> {
-        lz4_flex::decompress_size_prepended(&self.0).expect("it was packed here, and nobody else can write to it")
+        lz4_flex::decompress_size_prepended(&self.0)
+            .expect("it was packed here, and nobody else can write to it")
     }
 }
 

@@ -608,7 +608,12 @@ pub(crate) const OBJECTS: &[(&str, &str, &[Field])] = &[
                 Default("null"),
                 "the queue that takes the messages given up on",
             ),
-            field("durable", Shape::Boolean, Default("false"), "whether its messages survive the run, on disk"),
+            field(
+                "durable",
+                Shape::Boolean,
+                Default("false"),
+                "whether its messages survive the run, on disk",
+            ),
             field(
                 "fsync",
                 Shape::Word(&["always", "interval", "never"]),

@@ -586,7 +586,7 @@ impl Loop {
                 self.keep_added(worker, true);
                 self.retiring.remove(&worker);
                 if let Some(setup) = self.setup.workers.get(worker.0 as usize) {
-                    self.queues.unretire(worker, &setup.puts);
+                    self.queues.unretire(worker, &setup.kept.puts);
                 }
             }
             Action::Removed(worker) => self.removed(worker),

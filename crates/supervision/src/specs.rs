@@ -47,7 +47,8 @@ mod tests {
     #[test]
     fn of_many_kinds_only_the_last_are_remembered_and_none_is_mistaken() {
         let mut specs = Specs::default();
-        let kind = |delay| Worker { start_delay: std::time::Duration::from_secs(delay), ..Worker::named("w") };
+        let kind =
+            |delay| Worker { start_delay: std::time::Duration::from_secs(delay), ..Worker::named("w") };
         for delay in (0..100).chain(0..100) {
             let spec = specs.of(kind(delay));
             assert_eq!(spec.start_delay.as_secs(), delay);

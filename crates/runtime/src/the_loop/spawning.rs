@@ -97,7 +97,7 @@ impl Loop {
         let id = process.instance.worker;
         let worker = self.setup.workers.get(id.0 as usize).zip(self.core.worker(id));
         let Some((terms, decided)) =
-            worker.and_then(|(setup, decided)| Some((setup.terms.as_deref()?, decided)))
+            worker.and_then(|(setup, decided)| Some((setup.kept.terms.as_deref()?, decided)))
         else {
             return Ok(Given::default());
         };
