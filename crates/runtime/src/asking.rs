@@ -211,7 +211,7 @@ impl Loop {
             match self.target(name)? {
                 Target::Worker(worker) => {
                     let setup = self.setup.workers.get(worker.0 as usize);
-                    let rolls_by_itself = setup.is_some_and(|setup| setup.rolling);
+                    let rolls_by_itself = setup.is_some_and(|setup| setup.kept.rolling);
                     let id = if rolling || rolls_by_itself { self.begin_rolling(worker)? } else { None };
                     match id {
                         Some(id) => rolls.push(id),

@@ -87,7 +87,7 @@ impl Launch<'_> {
     /// Says which file could not be opened, and why.
     pub fn prepare(&self, place: &Place<'_>, given: Given) -> Result<Prepared, LaunchFailure> {
         let (mut streams, mut attendants) = (Vec::new(), Vec::new());
-        let stdin = match &self.worker.stdin {
+        let stdin = match &self.worker.kept.stdin {
             Input::Null => Stdio::Null,
             Input::Inherit => Stdio::Inherit,
             Input::File(path) => Stdio::Fd(Arc::new(open(path, OpenOptions::new().read(true), "stdin")?)),
@@ -105,25 +105,25 @@ impl Launch<'_> {
                 self.attended(Role::Collector, queue, stream.name(), place, &mut attendants)
             }
         };
-        let stdout = output(&self.worker.stdout, Stream::Stdout)?;
-        let stderr = output(&self.worker.stderr, Stream::Stderr)?;
+        let stdout = output(&self.worker.kept.stdout, Stream::Stdout)?;
+        let stderr = output(&self.worker.kept.stderr, Stream::Stderr)?;
         let tmp = given.temporary.path.as_deref();
         let mut spawn = Spawn {
             argv: self.argv()?,
             env: self.environment(place.environment, tmp),
             pid_variables: vec![c"SUPERVISOR_LEADER".to_owned()],
-            cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
+            cwd: text(self.worker.kept.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin,
             stdout,
             stderr,
             // A `wait` worker outlives its supervisor; a `terminate` worker is asked by the kernel; a `daemon` dies.
             parent_death: match self.policy {
                 Policy::Wait => None,
-                Policy::Terminate => Some(self.worker.stop_signal),
+                Policy::Terminate => Some(self.worker.kept.stop_signal),
                 Policy::Daemon => Some(libc::SIGKILL),
             },
-            umask: Some(self.worker.umask),
-            nice: (self.worker.nice != 0).then_some(self.worker.nice),
+            umask: Some(self.worker.kept.umask),
+            nice: (self.worker.kept.nice != 0).then_some(self.worker.kept.nice),
             cgroup: given.cgroup,
             ..Spawn::new(Vec::new(), Vec::new(), CString::default())
         };
@@ -139,7 +139,7 @@ impl Launch<'_> {
 
     /// Hands it the end of a pipe on which it shows that it is ready, if that is its way; gives the other end.
     fn hand_pipe(&self, spawn: &mut Spawn) -> Result<Option<OwnedFd>, LaunchFailure> {
-        let Some(Watching { ready: Sign::Newline(number), .. }) = self.worker.watched.as_deref() else {
+        let Some(Watching { ready: Sign::Newline(number), .. }) = self.worker.kept.watched.as_deref() else {
             return Ok(None);
         };
         let failed = |error: io::Error| LaunchFailure(format!("ready: pipe: {}", words::reason(&error)));
@@ -167,9 +167,9 @@ impl Launch<'_> {
         let argv: Result<_, _> = argv.iter().map(|word| text(word.as_bytes(), "command")).collect();
         let mut env = self.environment(environment, None);
         env.push(text(format!("{PROBE}={number}").as_bytes(), "probe")?);
-        let mut spawn = Spawn::new(argv?, env, text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?);
+        let mut spawn = Spawn::new(argv?, env, text(self.worker.kept.cwd.as_os_str().as_bytes(), "cwd")?);
         spawn.parent_death = Some(libc::SIGKILL);
-        spawn.umask = Some(self.worker.umask);
+        spawn.umask = Some(self.worker.kept.umask);
         self.apply_terms(&mut spawn);
         Ok(spawn)
     }
@@ -191,7 +191,7 @@ impl Launch<'_> {
     }
 
     fn apply_terms(&self, spawn: &mut Spawn) {
-        let Some(terms) = self.worker.terms.as_deref() else { return };
+        let Some(terms) = self.worker.kept.terms.as_deref() else { return };
         spawn.credentials = terms.account.as_ref().and_then(|account| account.credentials.clone());
         spawn.limits.clone_from(&terms.limits);
         spawn.io_priority = terms.io_priority;
@@ -219,7 +219,7 @@ impl Launch<'_> {
             |error: io::Error| LaunchFailure(format!("{}: pipe: {}", stream.name(), words::reason(&error)));
         // Who outlives the supervisor must not die of a pipe that nobody reads.
         let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
-        let file = self.worker.log.as_deref().cloned().map(|settings| pump.file(settings));
+        let file = self.worker.kept.log.as_deref().cloned().map(|settings| pump.file(settings));
         let attached = match self.line_watch() {
             Some(watch) => pump.attach_watched(read, self.label(stream), file, watch),
             None => pump.attach(read, self.label(stream), file),
@@ -254,9 +254,9 @@ impl Launch<'_> {
     /// How many of its streams are looked at for a line that shows that it is ready.
     pub fn line_watches(&self) -> u32 {
         let looked_at = |output: &Output| u32::from(*output == Output::Log);
-        match self.worker.watched.as_deref() {
+        match self.worker.kept.watched.as_deref() {
             Some(Watching { ready: Sign::Line(_), .. }) => {
-                looked_at(&self.worker.stdout) + looked_at(&self.worker.stderr)
+                looked_at(&self.worker.kept.stdout) + looked_at(&self.worker.kept.stderr)
             }
             _ => 0,
         }
@@ -271,7 +271,7 @@ impl Launch<'_> {
                 self.0.send(Mail::LinesSeen(self.1));
             }
         }
-        let Some(Watching { ready: Sign::Line(pattern), .. }) = self.worker.watched.as_deref() else {
+        let Some(Watching { ready: Sign::Line(pattern), .. }) = self.worker.kept.watched.as_deref() else {
             return None;
         };
         let (pattern, looks) = (pattern.clone(), Looks(self.mail.clone(), self.process));

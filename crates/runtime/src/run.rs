@@ -267,7 +267,9 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
 fn open_sockets(setup: &Setup, roster: &Roster, survivors: &[Survivor]) -> Result<Sockets, RunError> {
     let mut sockets = Sockets::default();
     for (id, worker) in (0..).map(WorkerId).zip(&setup.workers) {
-        let Some(terms) = worker.terms.as_deref().filter(|terms| !terms.listen.is_empty()) else { continue };
+        let Some(terms) = worker.kept.terms.as_deref().filter(|terms| !terms.listen.is_empty()) else {
+            continue;
+        };
         let own: Vec<&Survivor> =
             survivors.iter().filter(|survivor| survivor.process.instance.worker == id).collect();
         if let Err(error) = sockets.of(id, &terms.listen, &own) {
@@ -293,11 +295,12 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
     {
         let (name, policy, mail) = (&*decided.name, decided.policy, &running.mail);
         let launch = Launch { process, name, show: &show, policy, worker, notify: None, mail };
-        for (output, stream) in [(&worker.stdout, Stream::Stdout), (&worker.stderr, Stream::Stderr)] {
+        for (output, stream) in [(&worker.kept.stdout, Stream::Stdout), (&worker.kept.stderr, Stream::Stderr)]
+        {
             if *output == Output::Log
                 && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)
             {
-                let file = worker.log.as_deref().cloned().map(|settings| running.pump.file(settings));
+                let file = worker.kept.log.as_deref().cloned().map(|settings| running.pump.file(settings));
                 streams.extend(running.pump.attach(read, launch.label(stream), file));
             }
         }

@@ -106,6 +106,13 @@ pub struct WorkerSetup {
     pub args: Arc<str>,
     /// A JSON object.
     pub kwargs: Arc<str>,
+    /// How its processes are kept, whatever they execute.
+    pub kept: Arc<Keeping>,
+}
+
+/// How the processes of a worker are kept, whatever they execute: what most workers of a config have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keeping {
     /// The number of its stop signal.
     pub stop_signal: i32,
     /// Who gets it.
@@ -143,7 +150,7 @@ pub struct WorkerSetup {
 }
 
 /// How a worker is watched. The family knows when, and what follows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Watching {
     /// What shows that it is ready, beside its own word.
     pub ready: Sign,
@@ -175,7 +182,20 @@ pub enum Probe {
     Command(Vec<String>),
 }
 
-impl WorkerSetup {
+impl PartialEq for Sign {
+    fn eq(&self, other: &Sign) -> bool {
+        match (self, other) {
+            (Sign::Word, Sign::Word) => true,
+            // The pattern says all of it: none is built with options.
+            (Sign::Line(one), Sign::Line(other)) => one.as_str() == other.as_str(),
+            (Sign::Newline(one), Sign::Newline(other)) => one == other,
+            (Sign::Probe(one), Sign::Probe(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Keeping {
     /// Whether a queue is its input or takes what it puts.
     pub fn lists(&self, queue: &str) -> bool {
         matches!(&self.stdin, Input::Queue(name) if name == queue)

@@ -160,6 +160,17 @@ enum Told {
     StopNow,
 }
 
+/// How far what was ordered at the beginning has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starting {
+    /// Some of it is still to be launched.
+    UnderWay,
+    /// All is launched.
+    Done,
+    /// All is launched, and what that took is given back.
+    Forgotten,
+}
+
 /// Everything of a run while it runs.
 #[derive(Debug)]
 pub struct Loop {
@@ -240,8 +251,8 @@ pub struct Loop {
     /// Whether a daemon may be launched, so that a guard is needed.
     has_daemons: bool,
     begun: bool,
-    /// Until everything that was ordered at the beginning is launched.
-    starting_up: bool,
+    /// How far what was ordered at the beginning has come.
+    starting: Starting,
     /// Whether a child of ours, a leader or an orphan, changed its state since the last sweep.
     child_changed: bool,
     /// Whether a sweep waits for an orphan to tell whose it is.
@@ -389,7 +400,7 @@ impl Loop {
             told: Told::Nothing,
             has_daemons,
             begun: false,
-            starting_up: true,
+            starting: Starting::UnderWay,
             child_changed: false,
             unsure: None,
             look_at_killed: None,
@@ -454,6 +465,7 @@ impl Loop {
                 .chain(self.leaving.values().copied())
                 .min();
             self.alarm.set(deadline, now)?;
+            self.give_back_what_starting_took();
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
@@ -611,7 +623,7 @@ impl Loop {
                 self.keep_added(worker, true);
                 self.retiring.remove(&worker);
                 if let Some(setup) = self.setup.workers.get(worker.0 as usize) {
-                    self.queues.unretire(worker, &setup.puts);
+                    self.queues.unretire(worker, &setup.kept.puts);
                 }
             }
             Action::Removed(worker) => self.removed(worker),

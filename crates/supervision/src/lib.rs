@@ -69,6 +69,7 @@ mod remarks;
 mod requests;
 mod restart;
 mod schedule;
+mod specs;
 mod stopping;
 mod strategy;
 mod supervisor;

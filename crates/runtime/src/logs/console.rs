@@ -127,8 +127,10 @@ impl Console {
     /// Learns of a label: its width, and the next colour for a new worker.
     pub(super) fn meet(&mut self, label: &Label) {
         self.width = self.width.max(label.show.len()).min(WIDEST);
-        let next = self.colours.len();
-        self.colours.entry(label.worker.clone()).or_insert(next);
+        if self.coloured {
+            let next = self.colours.len();
+            self.colours.entry(label.worker.clone()).or_insert(next);
+        }
     }
 
     /// How many bytes of a worker may be read so that even if all are newlines the limit holds; 0 is none for now.

@@ -36,9 +36,9 @@ impl Loop {
     /// Says why it has none.
     pub(super) fn open_ear(&mut self, process: Process) -> Result<(), String> {
         let worker = self.setup.workers.get(process.instance.worker.0 as usize);
-        let Some(worker) = worker.filter(|worker| worker.notify) else { return Ok(()) };
+        let Some(worker) = worker.filter(|worker| worker.kept.notify) else { return Ok(()) };
         let cannot = |error: std::io::Error| format!("notification socket: {}", crate::words::reason(&error));
-        let account = worker.terms.as_ref().and_then(|terms| terms.account.as_ref());
+        let account = worker.kept.terms.as_ref().and_then(|terms| terms.account.as_ref());
         let own = nix::unistd::geteuid().as_raw();
         let credentials = account.and_then(|account| account.credentials.as_ref());
         let socket = match credentials.filter(|credentials| credentials.uid != own) {
@@ -139,7 +139,7 @@ impl Loop {
         };
         let account = || {
             let worker = self.setup.workers.get(process.instance.worker.0 as usize)?;
-            Some(worker.terms.as_ref()?.account.as_ref()?.credentials.as_ref()?.uid)
+            Some(worker.kept.terms.as_ref()?.account.as_ref()?.credentials.as_ref()?.uid)
         };
         let of_the_user =
             sender.uid == nix::unistd::geteuid().as_raw() || sender.uid == 0 || account() == Some(sender.uid);

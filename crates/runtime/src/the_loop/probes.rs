@@ -65,7 +65,7 @@ impl Loop {
     /// Finds out what the core asks for.
     pub(super) fn probe(&mut self, process: Process, purpose: Purpose, within: Duration) {
         let worker = self.setup.workers.get(process.instance.worker.0 as usize);
-        let watched = worker.and_then(|worker| worker.watched.as_deref());
+        let watched = worker.and_then(|worker| worker.kept.watched.as_deref());
         let probe = watched.and_then(|watched| match (purpose, &watched.ready) {
             (Purpose::Readiness, Sign::Probe(probe)) => Some(probe.clone()),
             (Purpose::Readiness, _) => None,
@@ -143,7 +143,7 @@ impl Loop {
         let id = process.instance.worker;
         let worker = self.setup.workers.get(id.0 as usize).ok_or_else(gone)?;
         let decided = self.core.worker(id).ok_or_else(gone)?;
-        let watched = worker.watched.as_deref().ok_or_else(gone)?;
+        let watched = worker.kept.watched.as_deref().ok_or_else(gone)?;
         let argv = match (purpose, &watched.ready, &watched.health) {
             (Purpose::Readiness, Sign::Probe(Probe::Command(argv)), _) => argv,
             (Purpose::Health, _, Some(Probe::Command(argv))) => argv,

@@ -76,7 +76,7 @@ impl Loop {
     pub(super) fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
         let by_setup = || {
             let setup = self.setup.workers.get(process.instance.worker.0 as usize)?;
-            Some((setup.stop_signal, setup.stop_to))
+            Some((setup.kept.stop_signal, setup.kept.stop_to))
         };
         self.former_stops.get(&process).copied().or_else(by_setup)
     }
