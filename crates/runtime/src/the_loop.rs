@@ -575,7 +575,7 @@ impl Loop {
                 if now.is_none() {
                     self.askers.forget(instance);
                 }
-                self.history.tell(self.roster.name(instance.worker), instance, now);
+                self.history.tell(self.roster.shared_name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
             Action::Retired(worker) => {
