@@ -3,6 +3,7 @@
 mod queue;
 mod words;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -383,7 +384,7 @@ pub struct Run {
     pub grace: Option<Duration>,
     /// The one command and its arguments
     #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// Which workers, and whether to wait for them.
@@ -436,7 +437,7 @@ pub struct Spawn {
     pub queue_out: Option<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// The definition itself, for completions and the man page.

@@ -1,7 +1,9 @@
 //! From a checked config to what the runtime carries out.
 
 use std::collections::{HashSet, VecDeque};
+use std::ffi::OsString;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,11 +45,13 @@ pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
         queues: plan.queues.into_iter().map(queue).collect(),
         sync: SyncSetup {
             locks: plan.locks,
+            rlocks: plan.rlocks,
             semaphores: plan.semaphores,
             events: plan.events,
             conditions: plan.conditions,
             barriers: plan.barriers,
             values: plan.values,
+            arrays: plan.arrays,
         },
         programs: programs(),
     })
@@ -71,8 +75,8 @@ pub fn empty(name: String) -> Setup {
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The setup of a run that stands in for one command, in the folder `here`. It is called as the program.
-pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, here: PathBuf) -> Setup {
-    let name = runtime::name_of(argv.first().map_or("", String::as_str));
+pub fn command(argv: Vec<OsString>, restart: Restart, grace: Option<Duration>, here: PathBuf) -> Setup {
+    let name = runtime::name_of(&argv.first().map(|program| program.to_string_lossy()).unwrap_or_default());
     let restart = match restart {
         Restart::Never => supervision::Restart::Never,
         Restart::OnFailure => supervision::Restart::OnFailure,
@@ -81,7 +85,7 @@ pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, her
     let decided =
         supervision::Worker { restart, grace: grace.unwrap_or(NEVER), ..supervision::Worker::named(&name) };
     let worker = WorkerSetup {
-        command: Command::Argv(argv.into_iter().map(Into::into).collect()),
+        command: Command::Argv(argv.into_iter().map(|word| word.into_vec().into()).collect()),
         args: "[]".into(),
         kwargs: "{}".into(),
         kept: Arc::new(Keeping {
@@ -228,7 +232,9 @@ fn worker(
     };
     Ok(WorkerSetup {
         command: match plan.command {
-            config::Command::Argv(argv) => Command::Argv(argv.iter().map(|text| shared.text(text)).collect()),
+            config::Command::Argv(argv) => {
+                Command::Argv(argv.iter().map(|text| shared.text(text).into()).collect())
+            }
             config::Command::Shell(line) => Command::Shell(line),
         },
         args: shared.text(&plan.args),

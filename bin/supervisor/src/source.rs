@@ -281,9 +281,11 @@ fn thing_change((thing, name, how): (Thing, String, ThingDifference)) -> ThingCh
         kind: match thing {
             Thing::Queue => Kind::Queue,
             Thing::Lock => Kind::Lock,
+            Thing::Rlock => Kind::Rlock,
             Thing::Semaphore => Kind::Semaphore,
             Thing::Event => Kind::Event,
             Thing::Value => Kind::Value,
+            Thing::Array => Kind::Array,
             Thing::Condition => Kind::Condition,
             Thing::Barrier => Kind::Barrier,
         },

@@ -23,6 +23,8 @@ type Count = Whole<0, 1_000_000_000>;
 type Permits = Whole<1, 1024>;
 /// How many a barrier waits for.
 type Parties = Whole<1, 65_535>;
+/// How many numbers an array has.
+type Numbers = Whole<1, 1_048_576>;
 /// A size in memory or on disk; not nothing.
 type Bytes = Size<1, PIB>;
 /// A size that may be nothing.
@@ -49,6 +51,8 @@ document! {
         queues: Named<Queue> = Named::default();
         /// The names of the locks: each is held by one at a time.
         locks: Names = Names::default();
+        /// The names of the recursive locks: as locks, but who holds one may take it again.
+        rlocks: Names = Names::default();
         /// The semaphores by name, each with how many may hold it at once.
         semaphores: Named<Permits> = Named::default();
         /// The names of the events: each is set or not, and can be waited for.
@@ -59,6 +63,8 @@ document! {
         barriers: Named<Parties> = Named::default();
         /// The shared numbers by name, each with what it is at first.
         values: Named<Whole<{ i64::MIN }, { i64::MAX }>> = Named::default();
+        /// The arrays of shared numbers by name, each with how many it has; all are 0 at first.
+        arrays: Named<Numbers> = Named::default();
         /// Who else is restarted when one worker is: nobody, all, or those after it in the file.
         strategy: Word<supervision::Strategy> = Word::default();
         /// How many restarts the whole run may spend. Left out: with one_for_one each worker's own

@@ -47,11 +47,13 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
         },
         queues: pairs(file.queues, queue_of),
         locks: file.locks.into_strings(),
+        rlocks: file.rlocks.into_strings(),
         semaphores: pairs(file.semaphores, |count| small(&count)),
         events: file.events.into_strings(),
         conditions: file.conditions.into_strings(),
         barriers: pairs(file.barriers, |parties| small(&parties)),
         values: pairs(file.values, |Whole(value)| value),
+        arrays: pairs(file.arrays, |numbers| small(&numbers)),
         workers,
         omissions: Vec::new(),
     }

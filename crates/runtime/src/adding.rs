@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use control::api::{self, ApiError, ErrorCode, NewQueue, NewWorker};
+use control::api::{self, ApiError, Argument, ErrorCode, NewQueue, NewWorker};
 use supervision::{
     After, Event, MAX_INSTANCES, Milestone, Policy, Request, Restart, Target, Worker, WorkerId,
 };
@@ -47,8 +47,8 @@ impl Loop {
             }
             Some(name) => name,
             None => {
-                let command = new.command.first().map_or("", String::as_str);
-                free_name(command, |name| self.roster.worker(name).is_some())
+                let program = new.command.first().map_or(&b""[..], Argument::as_bytes);
+                free_name(&String::from_utf8_lossy(program), |name| self.roster.worker(name).is_some())
             }
         };
         for queue in new.queue_in.iter().chain(&new.queue_out) {
@@ -220,7 +220,7 @@ fn decided(new: &NewWorker, name: &str, after: Vec<After>) -> Worker {
 /// What is done when the core says so.
 fn carried_out(new: &NewWorker) -> WorkerSetup {
     WorkerSetup {
-        command: Command::Argv(new.command.iter().map(|word| word.as_str().into()).collect()),
+        command: Command::Argv(new.command.iter().map(|word| word.as_bytes().into()).collect()),
         args: "[]".into(),
         kwargs: "{}".into(),
         kept: Arc::new(keeping(new)),

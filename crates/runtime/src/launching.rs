@@ -202,7 +202,7 @@ impl Launch<'_> {
 
     fn argv(&self) -> Result<Vec<CString>, LaunchFailure> {
         match &self.worker.command {
-            Command::Argv(argv) => argv.iter().map(|argument| text(argument.as_bytes(), "command")).collect(),
+            Command::Argv(argv) => argv.iter().map(|argument| text(argument, "command")).collect(),
             Command::Shell(line) => {
                 Ok(vec![c"/bin/sh".to_owned(), c"-c".to_owned(), text(line.as_bytes(), "command")?])
             }

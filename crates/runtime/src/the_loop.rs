@@ -4,6 +4,7 @@
 //! It runs beside the main thread, whose children are adopted orphans (see [`crate::sweeping`]), so that it may spawn.
 //! Where the kernel tells no other thread of those, it runs on the main thread, and spawns nothing itself.
 
+mod abandoning;
 mod attending;
 mod fronting;
 mod guarding;
@@ -37,6 +38,7 @@ use supervision::{
 
 use crate::additions::Additions;
 use crate::applying::{Configs, no_family};
+use crate::appointments;
 use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
 use crate::cgroups::Cgroups;
@@ -66,6 +68,7 @@ use hearing::Ears;
 use lingering::Telling;
 use probes::Probes;
 use scheduling::Schedules;
+use trees::Unsure;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -251,6 +254,11 @@ pub struct Loop {
     starting: Starting,
     /// Whether a child of ours, a leader or an orphan, changed its state since the last sweep.
     child_changed: bool,
+    /// Whether a sweep waits for an orphan to tell whose it is.
+    unsure: Option<Unsure>,
+    /// Looks at those who cannot be killed, once the run is being stopped; and who was given up, in words.
+    look_at_killed: Option<abandoning::Look>,
+    abandoned: Vec<String>,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -391,6 +399,9 @@ impl Loop {
             begun: false,
             starting: Starting::UnderWay,
             child_changed: false,
+            unsure: None,
+            look_at_killed: None,
+            abandoned: Vec::new(),
             changed: false,
             conclusion: None,
             setup,
@@ -438,8 +449,11 @@ impl Loop {
             let feeders = self.settling.values().map(|settling| settling.until).min();
             let probes = self.probes.next_deadline();
             let telling = self.next_telling();
+            let unsure = self.unsure.map(|unsure| unsure.at);
+            let killed = self.next_look_at_killed();
             let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
-            let deadline = deadlines.chain(feeders).chain(probes).chain(telling).min();
+            let deadline =
+                deadlines.chain(feeders).chain(probes).chain(telling).chain(unsure).chain(killed).min();
             self.alarm.set(deadline, now)?;
             self.give_back_what_starting_took();
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
@@ -458,6 +472,8 @@ impl Loop {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
                         self.stop_slow_programs();
+                        self.sweep_again();
+                        self.abandon_unkillable();
                         self.tell_whom_it_waits_for();
                         self.kill_late_feeders();
                         self.news.push_back(Event::Tick);
@@ -682,6 +698,11 @@ impl Loop {
         if let Err(why) = self.open_ear(process) {
             talk::say(format_args!("{}: {why}", self.roster.show(process.instance)));
         }
+        if let Some(founder) = &tree.founder
+            && let Err(error) = self.watch(&founder.pidfd, Watched::Founder(process))
+        {
+            talk::say(format_args!("cannot watch pid {}: {error}", founder.pid));
+        }
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();
@@ -693,6 +714,7 @@ impl Loop {
         self.dismiss_attendants();
         self.kill_strays();
         self.cgroups.remove();
+        appointments::clear(self.folder.path());
         self.temporary.remove();
         self.sockets.close_all();
         self.await_guard();
@@ -720,7 +742,8 @@ impl Loop {
 
     fn kill_strays(&mut self) {
         // SIGKILL is refused by nothing but a process in the middle of the kernel; do not wait for that for ever.
-        let give_up = self.clock.now() + STRAYS_TAKE_AT_MOST;
+        let patience = if self.abandoned.is_empty() { STRAYS_TAKE_AT_MOST } else { Duration::ZERO };
+        let give_up = self.clock.now() + patience;
         let guard = self.guard.as_ref().and_then(|guard| guard.pid);
         while sweeping::kill_strays(&mut self.processes, guard) && self.clock.now() < give_up {
             // A child's end wakes it; the limit is for those whose end comes between the look and the wait.

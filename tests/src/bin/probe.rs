@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         ["wait-lock", name] => wait_lock(name),
         ["cross", own, other, barrier] => cross(own, other, barrier),
         ["all-kinds"] => all_kinds(),
+        ["tally", lock, array] => tally(lock, array),
         ["poll-lines"] => poll_lines(),
         other => Err(format!("what is {other:?}?").into()),
     };
@@ -493,4 +494,21 @@ fn all_kinds() -> Done {
     me.barrier("line")?.wait()?;
     drop(permit);
     say("all done")
+}
+
+/// Adds one to its own number and to the first, a hundred times, by reading and writing under a lock taken twice.
+fn tally(lock: &str, array: &str) -> Done {
+    let me = worker::join()?;
+    let (lock, array) = (me.rlock(lock)?, me.array(array)?);
+    let mine = 1 + usize::try_from(me.instance())?;
+    for _ in 0..100 {
+        let _outer = lock.acquire()?;
+        for index in [0, mine] {
+            let _inner = lock.acquire()?;
+            let before = array.get(index).ok_or("no such number")?;
+            std::thread::yield_now();
+            array.set(index, before + 1);
+        }
+    }
+    Ok(())
 }

@@ -68,6 +68,9 @@ pub(super) fn who(text: &str) -> Result<Who, String> {
     match Who::parse(text) {
         Who::Pid(pid) if pid > 0 => Ok(Who::Pid(pid)),
         Who::Pid(_) => Err("a pid is greater than 0".to_owned()),
+        Who::Worker(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() => {
+            Err("no pid is as large".to_owned())
+        }
         Who::Worker(worker) => target(&worker).map(Who::Worker),
     }
 }
