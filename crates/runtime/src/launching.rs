@@ -30,9 +30,9 @@ pub struct Launch<'a> {
     /// Which launch.
     pub process: Process,
     /// The worker's name.
-    pub name: &'a str,
+    pub name: &'a Arc<str>,
     /// What people call the instance: the worker's name, with the number where there are several.
-    pub show: &'a str,
+    pub show: &'a Arc<str>,
     /// How the worker and the supervisor part.
     pub policy: Policy,
     /// How it is launched.
@@ -185,7 +185,7 @@ impl Launch<'_> {
         }
         spawn.handed = (listening::FIRST..).zip(sockets.iter().cloned()).collect();
         spawn.pid_variables.push(c"LISTEN_PID".to_owned());
-        let names = vec![self.name; sockets.len()].join(":");
+        let names = vec![&**self.name; sockets.len()].join(":");
         let told = [("LISTEN_FDS", sockets.len().to_string()), ("LISTEN_FDNAMES", names)];
         spawn.env.extend(process::environment(told.map(|(name, value)| (name.into(), value.into()))));
     }
@@ -224,6 +224,8 @@ impl Launch<'_> {
             Some(watch) => pump.attach_watched(read, self.label(stream), file, watch),
             None => pump.attach(read, self.label(stream), file),
         };
+        // It has two at most.
+        streams.reserve_exact(2 - streams.len().min(2));
         streams.push(attached.map_err(failed)?);
         Ok(Stdio::Fd(Arc::new(write)))
     }
@@ -287,10 +289,10 @@ impl Launch<'_> {
     /// How its lines are marked in the log.
     pub fn label(&self, stream: Stream) -> Label {
         Label {
-            worker: self.name.to_owned(),
+            worker: Arc::clone(self.name),
             instance: self.process.instance.index,
             launch: self.process.launch.0,
-            show: self.show.to_owned(),
+            show: Arc::clone(self.show),
             stream,
         }
     }

@@ -286,15 +286,16 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
         takeover::say_left_alone(survivor.pid);
         return;
     }
-    let show = running.roster.show(process.instance);
+    let (name, show) =
+        (&running.roster.shared_name(process.instance.worker), &running.roster.shared_show(process.instance));
     talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
     let mut streams = Vec::new();
     let place = process.instance.worker.0 as usize;
     if let (Some(worker), Some(decided)) =
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
-        let (name, policy, mail) = (&*decided.name, decided.policy, &running.mail);
-        let launch = Launch { process, name, show: &show, policy, worker, notify: None, mail };
+        let (policy, mail) = (decided.policy, &running.mail);
+        let launch = Launch { process, name, show, policy, worker, notify: None, mail };
         for (output, stream) in [(&worker.kept.stdout, Stream::Stdout), (&worker.kept.stderr, Stream::Stderr)]
         {
             if *output == Output::Log

@@ -612,7 +612,7 @@ impl Loop {
                 if gone && self.processes.has_adopted() {
                     self.end_leftovers(instance);
                 }
-                self.history.tell(self.roster.name(instance.worker), instance, now);
+                self.history.tell(self.roster.shared_name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
             Action::Retired(worker) => {

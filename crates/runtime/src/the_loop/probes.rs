@@ -149,10 +149,11 @@ impl Loop {
             (Purpose::Health, _, Some(Probe::Command(argv))) => argv,
             _ => return Err(gone()),
         };
-        let show = self.roster.show(process.instance);
+        let (name, show) =
+            (&self.roster.shared_name(process.instance.worker), &self.roster.shared_show(process.instance));
         let notify = self.ear_of(process).map(crate::notify::NotifySocket::path);
-        let (name, policy, mail) = (&*decided.name, decided.policy, &self.mail);
-        let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
+        let (policy, mail) = (decided.policy, &self.mail);
+        let launch = Launch { process, name, show, policy, worker, notify, mail };
         launch.probe(argv, ticket, &self.environment).map_err(|failure| failure.0)
     }
 

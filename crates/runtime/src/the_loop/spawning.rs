@@ -59,14 +59,15 @@ impl Loop {
         let prepared =
             match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
-                    let show = self.roster.show(instance);
+                    let (name, show) =
+                        (&self.roster.shared_name(instance.worker), &self.roster.shared_show(instance));
                     // Who stands in for a command takes it along when it is killed.
                     let policy = match self.setup.purpose {
                         Purpose::Command => Policy::Daemon,
                         Purpose::Config | Purpose::Scripts => decided.policy,
                     };
-                    let (name, mail) = (&*decided.name, &self.mail);
-                    let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
+                    let mail = &self.mail;
+                    let launch = Launch { process, name, show, policy, worker, notify, mail };
                     lines = launch.line_watches();
                     let place =
                         Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
