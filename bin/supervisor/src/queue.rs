@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::arguments::{Given, New, Place, QueueVerb, queue_name};
 use crate::messages::{self, Amount, Task, Waiting};
 use crate::output::{Cell, Side, Table, or_dash, print, print_json};
+use crate::progress::{Manner, Tally};
 use crate::reach::{call, millis, nearest};
 use crate::talk::Failure;
 
@@ -21,8 +22,9 @@ use crate::talk::Failure;
 pub fn queue(
     connect: impl Fn() -> Result<Client, Failure>,
     verb: QueueVerb,
-    json: bool,
+    manner: Manner,
 ) -> Result<ExitCode, Failure> {
+    let json = manner.json;
     let open = |place: &Place, waiting: Waiting| match place {
         Place { file: Some(path), .. } => messages::open_file(path, waiting),
         Place { queue: Some(name), .. } => messages::open(connect()?, name, waiting),
@@ -65,12 +67,12 @@ pub fn queue(
         QueueVerb::Put(given) => put(connect, given, json),
         QueueVerb::Get { place, n, follow, lines, patience } => {
             let amount = if follow { Amount::UntilClosed } else { Amount::Exactly(n.unwrap_or(1)) };
-            open(&place, Waiting::from(patience))?.get(amount, messages::form(lines, json))
+            open(&place, Waiting::from(patience))?.get(amount, messages::form(lines, json), None)
         }
         QueueVerb::Peek(place) => open(&place, Waiting::Never)?.peek(messages::form(false, json)),
         QueueVerb::Drain { place, dead } => {
             let amount = if dead { Amount::TheDead } else { Amount::WhatIsThere };
-            open(&place, Waiting::Never)?.get(amount, messages::form(true, json))
+            open(&place, Waiting::Never)?.get(amount, messages::form(true, json), Tally::of(manner))
         }
         QueueVerb::Each { place, jobs, retries, timeout, command } => {
             open(&place, Waiting::ForEver)?.each(jobs, Task { command, retries, timeout })
