@@ -123,7 +123,12 @@ fn create(connect: impl Fn() -> Result<Client, Failure>, new: New, json: bool) -
             let mut options =
                 ipc::QueueOptions { capacity, max_bytes, max_deliveries, durable, ..Default::default() };
             options.max_message = max_message.unwrap_or(options.max_message);
-            ipc::Queue::create(&path, &options).map_err(|error| file_failure(&path, &error))?;
+            ipc::Queue::create(&path, &options).map_err(|error| match &error {
+                ipc::OpenError::System(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                    Failure::new(ErrorCode::NotFound, format!("there is no folder for {}", path.display()))
+                }
+                _ => file_failure(&path, &error),
+            })?;
             path.display().to_string()
         }
         Place { queue: Some(name), .. } => {
