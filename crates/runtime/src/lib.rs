@@ -5,6 +5,7 @@
 mod adding;
 mod additions;
 mod applying;
+mod appointments;
 mod askers;
 mod asking;
 pub mod attendant;

@@ -196,6 +196,7 @@ impl Processes {
     /// Enters a new tree.
     pub fn insert(&mut self, process: Process, tree: Tree) {
         self.by_pid.insert(tree.pid.as_raw(), process);
+        self.by_pid.extend(tree.founder.iter().map(|founder| (founder.pid.as_raw(), process)));
         // Somebody may have looked at our children before the news of this one came.
         self.orphans.remove(&tree.pid.as_raw());
         self.foreign += usize::from(tree.kinship != Kinship::Child);

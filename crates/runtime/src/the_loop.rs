@@ -4,6 +4,7 @@
 //! It runs beside the main thread, whose children are adopted orphans (see [`crate::sweeping`]), so that it may spawn.
 //! Where the kernel tells no other thread of those, it runs on the main thread, and spawns nothing itself.
 
+mod abandoning;
 mod attending;
 mod fronting;
 mod guarding;
@@ -37,6 +38,7 @@ use supervision::{
 
 use crate::additions::Additions;
 use crate::applying::{Configs, no_family};
+use crate::appointments;
 use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
 use crate::cgroups::Cgroups;
@@ -66,6 +68,7 @@ use hearing::Ears;
 use lingering::Telling;
 use probes::Probes;
 use scheduling::Schedules;
+use trees::Unsure;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -240,6 +243,11 @@ pub struct Loop {
     starting_up: bool,
     /// Whether a child of ours, a leader or an orphan, changed its state since the last sweep.
     child_changed: bool,
+    /// Whether a sweep waits for an orphan to tell whose it is.
+    unsure: Option<Unsure>,
+    /// Looks at those who cannot be killed, once the run is being stopped; and who was given up, in words.
+    look_at_killed: Option<abandoning::Look>,
+    abandoned: Vec<String>,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -380,6 +388,9 @@ impl Loop {
             begun: false,
             starting_up: true,
             child_changed: false,
+            unsure: None,
+            look_at_killed: None,
+            abandoned: Vec::new(),
             changed: false,
             conclusion: None,
             setup,
@@ -427,8 +438,11 @@ impl Loop {
             let feeders = self.settling.values().map(|settling| settling.until).min();
             let probes = self.probes.next_deadline();
             let telling = self.next_telling();
+            let unsure = self.unsure.map(|unsure| unsure.at);
+            let killed = self.next_look_at_killed();
             let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
-            let deadline = deadlines.chain(feeders).chain(probes).chain(telling).min();
+            let deadline =
+                deadlines.chain(feeders).chain(probes).chain(telling).chain(unsure).chain(killed).min();
             self.alarm.set(deadline, now)?;
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
@@ -446,6 +460,8 @@ impl Loop {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
                         self.stop_slow_programs();
+                        self.sweep_again();
+                        self.abandon_unkillable();
                         self.tell_whom_it_waits_for();
                         self.kill_late_feeders();
                         self.news.push_back(Event::Tick);
@@ -670,6 +686,11 @@ impl Loop {
         if let Err(why) = self.open_ear(process) {
             talk::say(format_args!("{}: {why}", self.roster.show(process.instance)));
         }
+        if let Some(founder) = &tree.founder
+            && let Err(error) = self.watch(&founder.pidfd, Watched::Founder(process))
+        {
+            talk::say(format_args!("cannot watch pid {}: {error}", founder.pid));
+        }
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();
@@ -681,6 +702,7 @@ impl Loop {
         self.dismiss_attendants();
         self.kill_strays();
         self.cgroups.remove();
+        appointments::clear(self.folder.path());
         self.temporary.remove();
         self.sockets.close_all();
         self.await_guard();
@@ -708,7 +730,8 @@ impl Loop {
 
     fn kill_strays(&mut self) {
         // SIGKILL is refused by nothing but a process in the middle of the kernel; do not wait for that for ever.
-        let give_up = self.clock.now() + STRAYS_TAKE_AT_MOST;
+        let patience = if self.abandoned.is_empty() { STRAYS_TAKE_AT_MOST } else { Duration::ZERO };
+        let give_up = self.clock.now() + patience;
         let guard = self.guard.as_ref().and_then(|guard| guard.pid);
         while sweeping::kill_strays(&mut self.processes, guard) && self.clock.now() < give_up {
             // A child's end wakes it; the limit is for those whose end comes between the look and the wait.

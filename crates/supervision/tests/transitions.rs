@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use supervision::{
     Action, After, CatchUp, Change, Ending, Event, Family, Health, Instance, InstanceId, Launch,
-    LaunchFailure, Manner, Milestone, Moment, Overlap, Process, Purpose, Readiness, Request, Schedule,
-    Supervisor, Target, Timing, Worker, WorkerId,
+    LaunchFailure, Leftover, Manner, Milestone, Moment, Overlap, Process, Purpose, Readiness, Remark,
+    Request, Schedule, Strategy, Supervisor, Target, Timing, Worker, WorkerId,
 };
 
 /// The state, the event, what it becomes, and what is ordered. `worker` comes after `gate`, has a second of grace, two
-/// to get ready, and restarts on failure after a rest; the run waits for both.
+/// to get ready, must leave nobody behind, and restarts on failure after a rest; the run waits for both.
 const TABLE: &str = include_str!("transitions.txt");
 
 const GATE: InstanceId = InstanceId { worker: WorkerId(0), index: 0 };
@@ -30,7 +30,8 @@ impl Scene {
     /// Before the worker was started, where `state` is `idle`. Where its name says so, the worker is watched: it is ready
     /// when a probe says so, must give a sign of life every 10 s, and is asked every second whether it is well; the first
     /// failure counts. Or it runs by the clock: what is due while a run is under way follows it, and what was
-    /// missed is left out.
+    /// missed is left out. Or its start is delayed by a second; or it is restarted together with `gate`; or the run has not
+    /// begun.
     fn new(state: &str) -> Scene {
         let watched = state.starts_with("watched");
         let clocked = state.starts_with("clock");
@@ -45,12 +46,19 @@ impl Scene {
             watchdog: watched.then_some(10 * second),
             health: watched.then_some(health),
             schedule: clocked.then_some(schedule),
+            start_delay: if state.starts_with("delayed") { second } else { Duration::ZERO },
+            leftover: Leftover::Fail,
             grace: Duration::from_secs(1),
             autostart: state != "idle",
             ..Worker::named("worker")
         };
-        let mut scene = Scene { core: Supervisor::new(Family::of(vec![gate, worker])), now: Moment::START };
-        scene.tell(Event::Begin);
+        let together = state.starts_with("together");
+        let strategy = if together { Strategy::OneForAll } else { Strategy::OneForOne };
+        let family = Family { strategy, ..Family::of(vec![gate, worker]) };
+        let mut scene = Scene { core: Supervisor::new(family), now: Moment::START };
+        if !state.starts_with("ahead") {
+            scene.tell(Event::Begin);
+        }
         scene
     }
 
@@ -86,8 +94,8 @@ impl Scene {
         orders
     }
 
-    fn seen(&self) -> Instance {
-        self.core.instance(WORKER, self.now).expect("it is not scaled away")
+    fn seen(&self) -> Option<Instance> {
+        self.core.instance(WORKER, self.now)
     }
 }
 
@@ -99,6 +107,7 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     let launched = Event::Launched(it);
     let up = [launched.clone(), Event::Ready(it)];
     let stop = Event::Asked(Request::Stop(Target::Instance(WORKER)));
+    let end_stop = stop.clone();
     let due = Event::Due { worker: WORKER.worker, times: 1, on_time: true };
     let second = Process { launch: Launch(2), ..it };
     let again = [
@@ -110,6 +119,13 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     let refused = Event::Probed(it, Purpose::Readiness, Err("refused".into()));
     let ended = |code| Event::Ended(it, Ending::Code(code));
     let gone = |code| [up[0].clone(), up[1].clone(), ended(code), Event::Emptied(it), Event::Reclaimed(it)];
+    let gate = process(GATE);
+    let gate_is_gone = [Event::Ended(gate, Ending::Code(1)), Event::Emptied(gate), Event::Reclaimed(gate)];
+    let end = [ended(1), Event::Emptied(it), Event::Reclaimed(it)];
+    let ask = |request: Request| Event::Asked(request);
+    let asked = |request: Request| way(&[up[0].clone(), up[1].clone(), ask(request)]);
+    let scaled = asked(Request::Scale(WORKER.worker, 0));
+    let gathered = way(&[&up[..], &gate_is_gone[..]].concat());
     let mut failed = way(&[]);
     for launch in (1..=6).map(Launch) {
         let it = Process { launch, ..it };
@@ -145,6 +161,17 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
         ("watched, not yet", way(&[launched, refused.clone()])),
         ("watched, up", way(&up)),
         ("watched, probed", way(&[up[0].clone(), up[1].clone(), Event::Tick])),
+        ("watched, aborted", way(&[up[0].clone(), up[1].clone(), Event::Ails(it)])),
+        ("ahead", vec![]),
+        ("delayed", way(&[])),
+        ("ended, stopping", way(&[up[0].clone(), up[1].clone(), ended(1), end_stop])),
+        ("restarting", asked(Request::Restart(Target::Instance(WORKER)))),
+        ("changing", [way(&up), vec![changed("", Manner::Restart)]].concat()),
+        ("scaling away", scaled.clone()),
+        ("scaled away", [scaled, end.to_vec()].concat()),
+        ("being taken out", [way(&up), vec![ask(Request::Change(Box::new(removal())))]].concat()),
+        ("together, asked", gathered.clone()),
+        ("together, held", [gathered, end.to_vec()].concat()),
     ]
 }
 
@@ -153,11 +180,17 @@ fn changed(state: &str, manner: Manner) -> Event {
     // One that does not start with the run does by the new config.
     let scene = Scene::new(if state == "idle" { "" } else { state });
     let worker = scene.core.worker(WORKER.worker).expect("it is there").clone();
-    let change =
-        Change { changed: vec![(WORKER.worker, worker, manner)], order: order(), ..Change::default() };
+    let strategy = if state.starts_with("together") { Strategy::OneForAll } else { Strategy::OneForOne };
+    let change = Change {
+        strategy,
+        changed: vec![(WORKER.worker, worker, manner)],
+        order: order(),
+        ..Change::default()
+    };
     Event::Asked(Request::Change(Box::new(change)))
 }
 
+/// Takes the worker out; whoever was restarted together is no more.
 fn removal() -> Change {
     Change { removed: vec![WORKER.worker], order: order(), ..Change::default() }
 }
@@ -194,11 +227,17 @@ fn events(state: &str) -> Vec<(&'static str, Event)> {
         ("needs time", Event::NeedsTime(it, Duration::from_secs(60))),
         ("departs", Event::Departs(it)),
         ("complains", Event::Complains(it, "no disk".into())),
+        ("out of memory", Event::Remarked(it, Remark::OutOfMemory)),
+        ("dumps core", Event::Remarked(it, Remark::CoreDumped)),
+        ("leaves others", Event::Remarked(it, Remark::LeftBehind(2))),
+        ("due no times", Event::Due { worker: WORKER.worker, times: 0, on_time: true }),
         ("deadline", Event::Tick),
         ("start", Event::Asked(Request::Start(target))),
         ("stop", Event::Asked(Request::Stop(target))),
         ("restart", Event::Asked(Request::Restart(target))),
         ("scale away", Event::Asked(Request::Scale(WORKER.worker, 0))),
+        ("scale to one", Event::Asked(Request::Scale(WORKER.worker, 1))),
+        ("another is added", Event::Asked(Request::Add(Box::new(Worker::named("other"))))),
         ("config changes", changed(state, Manner::Restart)),
         ("a limit changes", changed(state, Manner::Keep)),
         ("taken out", Event::Asked(Request::Change(Box::new(removal())))),
@@ -222,13 +261,14 @@ fn transitions() -> Vec<String> {
             let (before, deadline) = (scene.seen(), scene.core.next_deadline());
             let mut orders = scene.tell(event);
             let moved = scene.core.next_deadline() != deadline && !name.starts_with("deadline");
-            let same = |after: &Instance| (after.phase, &after.why) == (before.phase, &before.why);
-            if moved && orders.is_empty() && scene.core.instance(WORKER, scene.now).as_ref().is_some_and(same)
-            {
+            let after = scene.seen();
+            let face = |seen: &Option<Instance>| seen.as_ref().map(|seen| (seen.phase, seen.why.clone()));
+            let same = face(&after) == face(&before);
+            if moved && orders.is_empty() && same {
                 orders.push("(the deadline moves)");
             }
-            let (phase, why) = match scene.core.instance(WORKER, scene.now) {
-                Some(after) if same(&after) && orders.is_empty() => continue,
+            let (phase, why) = match after {
+                _ if same && orders.is_empty() => continue,
                 Some(after) => (after.phase.to_string(), after.why),
                 None => ("(vanished)".into(), String::new()),
             };

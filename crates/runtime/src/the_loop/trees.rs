@@ -1,10 +1,11 @@
 //! The trees of processes: entered, asked, killed, seen to end, swept and given back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use process::{Exit, Pid, Vigil};
 use std::os::fd::AsFd;
-use supervision::{Ending, Event, Process, Remark};
+use supervision::{Ending, Event, Moment, Process, Remark};
 
 use super::{Loop, PARENT_REAPS_WITHIN, Watched};
 use crate::asking::hold;
@@ -13,6 +14,19 @@ use crate::setup::StopTo;
 use crate::sweeping::{Marks, Swept};
 use crate::waiting::Held;
 use crate::{sweeping, talk, words};
+
+/// How long an orphan may take to be executed until a sweep goes on without knowing whose it is.
+const EXECUTED_WITHIN: Duration = Duration::from_secs(1);
+/// How soon it is looked at again; then after twice as long, and so on.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// An orphan is being executed, and does not tell whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unsure {
+    since: Moment,
+    /// When to look again.
+    pub(super) at: Moment,
+}
 
 impl Loop {
     /// Enters a tree and watches its leader.
@@ -90,7 +104,7 @@ impl Loop {
         let socket = self.folder.socket();
         // What escaped while nobody had a reason to look is not known yet.
         let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
-        sweeping::recognise(&mut self.processes, snapshot, marks, false);
+        sweeping::recognise(&mut self.processes, snapshot, marks);
         let Some(tree) = self.processes.get(process) else { return all };
         if tree.ended.is_none() {
             all.push(tree.pid);
@@ -267,8 +281,15 @@ impl Loop {
         self.child_changed = false;
         let socket = self.folder.socket();
         let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
-        let Swept { empty, reaped, watch, populated, left_behind, orphans_live } =
-            sweeping::sweep(&mut self.processes, marks);
+        let now = self.clock.now();
+        let patience = self.unsure.is_none_or(|unsure| now.since(unsure.since) < EXECUTED_WITHIN);
+        let Swept { empty, reaped, watch, populated, left_behind, orphans_live, unsure } =
+            sweeping::sweep(&mut self.processes, marks, patience);
+        self.unsure = unsure.then(|| {
+            let since = self.unsure.map_or(now, |unsure| unsure.since);
+            // Nothing tells when somebody is executed. Mostly that takes less than the first look again.
+            Unsure { since, at: now + now.since(since).max(LOOK_AGAIN_AFTER) }
+        });
         for pid in reaped {
             self.reclaim_from(pid);
         }
@@ -304,6 +325,13 @@ impl Loop {
         false
     }
 
+    /// Sweeps again, if it is time, because an orphan did not tell whose it is.
+    pub(super) fn sweep_again(&mut self) {
+        if self.unsure.is_some_and(|unsure| unsure.at <= self.clock.now()) {
+            self.sweep();
+        }
+    }
+
     fn unwatch_cgroup(&mut self, process: Process) {
         let nest = self.processes.get_mut(process).and_then(|tree| tree.cgroup.as_mut());
         if let Some(vigil) = nest.and_then(|nest| nest.vigil.take()) {
@@ -326,6 +354,9 @@ impl Loop {
         self.former_stops.remove(&process);
         if let Some(tree) = self.processes.remove(process) {
             self.reclaim_from(tree.pid.as_raw());
+            if tree.founder.is_some() || tree.kinship == Kinship::TakenBack {
+                crate::appointments::forget(self.folder.path(), &self.roster.leaf(process));
+            }
             if let Some(nest) = &tree.cgroup {
                 nest.cgroup.remove();
             }

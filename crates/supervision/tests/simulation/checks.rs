@@ -16,6 +16,7 @@ use supervision::{
     Worker, WorkerId,
 };
 
+use clock::Clock;
 use groups::Tree;
 use turns::Turns;
 use watch::Watch;
@@ -32,6 +33,8 @@ pub struct Checks {
     removed_now: BTreeSet<WorkerId>,
     /// Whether nothing had ended the run before the present event.
     was_open: bool,
+    /// The same, and the event itself does not.
+    is_open: bool,
     tree: Tree,
     turns: Turns,
     /// The longest grace there ever was.
@@ -57,8 +60,6 @@ pub struct Checks {
     judged: Option<(Process, bool)>,
     /// What the present event asks for.
     asked: Option<Request>,
-    /// When people saw it.
-    seen_at: Moment,
     /// Which workers the present event scales, and to how many.
     scaled: Vec<(WorkerId, u32)>,
     /// Whom the present event may take down by request.
@@ -66,8 +67,6 @@ pub struct Checks {
     restarts: BTreeMap<InstanceId, Vec<Moment>>,
     /// Whose restarts could not all be seen: together with others it is not plain who is charged.
     unseen: BTreeSet<InstanceId>,
-    /// Whether the family has ever become another one.
-    was_changed: bool,
     /// How many rests in a row an instance has had; `None`: some of no length, which nobody sees.
     rests: BTreeMap<InstanceId, Option<i32>>,
     /// Who says in the present event that something is wrong with it.
@@ -77,8 +76,8 @@ pub struct Checks {
     /// Something else ended the run at the same moment.
     ended_otherwise: bool,
     retired: BTreeSet<WorkerId>,
-    /// Instances whose time the present event says has come, and how many runs may follow.
-    due: BTreeMap<InstanceId, u32>,
+    /// Of those that run by the clock.
+    clocks: BTreeMap<InstanceId, Clock>,
     concluded: bool,
 }
 
@@ -106,6 +105,7 @@ impl Checks {
             removed: BTreeSet::new(),
             removed_now: BTreeSet::new(),
             was_open: true,
+            is_open: true,
             tree: Tree::of(family),
             turns: Turns::default(),
             longest_grace: family.workers.iter().map(|worker| worker.grace).max().unwrap_or_default(),
@@ -123,18 +123,16 @@ impl Checks {
             processes: BTreeMap::new(),
             judged: None,
             asked: None,
-            seen_at: Moment::START,
             scaled: Vec::new(),
             requested: Vec::new(),
             restarts: BTreeMap::new(),
             unseen: BTreeSet::new(),
-            was_changed: false,
             rests: BTreeMap::new(),
             ailing: None,
             essential: BTreeSet::new(),
             ended_otherwise: false,
             retired: BTreeSet::new(),
-            due: BTreeMap::new(),
+            clocks: BTreeMap::new(),
             concluded: false,
         }
     }
@@ -235,9 +233,10 @@ impl Checks {
                 self.note_stop(now);
                 self.killing_since = self.killing_since.or(Some(now));
             }
-            Event::Asked(request) => self.note_request(request),
+            Event::Asked(request) => self.note_request(request, now),
             _ => {}
         }
+        self.is_open = self.stopping_since.is_none();
     }
 
     fn note_stop(&mut self, now: Moment) {
@@ -264,7 +263,7 @@ impl Checks {
         }
     }
 
-    fn note_request(&mut self, request: &Request) {
+    fn note_request(&mut self, request: &Request, now: Moment) {
         if let Request::Add(worker) = request {
             self.longest_grace = self.longest_grace.max(worker.grace);
             self.family.workers.push((**worker).clone());
@@ -299,8 +298,7 @@ impl Checks {
                 }
             }
             Request::Change(change) => {
-                self.was_changed = true;
-                self.note_change(change);
+                self.note_change(change, now);
             }
             Request::Add(_) => {}
         }

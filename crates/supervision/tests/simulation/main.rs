@@ -1,6 +1,7 @@
 //! The core in a seeded world that hurts it. A failure prints the seed, what happened, and how to see it again.
 //!
-//! `SIMULATION_SEEDS` says how many seeds are run (20,000), `SIMULATION_SEED` from which on (0).
+//! `SIMULATION_SEEDS` says how many seeds are run (20,000), `SIMULATION_SEED` from which on (0), `SIMULATION_LINES` how many
+//! lines of a story that went wrong are told, the last ones (200).
 
 mod checks;
 mod families;

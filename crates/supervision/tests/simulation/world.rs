@@ -213,7 +213,8 @@ impl World {
         for line in &self.cast {
             eprintln!("{line}");
         }
-        for (at, line) in &self.story[self.story.len().saturating_sub(200)..] {
+        let lines = crate::number("SIMULATION_LINES", 200) as usize;
+        for (at, line) in &self.story[self.story.len().saturating_sub(lines)..] {
             let words = match line {
                 Line::Told(event) => format!("told {event:?}"),
                 Line::Ordered(action) => format!("  -> {action:?}"),
@@ -399,6 +400,9 @@ impl World {
             Purpose::Readiness => body.conduct.ready_after.is_some_and(|after| age >= after),
             Purpose::Health => body.conduct.ill.is_none_or(|(from, to)| age < from || age > to),
         };
+        // Who is ill at some time is well for a moment, or ill for one.
+        let wavers = purpose == Purpose::Health && body.conduct.ill.is_some();
+        let well = well != (wavers && self.mood == Mood::Unkind && self.random.percent(20));
         let answer = if well { Ok(()) } else { Err("connection refused".into()) };
         self.report(Event::Probed(process, purpose, answer));
     }

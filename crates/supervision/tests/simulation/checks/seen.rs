@@ -50,6 +50,7 @@ impl Checks {
                 self.restarts.remove(&id);
                 self.unseen.remove(&id);
                 self.rests.remove(&id);
+                self.clocks.remove(&id);
             }
         }
         let changed = |action: &Action| match action {
@@ -61,7 +62,6 @@ impl Checks {
         self.look_at_retired(&seen, actions);
         self.look_at_removed(&seen, actions);
         self.seen = seen;
-        self.seen_at = now;
         self.turns.look(&self.seen);
         if self.begun_run && self.work_is_done() {
             self.note_stop(now);
@@ -212,7 +212,15 @@ impl Checks {
             Restart::OnFailure => !succeeded,
             Restart::Always => true,
         };
-        if spec.schedule.is_some() && self.run_is_over(id, again, now) {
+        let gave_up: Vec<GroupId> = actions
+            .iter()
+            .filter_map(|action| match action {
+                Action::GaveUp(group, culprit) if *culprit == id => Some(*group),
+                _ => None,
+            })
+            .collect();
+        let to_blame = !gave_up.is_empty() || together_with_itself(instance);
+        if spec.schedule.is_some() && self.run_is_over(id, succeeded, again, to_blame, now) {
             return;
         }
         if !again {
@@ -233,13 +241,6 @@ impl Checks {
             }
         }
         let allowed = spec.intensity;
-        let gave_up: Vec<GroupId> = actions
-            .iter()
-            .filter_map(|action| match action {
-                Action::GaveUp(group, culprit) if *culprit == id => Some(*group),
-                _ => None,
-            })
-            .collect();
         let alone = self.tree.is_alone(id.worker);
         let together = instance.why.contains("together with");
         if !gave_up.is_empty() {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use supervision::{Change, Instance, InstanceId, Manner, Phase, Process, WorkerId};
+use supervision::{Change, Instance, InstanceId, Manner, Moment, Phase, Process, WorkerId};
 
 use super::Checks;
 use crate::world::Body;
@@ -42,7 +42,7 @@ impl Turns {
 }
 
 impl Checks {
-    pub fn note_change(&mut self, change: &Change) {
+    pub fn note_change(&mut self, change: &Change, now: Moment) {
         let known = |id: &WorkerId| (id.0 as usize) < self.family.workers.len();
         let removed: BTreeSet<WorkerId> =
             change.removed.iter().copied().filter(|id| known(id) && !self.removed.contains(id)).collect();
@@ -65,12 +65,16 @@ impl Checks {
             let Some(former) = self.family.workers.get_mut(place) else { continue };
             let name = former.name.clone();
             let unseen = former.backoff.initial.is_zero();
+            let rescheduled = former.schedule != worker.schedule;
             *former = supervision::Worker { name, ..worker.clone() };
             self.longest_grace = self.longest_grace.max(worker.grace);
             self.removed.remove(id);
             self.scaled.push((*id, worker.instances));
             for instance in self.targets(supervision::Target::Worker(*id)).into_iter().filter(|_| unseen) {
                 self.rests.insert(instance, None);
+            }
+            if rescheduled {
+                self.rescheduled(*id, now);
             }
             self.may_come_back(*id);
         }
@@ -151,7 +155,10 @@ impl Checks {
 
     /// Whoever is asked for a change has nobody left that must go before it.
     pub fn goes_in_its_turn(&mut self, process: Process, instance: &Instance) {
-        self.turns.awaited.remove(&process);
+        // Who is asked because it has failed still changes: it is started anew, however it ends.
+        if !super::watch::is_failure(&instance.why) {
+            self.turns.awaited.remove(&process);
+        }
         if !["its config has changed", "taken out of the config"].contains(&instance.why.as_str()) {
             return;
         }

@@ -129,7 +129,10 @@ impl Checks {
             if let Some(health) = self.spec(instance.id).health {
                 assert!(failures < health.failures, "it is ill, and runs: {instance:?}");
             }
-        } else if instance.why.starts_with("unhealthy") && instance.phase == Phase::Stopping {
+        } else if instance.why.starts_with("unhealthy")
+            && instance.phase == Phase::Stopping
+            && self.phase(instance.id) == Some(Phase::Running)
+        {
             let failures = self.record(process).watch.failures;
             let allowed = self.spec(instance.id).health.map(|health| health.failures);
             assert!(Some(failures) >= allowed, "it is well: {instance:?}, {failures} failures");
