@@ -293,6 +293,8 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
         on_failed,
         essential,
         grace,
+        // Told as `stop.to`.
+        asks_tree: _,
         after: _,
         readiness,
         leftover,

@@ -101,6 +101,7 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
         on_failed: worker.on_failed.0,
         essential: worker.essential,
         grace: worker.stop.grace.0,
+        asks_tree: worker.stop.to.0 == crate::plan::StopTo::Tree,
         after: after.collect(),
         readiness: {
             let timeout = worker.ready_timeout.0;

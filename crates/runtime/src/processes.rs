@@ -343,7 +343,19 @@ impl Processes {
         }
     }
 
-    /// The trees to be emptied.
+    /// Has a tree looked at until it is empty, without anybody of it being killed.
+    pub fn look_out_for(&mut self, process: Process) {
+        if self.trees.contains_key(&process) {
+            self.sweeping.insert(process);
+        }
+    }
+
+    /// Whether all of a tree is to be killed.
+    pub fn is_condemned(&self, process: Process) -> bool {
+        self.trees.get(&process).is_some_and(|tree| tree.condemned)
+    }
+
+    /// The trees to be emptied, or to become empty.
     pub fn sweeping(&self) -> &BTreeSet<Process> {
         &self.sweeping
     }

@@ -120,9 +120,11 @@ fn kill_cgroups(
         let cgroup = processes.get(process).and_then(|tree| tree.cgroup.as_ref()).map(|nest| &nest.cgroup);
         match cgroup.filter(|cgroup| cgroup.is_populated()) {
             Some(cgroup) => {
-                let count = u32::try_from(cgroup.members().len()).unwrap_or(u32::MAX);
-                swept.left_behind.push((process, count));
-                cgroup.kill();
+                if processes.is_condemned(process) {
+                    let count = u32::try_from(cgroup.members().len()).unwrap_or(u32::MAX);
+                    swept.left_behind.push((process, count));
+                    cgroup.kill();
+                }
                 swept.populated.push(process);
             }
             None => drop(empty.insert(process)),
@@ -151,7 +153,9 @@ fn kill_left(
         {
             let living = snapshot.subtree(identity.pid).iter().filter(|(_, stat)| !stat.is_zombie()).count();
             *left.entry(owner).or_default() += u32::try_from(living).unwrap_or(u32::MAX);
-            roots.push(*identity);
+            if processes.is_condemned(owner) {
+                roots.push(*identity);
+            }
         }
     }
     for process in taken_back {
@@ -159,12 +163,15 @@ fn kill_left(
             if mark_of(stat.pid, marks).is_some_and(|mark| mark.process == *process) {
                 *left.entry(*process).or_default() += 1;
                 swept.watch.push(stat.pid.as_raw());
-                roots.push(Identity::from(stat));
+                if processes.is_condemned(*process) {
+                    roots.push(Identity::from(stat));
+                }
             }
         }
     }
     kill(&roots);
-    swept.left_behind.extend(left.iter().map(|(process, count)| (*process, *count)));
+    let condemned = left.iter().filter(|(process, _)| processes.is_condemned(**process));
+    swept.left_behind.extend(condemned.map(|(process, count)| (*process, *count)));
     left.into_keys().collect()
 }
 

@@ -572,6 +572,7 @@ impl Loop {
                 self.forget_probes(process);
                 self.kill_tree(process);
             }
+            Action::Await(process) => self.await_tree(process),
             Action::Reclaim(process) => self.reclaim(process),
             Action::Changed(instance) => {
                 self.changed = true;

@@ -168,6 +168,9 @@ pub enum Action {
     /// that was killed is killed again after its end. That, too, is to be answered, by `Emptied` at once if nothing is
     /// left: an `Emptied` that came before `Ended` does not count.
     Kill(Process),
+    /// The leader has ended, and the others of its tree were asked to stop and still have time. Answered by `Emptied` as
+    /// soon as nothing of it lives; a `Kill` follows when their time is over.
+    Await(Process),
     /// Give back what the dead process held. Answered by `Reclaimed`.
     Reclaim(Process),
     /// An instance changed its phase, or the reason why it stands there, or it was launched anew: for logs, events, and

@@ -103,6 +103,65 @@ fn to_tree_asks_every_process_of_the_tree_also_one_that_escaped() {
 }
 
 #[test]
+fn tini_138_the_rest_of_a_tree_has_its_grace_though_the_leader_has_ended() {
+    for tree in ["auto", "cgroup"] {
+        if tree == "cgroup" && process::Cgroups::look().unified().is_err() {
+            continue;
+        }
+        let sandbox = Sandbox::new();
+        // They need a while longer than the leader, each in a session of its own.
+        let slow = |name: &str| {
+            format!(
+                "setsid sh -c 'trap \"while [ ! -e go ]; do sleep 0.02; done; echo done > {name}.done; exit 0\" TERM; \
+                 echo $$ > {name}; while :; do sleep 0.02; done' &"
+            )
+        };
+        let script = format!(
+            "{} {} trap 'exit 0' TERM; echo $$ > leader; while :; do sleep 0.02; done",
+            slow("one"),
+            slow("two")
+        );
+        let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": {
+            "command": script, "tree": tree, "stop": { "to": "tree", "grace": "5m" } } } }));
+        let all = ["leader", "one", "two"].map(|name| sandbox.until_pid(name));
+        let stop = sandbox.begin(&["stop", "w"]);
+        until_gone(all[0]);
+        stays("the others go on", Duration::from_millis(300), || lives(all[1]) && lives(all[2]));
+        assert_eq!(run.instance("w", 0).state, "stopping", "{tree}");
+        sandbox.write("go", "");
+        tests::Said::at_the_end_of(stop).ends_with(0);
+        assert!(sandbox.has("one.done") && sandbox.has("two.done"), "{tree}");
+        assert!(!all.iter().any(|pid| lives(*pid)));
+        assert_eq!(run.stop(), 0);
+    }
+}
+
+#[test]
+fn the_rest_of_a_tree_is_killed_when_its_grace_is_over_or_at_once_by_who_is_in_a_hurry() {
+    let deaf = "(trap '' TERM; echo $$ > deaf; while :; do sleep 0.02; done) & \
+                trap 'exit 0' TERM; echo $$ > leader; while :; do sleep 0.02; done";
+    for (grace, hurried) in [("300ms", false), ("5m", true)] {
+        let sandbox = Sandbox::new();
+        let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": {
+            "command": format!("exec 3<&0; {deaf}"), "stop": { "to": "tree", "grace": grace } } } }));
+        let leader = sandbox.until_pid("leader");
+        run.until_state("w", "running");
+        let all = run.pids_of("w");
+        assert!(all.len() >= 2);
+        run.signal(nix::sys::signal::Signal::SIGTERM);
+        until_gone(leader);
+        if hurried {
+            stays("it has its grace", Duration::from_millis(200), || {
+                run.pids_of("w").iter().any(|pid| *pid != leader)
+            });
+            run.signal(nix::sys::signal::Signal::SIGTERM);
+        }
+        run.exit_code();
+        assert!(!all.iter().any(|pid| lives(*pid)));
+    }
+}
+
+#[test]
 fn a_worker_whose_children_ignore_term_is_killed_with_all_of_them() {
     let sandbox = Sandbox::new();
     let script = "trap '' TERM; sleep 1000 & sleep 1000 & (setsid sleep 1000 &); echo $$ > pid; while :; do sleep 0.02; done";

@@ -48,6 +48,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         essential: false,
         on_failed: OnFailed::Ignore,
         grace: Duration::from_secs(10),
+        asks_tree: false,
         after: vec![],
         readiness: Readiness::Start,
         leftover: Leftover::Kill,

@@ -38,11 +38,17 @@ impl Loop {
     pub(super) fn abandon_unkillable(&mut self) {
         let now = self.clock.now();
         let Some(look) = self.look_at_killed.take_if(|look| look.at <= now) else { return };
-        let still: Vec<Process> = self.processes.sweeping().intersection(&look.killed).copied().collect();
+        let killed: BTreeSet<Process> = self
+            .processes
+            .sweeping()
+            .iter()
+            .copied()
+            .filter(|process| self.processes.is_condemned(*process))
+            .collect();
+        let still: Vec<Process> = killed.intersection(&look.killed).copied().collect();
         for process in still {
             self.abandon(process);
         }
-        let killed = self.processes.sweeping().clone();
         self.look_at_killed = Some(Look { at: now + KILL_TAKES_AT_MOST, killed });
     }
 

@@ -160,6 +160,12 @@ impl Loop {
         }
     }
 
+    /// Waits until nothing of a launch lives whose leader has ended, and lets the others end by themselves.
+    pub(super) fn await_tree(&mut self, process: Process) {
+        self.processes.look_out_for(process);
+        self.sweep();
+    }
+
     pub(super) fn leader_may_have_ended(&mut self, process: Process, token: u64) {
         // What it said before it ended comes first.
         self.hear_notifications(process);

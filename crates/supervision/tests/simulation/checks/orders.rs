@@ -26,6 +26,9 @@ impl Checks {
             Action::Abort(process) => self.aborted(now, *process),
             Action::Probe(process, purpose, within) => self.probe(now, *process, *purpose, *within),
             Action::Kill(process) => self.kill(core, now, *process),
+            Action::Await(process) => {
+                assert!(!bodies[process].leader, "its leader lives, and what it leaves is waited for");
+            }
             Action::Reclaim(process) => {
                 let body = &bodies[process];
                 assert!(!body.leader && !body.tree, "reclaimed from the living");
