@@ -9,7 +9,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control::api::{InstanceStatus, Request, Status, Who};
 use control::{Client, Parting};
@@ -205,6 +205,33 @@ fn shown(row: &InstanceStatus) -> String {
     match row.pid {
         Some(pid) => format!("{} ({}, pid {pid})", instance_name(row), row.state),
         None => format!("{} ({})", instance_name(row), row.state),
+    }
+}
+
+/// Says how far a verb has come that works by itself, on a terminal that shows nothing else, or where `--progress` asks
+/// for it.
+#[derive(Debug)]
+pub struct Tally {
+    shown: Shown,
+    /// Nothing is said before.
+    next: Instant,
+}
+
+impl Tally {
+    /// Begins to count; nothing where nobody is to be told.
+    pub fn of(manner: Manner) -> Option<Tally> {
+        let is_seen = io::stderr().is_terminal() && !io::stdout().is_terminal();
+        (manner.progress || is_seen)
+            .then(|| Tally { shown: Shown::default(), next: Instant::now() + PATIENCE })
+    }
+
+    /// It has come so far.
+    pub fn note(&mut self, words: impl FnOnce() -> String) {
+        let now = Instant::now();
+        if now >= self.next {
+            self.shown.show(&words());
+            self.next = now + PATIENCE;
+        }
     }
 }
 

@@ -251,3 +251,16 @@ fn a_command_dies_with_each_and_its_message_comes_back() {
     assert!(!lives(command));
     assert_eq!(queue(&sandbox, "get", &["--timeout", "1m"]).ends_with(0).out, "precious");
 }
+
+#[test]
+fn a_drain_that_takes_long_says_how_far_it_has_come_where_that_is_asked_for() {
+    let sandbox = Sandbox::new();
+    queue(&sandbox, "create", &[]).ends_with(0);
+    let lines: String = (1..=50_000).map(|n: u32| format!("{n}\n")).collect();
+    sandbox.supervisor_with_input(&["queue", "put", "--file", "q", "--lines"], lines.as_bytes()).ends_with(0);
+    // A reader that begins late makes it last.
+    let script = "supervisor queue drain --file q --progress | { sleep 1; cat; }";
+    let said = Said::of(sandbox.shell().arg(script)).ends_with(0);
+    assert!(said.out == lines, "{} lines", said.out.lines().count());
+    assert!(said.err.contains(" messages taken, ") && said.err.ends_with(" left\n"), "{}", said.err);
+}
