@@ -3,6 +3,7 @@
 mod queue;
 mod words;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use crate::sync::arguments::{BarrierVerb, EventVerb, LockVerb, SemaphoreVerb, Va
 pub use queue::{Given, New, Patience, Place, QueueVerb};
 pub use words::duration;
 pub(crate) use words::queue_name;
-use words::{lessons, milestone, signal, size, target, variable, who, word, worker_name};
+use words::{lessons, milestone, one_of, signal, size, target, variable, who, worker_name};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -375,15 +376,15 @@ pub struct Run {
     /// The descriptor on which a run in the background tells the one that started it how it went
     #[arg(long, hide = true, conflicts_with = "detach", value_name = "FD")]
     pub report_to: Option<i32>,
-    /// When the command is started again: never, on-failure, always
-    #[arg(long, value_name = "R", default_value = "never", conflicts_with_all = ["config", "empty"], value_parser = word::<Restart>)]
+    /// When the command is started again
+    #[arg(long, value_name = "R", default_value = "never", conflicts_with_all = ["config", "empty"], value_parser = one_of::<Restart>(&["never", "on-failure", "always"]))]
     pub restart: Restart,
     /// KILL follows so long after a signal that asks the command to end; not said: never
     #[arg(long, value_name = "D", conflicts_with_all = ["config", "empty"], value_parser = duration)]
     pub grace: Option<Duration>,
     /// The one command and its arguments
     #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// Which workers, and whether to wait for them.
@@ -407,11 +408,11 @@ pub struct Spawn {
     /// The run that is meant, where several are up
     #[arg(long, value_name = "N")]
     pub run: Option<String>,
-    /// How it and its supervisor part: wait, terminate, daemon
-    #[arg(long, value_name = "P", default_value = "wait", value_parser = word::<Policy>)]
+    /// How it and its supervisor part
+    #[arg(long, value_name = "P", default_value = "wait", value_parser = one_of::<Policy>(&["wait", "terminate", "daemon"]))]
     pub policy: Policy,
-    /// When it is started again: never, on-failure, always
-    #[arg(long, value_name = "R", default_value = "never", value_parser = word::<Restart>)]
+    /// When it is started again
+    #[arg(long, value_name = "R", default_value = "never", value_parser = one_of::<Restart>(&["never", "on-failure", "always"]))]
     pub restart: Restart,
     /// A variable beside the supervisor's own
     #[arg(long, value_name = "K=V", value_parser = variable)]
@@ -436,7 +437,7 @@ pub struct Spawn {
     pub queue_out: Option<String>,
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// The definition itself, for completions and the man page.

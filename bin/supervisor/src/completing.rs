@@ -162,7 +162,9 @@ pub fn events() -> Vec<CompletionCandidate> {
 
 /// Values.
 pub fn values() -> Vec<CompletionCandidate> {
-    primitives().values.iter().map(|row| candidate(&row.value, row.number.to_string())).collect()
+    let SyncStatus { values, arrays, .. } = primitives();
+    let values = values.iter().map(|row| candidate(&row.value, row.number.to_string()));
+    values.chain(arrays.iter().map(|row| candidate(&row.array, format!("{} numbers", row.length)))).collect()
 }
 
 /// Barriers.

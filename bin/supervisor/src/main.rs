@@ -126,7 +126,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, manner),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, manner),
-        Verb::Queue { verb } => queue::queue(supervisor, verb, json),
+        Verb::Queue { verb } => queue::queue(supervisor, verb, manner),
         Verb::Lock { verb } => sync::lock(supervisor()?, verb, json),
         Verb::Semaphore { verb } => sync::semaphore(supervisor()?, verb, json),
         Verb::Event { verb } => sync::event(supervisor()?, verb, json),

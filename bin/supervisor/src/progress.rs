@@ -9,7 +9,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control::api::{InstanceStatus, Request, Status, Who};
 use control::{Client, Parting};
@@ -141,7 +141,7 @@ fn tell_changes(mut client: Client, awaited: &Awaited, teller: Sender<Word>, hea
     if heard.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout) {
         return;
     }
-    let Some(parting) = follow(&client, teller) else { return };
+    let Some(parting) = follow(&client, move || teller.send(Word::Changed).is_ok()) else { return };
     let mut line = Shown::default();
     while let Some(text) = in_a_line(&mut client, awaited) {
         line.show(&text);
@@ -174,16 +174,14 @@ fn those_left(client: &mut Client, awaited: &Awaited) -> Option<Vec<InstanceStat
     Some(status.workers.into_iter().filter(|row| !(awaited.is_done)(row)).collect())
 }
 
-/// A word for every change of the run, until that is parted with.
-fn follow(client: &Client, teller: Sender<Word>) -> Option<Parting> {
+/// Calls for every change of the run, until that is parted with, the run is over, or the call says so.
+pub fn follow(client: &Client, mut call: impl FnMut() -> bool + Send + 'static) -> Option<Parting> {
     let mut lines = client.another().ok()?.stream(&Request::Events { after: 0, follow: true }).ok()?;
     let parting = lines.parting().ok()?;
     thread::spawn(move || {
-        while let Ok(Some(_)) = lines.next_line() {
-            if teller.send(Word::Changed).is_err() {
-                return;
-            }
-        }
+        while let Ok(Some(_)) = lines.next_line()
+            && call()
+        {}
     });
     Some(parting)
 }
@@ -207,6 +205,33 @@ fn shown(row: &InstanceStatus) -> String {
     match row.pid {
         Some(pid) => format!("{} ({}, pid {pid})", instance_name(row), row.state),
         None => format!("{} ({})", instance_name(row), row.state),
+    }
+}
+
+/// Says how far a verb has come that works by itself, on a terminal that shows nothing else, or where `--progress` asks
+/// for it.
+#[derive(Debug)]
+pub struct Tally {
+    shown: Shown,
+    /// Nothing is said before.
+    next: Instant,
+}
+
+impl Tally {
+    /// Begins to count; nothing where nobody is to be told.
+    pub fn of(manner: Manner) -> Option<Tally> {
+        let is_seen = io::stderr().is_terminal() && !io::stdout().is_terminal();
+        (manner.progress || is_seen)
+            .then(|| Tally { shown: Shown::default(), next: Instant::now() + PATIENCE })
+    }
+
+    /// It has come so far.
+    pub fn note(&mut self, words: impl FnOnce() -> String) {
+        let now = Instant::now();
+        if now >= self.next {
+            self.shown.show(&words());
+            self.next = now + PATIENCE;
+        }
     }
 }
 

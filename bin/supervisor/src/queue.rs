@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::arguments::{Given, New, Place, QueueVerb, queue_name};
 use crate::messages::{self, Amount, Task, Waiting};
 use crate::output::{Cell, Side, Table, or_dash, print, print_json};
+use crate::progress::{Manner, Tally};
 use crate::reach::{call, millis, nearest};
 use crate::talk::Failure;
 
@@ -21,8 +22,9 @@ use crate::talk::Failure;
 pub fn queue(
     connect: impl Fn() -> Result<Client, Failure>,
     verb: QueueVerb,
-    json: bool,
+    manner: Manner,
 ) -> Result<ExitCode, Failure> {
+    let json = manner.json;
     let open = |place: &Place, waiting: Waiting| match place {
         Place { file: Some(path), .. } => messages::open_file(path, waiting),
         Place { queue: Some(name), .. } => messages::open(connect()?, name, waiting),
@@ -65,12 +67,12 @@ pub fn queue(
         QueueVerb::Put(given) => put(connect, given, json),
         QueueVerb::Get { place, n, follow, lines, patience } => {
             let amount = if follow { Amount::UntilClosed } else { Amount::Exactly(n.unwrap_or(1)) };
-            open(&place, Waiting::from(patience))?.get(amount, messages::form(lines, json))
+            open(&place, Waiting::from(patience))?.get(amount, messages::form(lines, json), None)
         }
         QueueVerb::Peek(place) => open(&place, Waiting::Never)?.peek(messages::form(false, json)),
         QueueVerb::Drain { place, dead } => {
             let amount = if dead { Amount::TheDead } else { Amount::WhatIsThere };
-            open(&place, Waiting::Never)?.get(amount, messages::form(true, json))
+            open(&place, Waiting::Never)?.get(amount, messages::form(true, json), Tally::of(manner))
         }
         QueueVerb::Each { place, jobs, retries, timeout, command } => {
             open(&place, Waiting::ForEver)?.each(jobs, Task { command, retries, timeout })
@@ -121,7 +123,12 @@ fn create(connect: impl Fn() -> Result<Client, Failure>, new: New, json: bool) -
             let mut options =
                 ipc::QueueOptions { capacity, max_bytes, max_deliveries, durable, ..Default::default() };
             options.max_message = max_message.unwrap_or(options.max_message);
-            ipc::Queue::create(&path, &options).map_err(|error| file_failure(&path, &error))?;
+            ipc::Queue::create(&path, &options).map_err(|error| match &error {
+                ipc::OpenError::System(cause) if cause.kind() == std::io::ErrorKind::NotFound => {
+                    Failure::new(ErrorCode::NotFound, format!("there is no folder for {}", path.display()))
+                }
+                _ => file_failure(&path, &error),
+            })?;
             path.display().to_string()
         }
         Place { queue: Some(name), .. } => {

@@ -117,13 +117,20 @@ fn carry_out(setup: Setup, folder: RunFolder, front: Front) -> Result<Outcome, F
 }
 
 /// Makes the run's folder, or takes it over. A supervisor that has been killed holds it until its last thread has
-/// ended, which may take a moment: that is waited for.
+/// ended, and what it was starting is executed, which may take a moment: that is waited for.
 fn take_folder(name: &str) -> Result<RunFolder, Failure> {
     let give_up = Instant::now() + DYING_TAKES_AT_MOST;
     loop {
         match RunFolder::create(&Rooms::from_environment(), name) {
             Err(RoomError::Taken { pid: Some(pid), .. }) if is_dying(pid) && Instant::now() < give_up => {
                 std::thread::sleep(Duration::from_millis(1));
+            }
+            Err(RoomError::Taken { pid: Some(pid), .. }) if is_dying(pid) => {
+                let what = format!(
+                    "the supervisor of {name}, pid {pid}, was killed, but a program that it was starting is not loaded yet"
+                );
+                return Err(Failure::new(ErrorCode::Failed, what)
+                    .hint("the disk that the program is on may not answer; once it does, run this again"));
             }
             made => return Ok(made?),
         }
@@ -138,6 +145,7 @@ fn is_dying(pid: i32) -> bool {
 fn exit_code(outcome: Outcome) -> u8 {
     let code = match outcome {
         Outcome::Succeeded => return 0,
+        Outcome::Unkillable => return ErrorCode::TimedOut.exit_code(),
         // Its own code, whatever `success_codes` says of it.
         Outcome::Essential(Some(Ending::Code(code))) => return u8::try_from(code & 0xff).unwrap_or(1),
         Outcome::Failed(Some(Ending::Code(code))) => code,

@@ -1,7 +1,9 @@
 //! From a checked config to what the runtime carries out.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
+use std::ffi::OsString;
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
+use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,8 +15,8 @@ use process::AccountError;
 use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
 use runtime::{
-    Command, Fsync, Input, Minutes, Output, Probe, Purpose, Question, QueueSetup, Setup, Sign, StopTo,
-    SyncSetup, Watching, WorkerSetup,
+    Command, Fsync, Input, Keeping, Minutes, Output, Probe, Purpose, Question, QueueSetup, Setup, Sign,
+    StopTo, SyncSetup, Watching, WorkerSetup,
 };
 use supervision::Family;
 
@@ -43,11 +45,13 @@ pub fn setup(plan: Plan, config: &Path) -> Result<Setup, AccountError> {
         queues: plan.queues.into_iter().map(queue).collect(),
         sync: SyncSetup {
             locks: plan.locks,
+            rlocks: plan.rlocks,
             semaphores: plan.semaphores,
             events: plan.events,
             conditions: plan.conditions,
             barriers: plan.barriers,
             values: plan.values,
+            arrays: plan.arrays,
         },
         programs: programs(),
     })
@@ -71,8 +75,8 @@ pub fn empty(name: String) -> Setup {
 const NEVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// The setup of a run that stands in for one command, in the folder `here`. It is called as the program.
-pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, here: PathBuf) -> Setup {
-    let name = runtime::name_of(argv.first().map_or("", String::as_str));
+pub fn command(argv: Vec<OsString>, restart: Restart, grace: Option<Duration>, here: PathBuf) -> Setup {
+    let name = runtime::name_of(&argv.first().map(|program| program.to_string_lossy()).unwrap_or_default());
     let restart = match restart {
         Restart::Never => supervision::Restart::Never,
         Restart::OnFailure => supervision::Restart::OnFailure,
@@ -81,26 +85,28 @@ pub fn command(argv: Vec<String>, restart: Restart, grace: Option<Duration>, her
     let decided =
         supervision::Worker { restart, grace: grace.unwrap_or(NEVER), ..supervision::Worker::named(&name) };
     let worker = WorkerSetup {
-        command: Command::Argv(argv.into_iter().map(Into::into).collect()),
+        command: Command::Argv(argv.into_iter().map(|word| word.into_vec().into()).collect()),
         args: "[]".into(),
         kwargs: "{}".into(),
-        stop_signal: SIGTERM,
-        stop_to: StopTo::Main,
-        env: Vec::new(),
-        clear_env: false,
-        cwd: here.into(),
-        umask: umask(),
-        nice: 0,
-        terms: None,
-        rolling: false,
-        stdin: Input::Inherit,
-        stdout: Output::Inherit,
-        stderr: Output::Inherit,
-        log: None,
-        notify: false,
-        cron: None,
-        watched: None,
-        puts: Vec::new(),
+        kept: Arc::new(Keeping {
+            stop_signal: SIGTERM,
+            stop_to: StopTo::Main,
+            env: Vec::new(),
+            clear_env: false,
+            cwd: here.into(),
+            umask: umask(),
+            nice: 0,
+            terms: None,
+            rolling: false,
+            stdin: Input::Inherit,
+            stdout: Output::Inherit,
+            stderr: Output::Inherit,
+            log: None,
+            notify: false,
+            cron: None,
+            watched: None,
+            puts: Vec::new(),
+        }),
     };
     Setup {
         purpose: Purpose::Command,
@@ -135,7 +141,12 @@ fn programs() -> Option<PathBuf> {
 struct Shared {
     texts: HashSet<Arc<str>>,
     paths: HashSet<Arc<Path>>,
+    /// The last ones: those who are kept in the same way mostly stand together in the file.
+    keepings: VecDeque<Arc<Keeping>>,
 }
+
+/// So many of the last ways of keeping a worker are looked at for the same one.
+const KEEPINGS_AT_MOST: usize = 8;
 
 impl Shared {
     fn text(&mut self, text: &str) -> Arc<str> {
@@ -144,6 +155,16 @@ impl Shared {
 
     fn path(&mut self, path: &Path) -> Arc<Path> {
         one_copy(&mut self.paths, path)
+    }
+
+    fn keeping(&mut self, keeping: Keeping) -> Arc<Keeping> {
+        if let Some(same) = self.keepings.iter().find(|known| ***known == keeping) {
+            return Arc::clone(same);
+        }
+        let keeping = Arc::new(keeping);
+        self.keepings.truncate(KEEPINGS_AT_MOST - 1);
+        self.keepings.push_front(Arc::clone(&keeping));
+        keeping
     }
 }
 
@@ -168,13 +189,7 @@ fn worker(
 ) -> Result<WorkerSetup, AccountError> {
     let terms = granting::terms(&plan)?;
     let log = plan.log;
-    Ok(WorkerSetup {
-        command: match plan.command {
-            config::Command::Argv(argv) => Command::Argv(argv.iter().map(|text| shared.text(text)).collect()),
-            config::Command::Shell(line) => Command::Shell(line),
-        },
-        args: shared.text(&plan.args),
-        kwargs: shared.text(&plan.kwargs),
+    let kept = Keeping {
         stop_signal: plan.stop_signal,
         stop_to: match plan.stop_to {
             config::StopTo::Main => StopTo::Main,
@@ -214,6 +229,17 @@ fn worker(
         }),
         watched: watching(plan.ready, plan.health, watchdog),
         puts: plan.puts,
+    };
+    Ok(WorkerSetup {
+        command: match plan.command {
+            config::Command::Argv(argv) => {
+                Command::Argv(argv.iter().map(|text| shared.text(text).into()).collect())
+            }
+            config::Command::Shell(line) => Command::Shell(line),
+        },
+        args: shared.text(&plan.args),
+        kwargs: shared.text(&plan.kwargs),
+        kept: shared.keeping(kept),
     })
 }
 

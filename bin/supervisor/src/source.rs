@@ -1,6 +1,7 @@
 //! The configs of a run: the one that runs, kept as it was read, and others to compare it with.
 //!
-//! What runs is kept as text, not as a plan: that is many times smaller, and reading it once more gives the same plan.
+//! What runs is kept as text, and packed, not as a plan: that is many times smaller, and reading it once more gives the
+//! same plan.
 
 use std::collections::BTreeMap;
 use std::fs::Metadata;
@@ -24,13 +25,28 @@ use crate::setup::setup;
 pub struct Snapshot {
     /// The file, as an absolute path.
     file: PathBuf,
-    text: Vec<u8>,
+    text: Packed,
     /// Files that it names, by their absolute paths: their content, where the plan needs it, and its mark.
     files: BTreeMap<PathBuf, Named>,
     /// By which it is told whether a file has changed.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// What the machine could give.
     gives: process::Offer,
+}
+
+/// Text that is rarely looked at.
+#[derive(Debug)]
+struct Packed(Box<[u8]>);
+
+impl Packed {
+    fn of(text: &[u8]) -> Packed {
+        Packed(lz4_flex::compress_prepend_size(text).into())
+    }
+
+    fn text(&self) -> Vec<u8> {
+        lz4_flex::decompress_size_prepended(&self.0)
+            .expect("it was packed here, and nobody else can write to it")
+    }
 }
 
 /// A file that a config names.
@@ -156,6 +172,7 @@ pub fn read(path: &Path) -> Result<(Plan, Snapshot), Unusable> {
     let plan = config::read(&text, path, &recording).map_err(Unusable::Problems)?;
     let files = recording.files.into_inner().unwrap_or_else(PoisonError::into_inner);
     let stamps = recording.stamps.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let text = Packed::of(&text);
     Ok((plan, Snapshot { file: path.to_owned(), text, files, stamps, gives: recording.gives }))
 }
 
@@ -177,7 +194,7 @@ impl Source for Configs {
         let (new, snapshot) = read(path).map_err(|unusable| unfit(path, &unusable))?;
         let old = {
             let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            config::read(&running.text, &running.file, &*running)
+            config::read(&running.text.text(), &running.file, &*running)
         };
         let old = old.map_err(|problems| Unfit {
             message: format!("the config that runs cannot be understood any more: {problems}"),
@@ -264,9 +281,11 @@ fn thing_change((thing, name, how): (Thing, String, ThingDifference)) -> ThingCh
         kind: match thing {
             Thing::Queue => Kind::Queue,
             Thing::Lock => Kind::Lock,
+            Thing::Rlock => Kind::Rlock,
             Thing::Semaphore => Kind::Semaphore,
             Thing::Event => Kind::Event,
             Thing::Value => Kind::Value,
+            Thing::Array => Kind::Array,
             Thing::Condition => Kind::Condition,
             Thing::Barrier => Kind::Barrier,
         },

@@ -1,6 +1,7 @@
 //! `spawn`: a worker from a shell script.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -54,8 +55,8 @@ fn worker(new: Spawn) -> Result<NewWorker, Failure> {
     let here = std::env::current_dir()
         .map_err(|error| Failure::new(ErrorCode::Failed, format!("this folder has gone: {error}")))?;
     let mut command = new.command;
-    if let Some(program) = command.first_mut().filter(|program| program.contains('/')) {
-        *program = text(here.join(&*program))?;
+    if let Some(program) = command.first_mut().filter(|program| program.as_bytes().contains(&b'/')) {
+        *program = here.join(&*program).into_os_string();
     }
     let cwd = match &new.cwd {
         Some(cwd) => here.join(cwd),
@@ -68,7 +69,7 @@ fn worker(new: Spawn) -> Result<NewWorker, Failure> {
     }
     Ok(NewWorker {
         name: new.name,
-        command,
+        command: command.into_iter().map(|word| word.into_vec().into()).collect(),
         cwd,
         env: new.env.into_iter().collect(),
         policy: new.policy,

@@ -1,6 +1,7 @@
 //! `status`: what runs.
 
 use std::process::ExitCode;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
@@ -8,10 +9,12 @@ use control::Client;
 use control::api::{Exit, InstanceStatus, Request, Status};
 
 use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, wants_colour};
+use crate::progress::follow;
 use crate::reach::call;
 use crate::talk::{Failure, note};
 
-/// How often `--watch` looks: what people follow with their eyes.
+/// How long `--watch` waits for a change before it looks all the same: times go on, and what a worker says of itself is
+/// no change of state.
 const GLANCE: Duration = Duration::from_secs(1);
 
 /// `status`: a row an instance.
@@ -41,12 +44,17 @@ pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<Exi
     use std::io::IsTerminal;
     let request = Request::Status { workers };
     let picture = !json && std::io::stdout().is_terminal();
+    let (teller, changed) = mpsc::channel();
+    let _parting = follow(&client, move || teller.send(()).is_ok());
+    let mut is_told_no_more = false;
     let mut shown: Option<Status> = None;
     loop {
         let status: Status = call(&mut client, &request)?;
         if picture {
             let table = table(&status.workers).render(wants_colour());
-            print(&redrawn(&table, shown.is_none()))?;
+            let room = terminal_size::terminal_size_of(std::io::stdout());
+            let room = room.map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
+            print(&redrawn(&table, shown.is_none(), room))?;
         } else if shown.as_ref().map(without_time) != Some(without_time(&status)) {
             if json {
                 print_json(&status)?;
@@ -55,14 +63,49 @@ pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<Exi
             }
         }
         shown = Some(status);
-        thread::sleep(GLANCE);
+        match changed.recv_timeout(GLANCE) {
+            // One look for all that has changed till then.
+            Ok(()) => changed.try_iter().for_each(drop),
+            Err(RecvTimeoutError::Timeout) => {}
+            // The run is over, most likely: then the next question is the last.
+            Err(RecvTimeoutError::Disconnected) if !is_told_no_more => is_told_no_more = true,
+            Err(RecvTimeoutError::Disconnected) => thread::sleep(GLANCE),
+        }
     }
 }
 
-/// Over what stands there, line by line, so that nothing flickers.
-fn redrawn(table: &str, first: bool) -> String {
+/// Over what stands there, line by line, so that nothing flickers; no more of it than there is room for, in columns and
+/// lines, so that nothing is shifted.
+fn redrawn(table: &str, first: bool, (width, height): (usize, usize)) -> String {
     let start = if first { "\x1b[2J\x1b[H" } else { "\x1b[H" };
-    format!("{start}{}\x1b[J", table.replace('\n', "\x1b[K\n"))
+    // The cursor stands on a line of its own, below.
+    let room = height.saturating_sub(1).max(1);
+    let count = table.lines().count();
+    let mut text = start.to_owned();
+    let shown = if count > room { room - 1 } else { count };
+    for line in table.lines().take(shown) {
+        text.extend([&cut(line, width), "\x1b[K\n"]);
+    }
+    if shown < count {
+        text.extend([&cut(&format!("and {} more", count - shown), width), "\x1b[K\n"]);
+    }
+    text + "\x1b[J"
+}
+
+/// The first columns of a line, in which colours take no room; they end with it.
+fn cut(line: &str, width: usize) -> String {
+    let (mut text, mut columns, mut in_colour) = (String::new(), 0, false);
+    for c in line.chars() {
+        match (c, in_colour) {
+            ('\x1b', _) => in_colour = true,
+            ('m', true) => in_colour = false,
+            (_, true) => {}
+            _ if columns == width => continue,
+            _ => columns += 1,
+        }
+        text.push(c);
+    }
+    text
 }
 
 fn without_time(status: &Status) -> Status {
@@ -127,5 +170,25 @@ fn colour(state: &str) -> Colour {
         "failed" => Colour::Red,
         "done" | "stopped" => Colour::Dim,
         _ => Colour::Yellow,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_picture_has_no_more_columns_and_lines_than_there_is_room_for() {
+        let table = "NAME     STATE\nreader:0 \x1b[32mrunning\x1b[0m\na:0      done\n";
+        let whole = redrawn(table, false, (80, 24));
+        assert!(
+            whole.contains("\x1b[32mrunning\x1b[0m\x1b[K\n") && whole.ends_with("done\x1b[K\n\x1b[J"),
+            "{whole:?}"
+        );
+        let narrow = redrawn(table, false, (10, 24));
+        assert!(narrow.contains("reader:0 \x1b[32mr\x1b[0m\x1b[K\n"), "{narrow:?}");
+        let low = redrawn(table, false, (80, 3));
+        assert_eq!(low, "\x1b[HNAME     STATE\x1b[K\nand 2 more\x1b[K\n\x1b[J");
+        assert!(redrawn(table, true, (0, 0)).starts_with("\x1b[2J"));
     }
 }

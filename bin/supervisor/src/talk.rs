@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use control::api::{ApiError, ErrorBody, ErrorCode};
 use control::{ClientError, RoomError};
 
+use crate::reach::nearest;
+
 /// Why a verb ended early.
 #[derive(Debug)]
 pub enum Failure {
@@ -117,9 +119,29 @@ pub fn note(text: &str) {
         io::stderr().lock().write_all(format!("supervisor: {}\n", crate::output::printable(text)).as_bytes());
 }
 
+/// What was meant, most likely, by a word that is unknown.
+fn meant(error: &clap::Error) -> Option<String> {
+    use clap::error::{ContextKind, ContextValue};
+    let words = |kinds: &[ContextKind]| -> Vec<String> {
+        let one = |kind: &ContextKind| match error.get(*kind) {
+            Some(ContextValue::String(word)) => vec![word.clone()],
+            Some(ContextValue::Strings(words)) => words.clone(),
+            _ => vec![],
+        };
+        kinds.iter().flat_map(one).collect()
+    };
+    let known =
+        words(&[ContextKind::SuggestedSubcommand, ContextKind::SuggestedArg, ContextKind::SuggestedValue]);
+    let unknown =
+        words(&[ContextKind::InvalidSubcommand, ContextKind::InvalidArg, ContextKind::InvalidValue]);
+    // Of what is only a little like it, nothing is said.
+    let nearest = unknown.iter().find_map(|unknown| nearest(unknown, &known))?;
+    Some(format!("did you mean {nearest:?}?"))
+}
+
 /// What clap has to say about wrong usage, in our form.
-pub fn usage_error(error: &clap::Error) -> ApiError {
-    let text = error.render().to_string();
+pub fn usage_error(wrong: &clap::Error) -> ApiError {
+    let text = wrong.render().to_string();
     let mut paragraphs = text.split("\n\n").map(str::trim);
     let words = |paragraph: &str| paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
     let message = words(paragraphs.next().unwrap_or_default().trim_start_matches("error:"));
@@ -131,8 +153,10 @@ pub fn usage_error(error: &clap::Error) -> ApiError {
             hint = hint.or_else(|| Some(format!("usage: {}", words(usage))));
         }
     }
+    // As the standard library says it of what people typed.
+    let message = message.replace("invalid digit found in string", "it is no whole number");
     let error = ApiError::new(ErrorCode::Usage, message);
-    match hint {
+    match meant(wrong).or(hint) {
         Some(hint) => error.hint(hint),
         None => error,
     }

@@ -56,6 +56,8 @@ pub enum Thing {
     Queue,
     /// A lock.
     Lock,
+    /// A recursive lock.
+    Rlock,
     /// A semaphore.
     Semaphore,
     /// An event.
@@ -66,6 +68,8 @@ pub enum Thing {
     Barrier,
     /// A shared number.
     Value,
+    /// An array of shared numbers.
+    Array,
 }
 
 /// What differs in something that workers share.
@@ -114,11 +118,13 @@ pub fn diff(old: &Plan, new: &Plan) -> Difference {
         family,
         queues,
         locks,
+        rlocks,
         semaphores,
         events,
         conditions,
         barriers,
         values,
+        arrays,
         workers,
         omissions: _,
     } = old;
@@ -134,11 +140,13 @@ pub fn diff(old: &Plan, new: &Plan) -> Difference {
     let names = |names: &[String]| names.iter().map(|name| (name.clone(), ())).collect::<Vec<_>>();
     things(Thing::Queue, pairs_diff(queues, &new.queues, queue_diff));
     things(Thing::Lock, pairs_diff(&names(locks), &names(&new.locks), |(), ()| Vec::new()));
+    things(Thing::Rlock, pairs_diff(&names(rlocks), &names(&new.rlocks), |(), ()| Vec::new()));
     things(Thing::Semaphore, pairs_diff(semaphores, &new.semaphores, |a, b| changed(&[("count", a != b)])));
     things(Thing::Event, pairs_diff(&names(events), &names(&new.events), |(), ()| Vec::new()));
     things(Thing::Condition, pairs_diff(&names(conditions), &names(&new.conditions), |(), ()| Vec::new()));
     things(Thing::Barrier, pairs_diff(barriers, &new.barriers, |a, b| changed(&[("parties", a != b)])));
     things(Thing::Value, pairs_diff(values, &new.values, |a, b| changed(&[("initial value", a != b)])));
+    things(Thing::Array, pairs_diff(arrays, &new.arrays, |a, b| changed(&[("length", a != b)])));
     difference
 }
 
@@ -285,6 +293,8 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
         on_failed,
         essential,
         grace,
+        // Told as `stop.to`.
+        asks_tree: _,
         after: _,
         readiness,
         leftover,

@@ -23,6 +23,8 @@ type Count = Whole<0, 1_000_000_000>;
 type Permits = Whole<1, 1024>;
 /// How many a barrier waits for.
 type Parties = Whole<1, 65_535>;
+/// How many numbers an array has.
+type Numbers = Whole<1, 1_048_576>;
 /// A size in memory or on disk; not nothing.
 type Bytes = Size<1, PIB>;
 /// A size that may be nothing.
@@ -49,6 +51,8 @@ document! {
         queues: Named<Queue> = Named::default();
         /// The names of the locks: each is held by one at a time.
         locks: Names = Names::default();
+        /// The names of the recursive locks: as locks, but who holds one may take it again.
+        rlocks: Names = Names::default();
         /// The semaphores by name, each with how many may hold it at once.
         semaphores: Named<Permits> = Named::default();
         /// The names of the events: each is set or not, and can be waited for.
@@ -59,6 +63,8 @@ document! {
         barriers: Named<Parties> = Named::default();
         /// The shared numbers by name, each with what it is at first.
         values: Named<Whole<{ i64::MIN }, { i64::MAX }>> = Named::default();
+        /// The arrays of shared numbers by name, each with how many it has; all are 0 at first.
+        arrays: Named<Numbers> = Named::default();
         /// Who else is restarted when one worker is: nobody, all, or those after it in the file.
         strategy: Word<supervision::Strategy> = Word::default();
         /// How many restarts the whole run may spend. Left out: with one_for_one each worker's own
@@ -164,7 +170,9 @@ document! {
         /// How it is stopped.
         stop: Stop = Stop::default();
         /// What becomes of processes that it leaves behind when it ends by itself: kill (they are killed), fail (they are
-        /// killed, and it has failed).
+        /// killed, and it has failed), adopt (they live on and are shown as its own; they are asked to stop when it is
+        /// stopped or started anew by request, killed after its grace, and killed when the run ends. A supervisor that
+        /// takes over from one that was killed kills them).
         leftover: Word<supervision::Leftover> = Word::default();
         /// Environment variables, over those of env_file and the supervisor's own.
         env: Env = Env::default();
@@ -374,7 +382,7 @@ words! {
     supervision::Policy, Wait { "wait" => Wait, "terminate" => Terminate, "daemon" => Daemon }
     supervision::Restart, OnFailure { "never" => Never, "on-failure" => OnFailure, "always" => Always }
     supervision::OnFailed, Ignore { "ignore" => Ignore, "stop" => Stop }
-    supervision::Leftover, Kill { "kill" => Kill, "fail" => Fail }
+    supervision::Leftover, Kill { "kill" => Kill, "fail" => Fail, "adopt" => Adopt }
     supervision::Overlap, Skip { "skip" => Skip, "queue" => Queue, "replace" => Replace }
     supervision::CatchUp, Once { "skip" => Skip, "once" => Once, "all" => All }
     // Nobody leaves a milestone out; its default only stands in for one that could not be read.

@@ -17,6 +17,8 @@ pub struct Plan {
     pub queues: Vec<(String, QueuePlan)>,
     /// The names of the locks.
     pub locks: Vec<String>,
+    /// The names of the recursive locks, other ones than those of the locks.
+    pub rlocks: Vec<String>,
     /// The semaphores by name, each with how many may hold it at once: 1 to 1024.
     pub semaphores: Vec<(String, u32)>,
     /// The names of the events.
@@ -27,6 +29,8 @@ pub struct Plan {
     pub barriers: Vec<(String, u32)>,
     /// The shared numbers by name, each with what it is at first.
     pub values: Vec<(String, i64)>,
+    /// The arrays of shared numbers by name, each with how many it has: 1 to 1 048 576.
+    pub arrays: Vec<(String, u32)>,
     /// The workers; each is at the same place as in `family.workers`.
     pub workers: Vec<WorkerPlan>,
     /// What workers asked for and can do without, and what this machine cannot give: the way to each, and why. The rest

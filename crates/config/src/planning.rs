@@ -47,11 +47,13 @@ pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<
         },
         queues: pairs(file.queues, queue_of),
         locks: file.locks.into_strings(),
+        rlocks: file.rlocks.into_strings(),
         semaphores: pairs(file.semaphores, |count| small(&count)),
         events: file.events.into_strings(),
         conditions: file.conditions.into_strings(),
         barriers: pairs(file.barriers, |parties| small(&parties)),
         values: pairs(file.values, |Whole(value)| value),
+        arrays: pairs(file.arrays, |numbers| small(&numbers)),
         workers,
         omissions: Vec::new(),
     }
@@ -99,6 +101,7 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
         on_failed: worker.on_failed.0,
         essential: worker.essential,
         grace: worker.stop.grace.0,
+        asks_tree: worker.stop.to.0 == crate::plan::StopTo::Tree,
         after: after.collect(),
         readiness: {
             let timeout = worker.ready_timeout.0;

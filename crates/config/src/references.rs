@@ -16,6 +16,7 @@ pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
     let queues = Known::of("queue", &file.queues.0);
     let workers = Known::of("worker", &file.workers.0);
     check_dead_letters(&file.queues.0, &queues, reading);
+    check_locks(&file.locks, &file.rlocks, reading);
     check_order(&file.workers.0, &workers, reading);
     check_groups(&file.groups.0, &workers, reading);
     let root = Path::Root;
@@ -24,6 +25,18 @@ pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
         check_queues(worker, &all.key(name), &queues, reading);
         check_readiness(worker, &all.key(name), reading);
         check_schedule(worker, &all.key(name), reading);
+    }
+}
+
+/// Notes a recursive lock that has a plain one's name: `lock run NAME` could mean either.
+fn check_locks(plain: &Names, recursive: &Names, reading: &mut Reading<'_>) {
+    for listed in &recursive.0 {
+        if plain.0.iter().any(|other| other.name == listed.name) {
+            let path = Path::Root.key("rlocks");
+            let path = Path::Index(&path, listed.index);
+            let complaint = Complaint::new(format!("{} is in \"locks\" too", quoted(&listed.name)));
+            reading.note_at(&path, listed.at, complaint.hint("a lock is either recursive or not"));
+        }
     }
 }
 

@@ -8,12 +8,12 @@ mod told;
 
 use serde::{Deserialize, Serialize};
 
-pub use added::{Fsync, Milestone, NewQueue, NewWorker, Policy, Restart};
+pub use added::{Argument, Fsync, Milestone, NewQueue, NewWorker, Policy, Restart};
 pub use kill::{Kill, KillOrder, Killed, ProcessRow};
 pub use proposed::{Action, Problem, Proposal, ProposedThing, ProposedWorker};
 pub use sync::{
-    BarrierStatus, Created, EventStatus, Kind, LockStatus, NewPrimitive, Participant, Primitive,
-    SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange, ValueStatus,
+    ArrayNumbers, ArrayStatus, BarrierStatus, Created, EventStatus, Kind, LockStatus, NewPrimitive,
+    Participant, Primitive, SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange, ValueStatus,
 };
 pub use told::{
     AskedBy, EventLine, Link, LogLine, Missed, Partial, RunningOut, Spent, Transition, WaitsFor, Why,
@@ -308,7 +308,7 @@ pub enum Request {
         /// The queue's name.
         queue: String,
     },
-    /// Locks, semaphores, events, values, barriers and conditions.
+    /// Locks, semaphores, events, values, arrays, barriers and conditions.
     Sync(SyncRequest),
     /// `POST /v1/join`: a worker asks for its `Hello`.
     Join(Join),

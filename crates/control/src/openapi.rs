@@ -163,6 +163,16 @@ fn schema(shape: Shape) -> Value {
         }
         Shape::ListOf(name) => json!({"type": "array", "items": reference(name)}),
         Shape::Texts => json!({"type": "array", "items": {"type": "string"}}),
+        Shape::Arguments => json!({"type": "array", "items": {"oneOf": [
+            {"type": "string"},
+            {
+                "type": "object",
+                "description": "what is not UTF-8",
+                "properties": {"bytes": {"type": "array", "items": {"type": "integer", "minimum": 1, "maximum": 255}}},
+                "required": ["bytes"],
+                "additionalProperties": false,
+            },
+        ]}}),
         Shape::Integers => json!({"type": "array", "items": {"type": "integer"}}),
         Shape::Nothing => json!({"type": "null"}),
         Shape::Anything => json!({"type": "object"}),
@@ -301,7 +311,7 @@ mod tests {
             output: vec![],
         };
         let participant = Participant { pid: 1, name: "a".into(), worker: None, instance: None };
-        let lock = LockStatus { lock: "a".into(), holder: None, waiters: vec![] };
+        let lock = LockStatus { lock: "a".into(), recursive: false, holder: None, waiters: vec![] };
         let semaphore = SemaphoreStatus { semaphore: "a".into(), permits: 1, free: 1, holders: vec![] };
         let barrier = BarrierStatus { barrier: "a".into(), parties: 1, waiting: 0, broken: false };
         let created = Created { kind: Kind::Lock, name: "a".into(), created: true };
@@ -312,6 +322,8 @@ mod tests {
         assert_eq!(keys(created), members("Created"));
         assert_eq!(keys(SyncStatus::default()), members("SyncStatus"));
         assert_eq!(keys(EventStatus { event: "a".into(), set: true }), members("EventStatus"));
+        assert_eq!(keys(ArrayStatus { array: "a".into(), length: 1 }), members("ArrayStatus"));
+        assert_eq!(keys(ArrayNumbers { array: "a".into(), numbers: vec![] }), members("ArrayNumbers"));
         assert_eq!(keys(ValueStatus { value: "a".into(), number: 0 }), members("ValueStatus"));
         assert_eq!(keys(SyncHandle { path: "/".into(), uuid: "0".into() }), members("SyncHandle"));
         assert_eq!(keys(line), members("LogLine"));
@@ -381,6 +393,7 @@ mod tests {
                 Name::SyncValue,
                 Request::Sync(SyncRequest::Value(ValueChange { value: "a".into(), add: None, set: None })),
             ),
+            (Name::SyncArray, Request::Sync(SyncRequest::Array { array: "a".into() })),
             (Name::SyncBarrier, Request::Sync(SyncRequest::BarrierReset { barrier: "a".into() })),
         ];
         for (name, request) in sent {

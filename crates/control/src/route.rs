@@ -5,7 +5,7 @@ mod sync;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::api::{ApiError, ErrorCode, Join, Kill, NewQueue, NewWorker, Request, Size, Tell, Who};
+use crate::api::{ApiError, Argument, ErrorCode, Join, Kill, NewQueue, NewWorker, Request, Size, Tell, Who};
 use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, Shape, endpoint};
 use crate::names;
 
@@ -353,6 +353,7 @@ impl Asked {
             | Name::SyncCreate
             | Name::SyncEvent
             | Name::SyncValue
+            | Name::SyncArray
             | Name::SyncBarrier) => sync::from_http(name, body)?,
             Name::Join => Request::Join(read::<Join>(body)?),
             Name::Tell => Request::Tell(read::<Tell>(body)?),
@@ -457,11 +458,12 @@ fn check_new(worker: &NewWorker) -> Result<(), ApiError> {
     worker.after.keys().try_for_each(|name| names::check_name("worker", name))?;
     let mut queues = worker.queue_in.iter().chain(&worker.queue_out);
     queues.try_for_each(|name| names::check_name("queue", name))?;
-    let texts = worker.command.iter().chain(worker.env.values()).chain([&worker.cwd]);
-    if worker.command.first().is_none_or(String::is_empty) {
+    let arguments = worker.command.iter().map(Argument::as_bytes);
+    let texts = worker.env.values().chain([&worker.cwd]).map(String::as_bytes);
+    if worker.command.first().is_none_or(|program| program.as_bytes().is_empty()) {
         return Err(usage("there is no command"));
     }
-    if texts.into_iter().any(|text| text.contains('\0')) {
+    if arguments.chain(texts).any(|text| text.contains(&0)) {
         return Err(usage("a NUL character cannot be passed to a process"));
     }
     if let Some(name) = worker.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions, TryLockError};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -110,6 +111,14 @@ impl RunFolder {
     /// Where its socket is, or will be.
     pub fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
+    }
+
+    /// The lock once more: as long as this or a copy of it is open, in whatever process, nobody else can have the folder.
+    ///
+    /// # Errors
+    /// When descriptors have run out.
+    pub fn hold(&self) -> io::Result<OwnedFd> {
+        Ok(self.lock.try_clone()?.into())
     }
 
     /// Listens at the run's socket, which only this user may open. A dead supervisor's socket is removed first.

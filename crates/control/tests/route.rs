@@ -9,7 +9,7 @@ use control::api::{
 fn new_worker() -> NewWorker {
     NewWorker {
         name: Some("a".into()),
-        command: vec!["sleep".into(), "\"1 ü\n".into()],
+        command: vec!["sleep".into(), "\"1 ü\n".into(), vec![b'a', 0xff, 0xfe].into()],
         cwd: "/tmp/x y".into(),
         env: [("A".to_owned(), "b=c".to_owned())].into(),
         policy: Policy::Daemon,
@@ -88,6 +88,10 @@ fn every_request() -> Vec<Request> {
         SyncRequest::Value(change(None, None)),
         SyncRequest::Value(change(Some(-1), None)),
         SyncRequest::Value(change(None, Some(i64::MAX))),
+        SyncRequest::Create(new(Kind::Rlock, None)),
+        SyncRequest::Create(new(Kind::Array, Some(512))),
+        SyncRequest::Value(ValueChange { value: "v:7".into(), add: None, set: Some(1) }),
+        SyncRequest::Array { array: "v".into() },
         SyncRequest::BarrierReset { barrier: "line".into() },
     ] {
         all.push(Request::Sync(sync));

@@ -82,9 +82,10 @@ pub(crate) mod model {
                     self.0.fetch_add(0, Ordering::AcqRel)
                 }
 
-                pub(crate) fn store(&self, value: $number, order: Ordering) {
+                /// As an access that also reads: loom lets a later read of the same thread miss a plain store.
+                pub(crate) fn store(&self, value: $number, _order: Ordering) {
                     step();
-                    self.0.store(value, order);
+                    self.0.swap(value, Ordering::AcqRel);
                 }
 
                 pub(crate) fn compare_exchange(
@@ -118,4 +119,11 @@ pub(crate) mod model {
 
     atomic!(AtomicU64, AtomicU64, u64);
     atomic!(AtomicU32, AtomicU32, u32);
+
+    impl AtomicU32 {
+        /// What a kernel does, which nobody's death interrupts.
+        pub(crate) fn load_in_the_kernel(&self) -> u32 {
+            self.0.fetch_add(0, Ordering::AcqRel)
+        }
+    }
 }

@@ -9,7 +9,9 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::sync::Once;
 use std::sync::atomic::AtomicUsize;
 
-use crate::atomic::{AtomicU32, Ordering};
+#[cfg(not(loom))]
+use crate::atomic::AtomicU32;
+use crate::atomic::Ordering;
 use crate::memory::OS_PAGE;
 
 /// Why a sleep ended.
@@ -31,16 +33,57 @@ pub(crate) fn now_ns() -> u64 {
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
-/// A model has no kernel: nobody ever sleeps in it.
 #[cfg(loom)]
-pub(crate) fn wait(_: &AtomicU32, _: u32, _: u64) -> Slept {
-    unreachable!("a model never sleeps")
-}
+pub(crate) use model::{wait, wake};
 
-/// A model has no kernel: there is nobody to wake.
+/// What a model has for a kernel: sleepers in the order in which they came, under one lock as in the kernel's own table.
+/// No time passes in it, so nobody's moment comes; one who is never woken is a deadlock, which the checker finds.
 #[cfg(loom)]
-pub(crate) fn wake(_: &AtomicU32, _: u32) -> u32 {
-    0
+mod model {
+    use loom::sync::{Condvar, Mutex};
+
+    use super::Slept;
+    use crate::atomic::AtomicU32;
+
+    #[derive(Default)]
+    struct Asleep {
+        /// Which word, and a number for each who came.
+        sleepers: Vec<(usize, u64)>,
+        came: u64,
+    }
+
+    loom::lazy_static! {
+        static ref TABLE: (Mutex<Asleep>, Condvar) = (Mutex::new(Asleep::default()), Condvar::new());
+    }
+
+    pub(crate) fn wait(word: &AtomicU32, expected: u32, _until_ns: u64) -> Slept {
+        let (table, woken) = &*TABLE;
+        let mut asleep = table.lock().expect("nobody dies in the kernel");
+        if word.load_in_the_kernel() != expected {
+            return Slept::Woken;
+        }
+        let me = (std::ptr::from_ref(word) as usize, asleep.came);
+        asleep.came += 1;
+        asleep.sleepers.push(me);
+        while asleep.sleepers.contains(&me) {
+            asleep = woken.wait(asleep).expect("nobody dies in the kernel");
+        }
+        Slept::Woken
+    }
+
+    pub(crate) fn wake(word: &AtomicU32, count: u32) -> u32 {
+        let (table, woken) = &*TABLE;
+        let mut asleep = table.lock().expect("nobody dies in the kernel");
+        let address = std::ptr::from_ref(word) as usize;
+        let mut left = count;
+        asleep.sleepers.retain(|sleeper| {
+            let is_woken = sleeper.0 == address && left > 0;
+            left -= u32::from(is_woken);
+            !is_woken
+        });
+        woken.notify_all();
+        count - left
+    }
 }
 
 /// Sleeps while `word` holds `expected`, at most until `until_ns` of [`now_ns`].

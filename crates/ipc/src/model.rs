@@ -2,8 +2,8 @@
 //!
 //! `RUSTFLAGS="--cfg loom" cargo test --release -p ipc --lib model -- --nocapture`. Loom runs each program again
 //! and again until it has seen all orders in which its steps can happen, up to `PREEMPTIONS` switches that were
-//! not forced. What is modelled is the ring, the blocks, the claims and the recovery; sleeping is not, since a
-//! model has no kernel, nor are values that are out of date, since loads count as writes here (see
+//! not forced. What is modelled is the ring, the blocks, the claims, the recovery, and sleeping with a table of sleepers
+//! in the place of the kernel; values that are out of date are not, since loads count as writes here (see
 //! [`crate::atomic`]).
 
 use std::collections::BTreeSet;
@@ -21,6 +21,7 @@ use crate::put::Published;
 use crate::queue::Queue;
 use crate::segment::Recover;
 use crate::tag::Which;
+use crate::waiting::{self, Ended, Pace, Patience, Spins, Try};
 use crate::{QueueOptions, Stats};
 
 const PREEMPTIONS: usize = 2;
@@ -272,5 +273,94 @@ fn model_a_get_from_an_empty_queue_beside_a_put_that_may_die_anywhere() {
             None if outcome.is_some() => assert_eq!(left, b"x"),
             None => assert!(left.is_empty() || left == b"x"),
         }
+    });
+}
+
+/// Tries until it is done, asleep on a side in between, with no end but success.
+fn wait<T>(core: &Core, side: usize, mut attempt: impl FnMut() -> Option<T>) -> T {
+    let spins = Spins::new();
+    let patience = Patience {
+        until_ns: u64::MAX,
+        interrupt: None,
+        spins: &spins,
+        pace: Pace::Eager,
+        is_worth_a_try: &|| true,
+    };
+    let attempt = || Ok::<_, Ended>(attempt().map_or(Try::NotBefore(u64::MAX), Try::Done));
+    let waited = waiting::wait(core.segment.memory(), || side, &patience, attempt, || u64::MAX, || Ok(()));
+    waited.expect("nothing ends it but success")
+}
+
+#[test]
+fn model_a_sleeper_is_woken_by_a_put_or_by_the_recovery_of_one_who_died_in_it() {
+    explore("a put that dies beside a sleeper", |steps, deaths| {
+        let queue = queue(3);
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            move || killed_after(steps, || put(queue.core(), 1, b'x'))
+        });
+        let consumer = thread::spawn({
+            let queue = queue.clone();
+            move || wait(queue.core(), layout::CAME, || claim(queue.core(), 0))
+        });
+        if deaths.note(producer.join().expect("a thread of the model")).is_none() {
+            queue.core().recover(1, 2).expect("it is well");
+            // It may have died before its message was there; then this one wakes the sleeper.
+            put(queue.core(), 2, b'y');
+        }
+        assert!(matches!(consumer.join().expect("a thread of the model"), b'x' | b'y'));
+    });
+}
+
+#[test]
+fn model_a_put_that_sleeps_for_a_place_is_woken_by_a_get_or_by_the_recovery_of_one_who_died_in_it() {
+    explore("a get that dies beside a put asleep", |steps, deaths| {
+        let queue = queue(3);
+        put(queue.core(), 0, b'a');
+        put(queue.core(), 0, b'b');
+        let consumer = thread::spawn({
+            let queue = queue.clone();
+            move || killed_after(steps, || claim(queue.core(), 1))
+        });
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            move || {
+                let core = queue.core();
+                core.locals.with(|local| {
+                    let block = core.write_message(0, local, b"c").expect("there is memory");
+                    wait(core, layout::PLACE, || {
+                        let published = core.publish_first(0, block, local).expect("it is well");
+                        (published == Published::Done).then_some(())
+                    });
+                });
+            }
+        });
+        if deaths.note(consumer.join().expect("a thread of the model")).is_none() {
+            queue.core().recover(1, 2).expect("it is well");
+            claim(queue.core(), 2);
+        }
+        producer.join().expect("a thread of the model");
+    });
+}
+
+#[test]
+fn model_one_who_dies_when_woken_keeps_no_message_from_another_sleeper() {
+    explore("a sleeper that dies beside a sleeper", |steps, deaths| {
+        let queue = queue(3);
+        let other = thread::spawn({
+            let queue = queue.clone();
+            move || killed_after(steps, || wait(queue.core(), layout::CAME, || claim(queue.core(), 1)))
+        });
+        let consumer = thread::spawn({
+            let queue = queue.clone();
+            move || wait(queue.core(), layout::CAME, || claim(queue.core(), 0))
+        });
+        put(queue.core(), 2, b'x');
+        put(queue.core(), 2, b'y');
+        // Asleep for ever is one of the two only if it has no message to get; the dead one's comes again.
+        if deaths.note(other.join().expect("a thread of the model")).is_none() {
+            queue.core().recover(1, 2).expect("it is well");
+        }
+        assert!(matches!(consumer.join().expect("a thread of the model"), b'x' | b'y'));
     });
 }

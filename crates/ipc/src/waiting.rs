@@ -283,7 +283,8 @@ impl Spins {
     }
 
     fn budget(&self) -> u32 {
-        if has_one_processor() {
+        // A model tries every order; trying again and again shows it nothing new.
+        if cfg!(loom) || has_one_processor() {
             return 0;
         }
         let word = self.budget.load(Ordering::Relaxed).wrapping_add(1 << 16);

@@ -8,9 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use ipc::sync::{
-    AcquireTimeoutError, Barrier, BarrierError, BarrierTimeoutError, Event, Family, Lock, LockError,
-    LockTimeoutError, RLock, ReleaseError, Semaphore, SyncOptions, TryAcquireError, TryLockError, Value,
-    WaitError, WaitTimeoutError,
+    AcquireTimeoutError, Barrier, BarrierError, BarrierTimeoutError, DefineError, Event, Family, Lock,
+    LockError, LockTimeoutError, RLock, ReleaseError, Semaphore, SyncOptions, TryAcquireError, TryLockError,
+    Value, WaitError, WaitTimeoutError,
 };
 use ipc::{OpenError, Queue, QueueOptions};
 
@@ -474,6 +474,28 @@ fn an_array_has_so_many_numbers_and_no_more() {
     assert_eq!(row.get(7), Some(1007));
     assert!(row.get(100).is_none() && row.at(usize::MAX).is_none() && !row.set(100, 1));
     assert_eq!(row.to_vec().iter().sum::<i64>(), 4950 + 1000);
+}
+
+#[test]
+fn recursive_locks_and_small_arrays_can_be_defined_later_and_others_see_them() {
+    let family = family(&SyncOptions { spare: 3, ..Default::default() });
+    let other = Family::open(family.descriptor_path()).unwrap();
+    let tree = family.define_rlock("tree").unwrap();
+    let (outer, inner) = (tree.acquire().unwrap(), tree.acquire().unwrap());
+    assert!(tree.is_held_for_me().unwrap());
+    assert!(other.locks().unwrap()[0].is_recursive);
+    drop((outer, inner));
+    assert!(!tree.is_held_for_me().unwrap());
+    assert!(matches!(family.define_array("long", 513), Err(DefineError::Options(_))));
+    let row = family.define_array("row", 512).unwrap();
+    // Whatever is defined behind it begins with nothing of it.
+    let next = family.define_value("next", 5).unwrap();
+    for index in 0..512 {
+        assert!(row.set(index, -1));
+    }
+    assert_eq!(next.get(), 5);
+    assert_eq!(other.array("row").unwrap().to_vec(), vec![-1; 512]);
+    assert_eq!(other.arrays().len(), 1);
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub use nix::unistd::Pid;
 pub use offer::{Offer, Refused};
 pub use peer::{Peer, peer};
 pub use priority::{IoPriority, Processors};
-pub use proc::{Stat, TICKS_A_SECOND, blocked_in, cmdline, environ_var, ticks_since_boot};
+pub use proc::{Stat, TICKS_A_SECOND, blocked_in, cmdline, environ_var, is_being_executed, ticks_since_boot};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
     at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, ignore_full_files,
@@ -67,7 +67,9 @@ pub use setup::{
 };
 pub use signal_queue::SignalQueue;
 pub use signals::{Received, Signals, is_ignored};
-pub use spawn::{Credentials, Spawn, SpawnError, Spawned, Stage, Stdio, environment, prepare_to_spawn};
+pub use spawn::{
+    Credentials, Spawn, SpawnError, Spawned, Stage, Stdio, environment, hold_in_births, prepare_to_spawn,
+};
 pub use spawner::Spawner;
 pub use tree::{Killed, Order, Origin, Snapshot, Struck, freeze_and_kill, freeze_and_signal, origin};
 pub use wait::{Exit, Orphans, exit_of, is_dead, reap_orphan, share_orphans, wait_leader};

@@ -145,6 +145,25 @@ pub fn environ_var(pid: Pid, name: &str) -> Option<Vec<u8>> {
     })
 }
 
+/// Whether a process has left the memory of its former program and is not in the next one yet, so that its environment
+/// tells nothing: it is to be looked at again, and mostly tells within microseconds. `false` for one that has an empty
+/// environment, and for one that this user may not look into.
+pub fn is_being_executed(pid: Pid) -> bool {
+    // What may not be opened may not be known. Opening waits for the worst of an exec; what the kernel notes last is
+    // where the environment ends, and until then that is 0.
+    let tells_nothing = || read_up_to(&format!("/proc/{pid}/environ"), 1).is_ok_and(|bytes| bytes.is_empty());
+    let Ok(line) = std::fs::read(format!("/proc/{pid}/stat")) else { return false };
+    let lives = |line| Stat::parse(line).is_some_and(|stat| !stat.is_zombie() && !stat.is_kernel_thread());
+    environment_end(&line) == Some(0) && lives(&line) && tells_nothing()
+}
+
+/// The 51st field of `/proc/PID/stat`.
+fn environment_end(line: &[u8]) -> Option<u64> {
+    let close = line.iter().rposition(|byte| *byte == b')')?;
+    let mut fields = std::str::from_utf8(line.get(close + 1..)?).ok()?.split_ascii_whitespace();
+    fields.nth(51 - 3)?.parse().ok()
+}
+
 /// The entries of the environment a process was started with; none when they can not be read.
 pub(crate) fn environ(pid: Pid) -> Vec<Vec<u8>> {
     let bytes = read_up_to(&format!("/proc/{pid}/environ"), ENVIRON_BYTES).unwrap_or_default();

@@ -308,6 +308,7 @@ impl Spawn {
             parent_death: self.parent_death,
             parent: Pid::this(),
             lifeline: Cell::new(lifeline.as_ref().map(AsRawFd::as_raw_fd)),
+            birth_lock: Cell::new(BIRTH_LOCK.get().map(AsRawFd::as_raw_fd)),
             report: Report::default(),
         };
         let child = Ground::with(|ground| {
@@ -420,6 +421,20 @@ fn lifeline(needed: bool) -> io::Result<Option<OwnedFd>> {
         namespace("pid") != namespace("pid_for_children")
     };
     if needed && *ELSEWHERE.get_or_init(elsewhere) { pidfd_open(Pid::this()) } else { Ok(None) }
+}
+
+static BIRTH_LOCK: OnceLock<OwnedFd> = OnceLock::new();
+
+/// Has every program that this process starts keep this descriptor from its birth until it is executed, and no longer.
+///
+/// Between the two nothing tells a child from this process: it is in its memory, with its environment. If this process
+/// is killed meanwhile, the child goes on and executes its program when nobody expects it any more. With a lock behind
+/// the descriptor, whoever waits for that lock meets no such child: each has either ended, or been executed and bears
+/// the marks of its own environment (but see [`is_being_executed`](crate::is_being_executed)). Every spawn does it,
+/// because one that did not would be a hole. The first call counts; give it early, while low numbers are free.
+pub fn hold_in_births(lock: OwnedFd) {
+    // A second run in one process there is none.
+    let _ = BIRTH_LOCK.set(lock);
 }
 
 /// The strings' addresses with the null pointer that ends them.

@@ -1,16 +1,17 @@
 //! Adding workers and queues while the run goes on.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
-use control::api::{self, ApiError, ErrorCode, NewQueue, NewWorker};
+use control::api::{self, ApiError, Argument, ErrorCode, NewQueue, NewWorker};
 use supervision::{
     After, Event, MAX_INSTANCES, Milestone, Policy, Request, Restart, Target, Worker, WorkerId,
 };
 
 use crate::additions::Addition;
 use crate::asking::{Outcome, now};
-use crate::setup::{Command, Fsync, Input, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+use crate::setup::{Command, Fsync, Input, Keeping, Output, QueueSetup, Setup, StopTo, WorkerSetup};
 use crate::the_loop::Loop;
 use crate::waiting::{Until, Wanted};
 use crate::words;
@@ -46,8 +47,8 @@ impl Loop {
             }
             Some(name) => name,
             None => {
-                let command = new.command.first().map_or("", String::as_str);
-                free_name(command, |name| self.roster.worker(name).is_some())
+                let program = new.command.first().map_or(&b""[..], Argument::as_bytes);
+                free_name(&String::from_utf8_lossy(program), |name| self.roster.worker(name).is_some())
             }
         };
         for queue in new.queue_in.iter().chain(&new.queue_out) {
@@ -65,7 +66,7 @@ impl Loop {
         self.setup.workers.push(carried_out(&new));
         self.added.insert(id, new);
         if let Some(setup) = self.setup.workers.last() {
-            self.queues.unretire(id, &setup.puts);
+            self.queues.unretire(id, &setup.kept.puts);
         }
         if worker.policy == Policy::Daemon {
             self.need_guard();
@@ -135,7 +136,7 @@ impl Loop {
         if !self.additions.has_queue(name) {
             return Err(refused(format!("queue {name} is of the config")).hint("`queue close` closes it"));
         }
-        let lists = |worker: &WorkerSetup| worker.lists(name);
+        let lists = |worker: &WorkerSetup| worker.kept.lists(name);
         if let Some(place) = self.setup.workers.iter().position(lists) {
             let worker = WorkerId(u32::try_from(place).unwrap_or(u32::MAX));
             return Err(refused(format!("{} uses queue {name}", self.roster.name(worker))));
@@ -219,9 +220,16 @@ fn decided(new: &NewWorker, name: &str, after: Vec<After>) -> Worker {
 /// What is done when the core says so.
 fn carried_out(new: &NewWorker) -> WorkerSetup {
     WorkerSetup {
-        command: Command::Argv(new.command.iter().map(|word| word.as_str().into()).collect()),
+        command: Command::Argv(new.command.iter().map(|word| word.as_bytes().into()).collect()),
         args: "[]".into(),
         kwargs: "{}".into(),
+        kept: Arc::new(keeping(new)),
+    }
+}
+
+/// How what a script adds is kept.
+fn keeping(new: &NewWorker) -> Keeping {
+    Keeping {
         stop_signal: libc::SIGTERM,
         stop_to: StopTo::Main,
         env: new.env.clone().into_iter().collect(),

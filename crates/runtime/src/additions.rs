@@ -121,7 +121,7 @@ mod tests {
     fn worker(name: &str, instances: u32) -> Addition {
         Addition::Worker(NewWorker {
             name: Some(name.to_owned()),
-            command: vec!["true".to_owned()],
+            command: vec!["true".into()],
             cwd: "/".to_owned(),
             env: Default::default(),
             policy: Policy::Wait,

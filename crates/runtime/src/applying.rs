@@ -367,8 +367,9 @@ impl Loop {
         self.configs.changed.remove(&worker);
         if let Some(setup) = self.setup.workers.get_mut(worker.0 as usize) {
             // Its id stays, and what it took does not have to.
-            setup.puts = Vec::new();
-            setup.env = Vec::new();
+            let kept = Arc::make_mut(&mut setup.kept);
+            kept.puts = Vec::new();
+            kept.env = Vec::new();
         }
     }
 
@@ -382,7 +383,7 @@ impl Loop {
                     |instance| matches!(self.core.standing(instance), Some((Phase::Done | Phase::Failed, _)));
                 let mut all = self.instances_of_worker(id).peekable();
                 let retired = all.peek().is_some() && all.all(over);
-                listed.push((id, retired, &worker.puts));
+                listed.push((id, retired, &worker.kept.puts));
             }
         }
         self.queues.list_producers(&listed);

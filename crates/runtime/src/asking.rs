@@ -190,6 +190,16 @@ impl Loop {
     fn stop(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
         self.wish(names, Wish::Stop)?;
         let instances = self.instances_of(names)?;
+        if self.processes.has_adopted() {
+            // Who has ended for good stays so; what it left behind goes.
+            let now = self.clock.now();
+            for id in &instances {
+                let phase = self.core.instance(*id, now).map(|instance| instance.phase);
+                if matches!(phase, Some(Phase::Done | Phase::Failed)) {
+                    self.end_leftovers(*id);
+                }
+            }
+        }
         self.when(wait, Until::Ended(instances))
     }
 
@@ -202,7 +212,7 @@ impl Loop {
             match self.target(name)? {
                 Target::Worker(worker) => {
                     let setup = self.setup.workers.get(worker.0 as usize);
-                    let rolls_by_itself = setup.is_some_and(|setup| setup.rolling);
+                    let rolls_by_itself = setup.is_some_and(|setup| setup.kept.rolling);
                     if (rolling || rolls_by_itself) && self.begin_rolling(worker)? {
                         rolls.under_way.push(worker);
                     } else {

@@ -73,14 +73,14 @@ impl Environment {
         tmp: Option<&Path>,
     ) -> Vec<CString> {
         let mut all: BTreeMap<&OsStr, &OsStr> = BTreeMap::new();
-        if !worker.clear_env {
+        if !worker.kept.clear_env {
             all.extend(self.inherited.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())));
         }
-        let account = worker.terms.as_deref().and_then(|terms| terms.account.as_ref());
+        let account = worker.kept.terms.as_deref().and_then(|terms| terms.account.as_ref());
         let told = account.into_iter().flat_map(|account| &account.variables);
         all.extend(told.map(|(name, value)| (OsStr::new(*name), value.as_os_str())));
         all.extend(tmp.map(|tmp| (OsStr::new("TMPDIR"), tmp.as_os_str())));
-        all.extend(worker.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
+        all.extend(worker.kept.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
         let path = self.path(all.get(OsStr::new("PATH")).copied().unwrap_or(OsStr::new(DEFAULT_PATH)));
         let numbers = [instance.index.to_string(), launch.0.to_string(), std::process::id().to_string()];
         let marks: [(&str, &OsStr); 10] = [
@@ -99,7 +99,7 @@ impl Environment {
         if let Some(notify) = notify {
             all.insert(OsStr::new("NOTIFY_SOCKET"), notify.as_os_str());
         }
-        let watchdog = worker.watched.as_ref().and_then(|watched| watched.watchdog);
+        let watchdog = worker.kept.watched.as_ref().and_then(|watched| watched.watchdog);
         let watchdog = watchdog.map(|every| every.as_micros().to_string());
         if let Some(every) = &watchdog {
             all.insert(OsStr::new("WATCHDOG_USEC"), OsStr::new(every));

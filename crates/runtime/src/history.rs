@@ -37,17 +37,17 @@ struct Record {
 #[derive(Debug)]
 struct Entry {
     time: SystemTime,
-    worker: String,
+    worker: Arc<str>,
     instance: u32,
     launch: Option<Launch>,
     from: Option<Phase>,
     to: Option<Phase>,
-    why: String,
+    why: Box<str>,
 }
 
 impl History {
     /// An instance of the worker of this name has changed, and stands there `now`; `None`: it was scaled away.
-    pub fn tell(&mut self, worker: &str, id: InstanceId, now: Option<Instance>) {
+    pub fn tell(&mut self, worker: impl Into<Arc<str>>, id: InstanceId, now: Option<Instance>) {
         let to = now.as_ref().map(|now| now.phase);
         let from = match to {
             Some(to) => self.phases.insert(id, to),
@@ -58,12 +58,12 @@ impl History {
         }
         let entry = Entry {
             time: SystemTime::now(),
-            worker: worker.to_owned(),
+            worker: worker.into(),
             instance: id.index,
             launch: now.as_ref().and_then(|now| now.launch),
             from,
             to,
-            why: now.map(|now| now.why).unwrap_or_default(),
+            why: now.map(|now| now.why).unwrap_or_default().into(),
         };
         self.change(|record| {
             record.told += 1;
@@ -142,12 +142,12 @@ impl Entry {
         Transition {
             seq,
             time: stamped(self.time),
-            worker: self.worker.clone(),
+            worker: self.worker.to_string(),
             instance: self.instance,
             launch: self.launch.map(|Launch(launch)| launch),
             from: self.from.map(word),
             to: self.to.map(word),
-            why: Some(self.why.clone()).filter(|why| !why.is_empty()),
+            why: (!self.why.is_empty()).then(|| self.why.to_string()),
         }
     }
 }

@@ -30,9 +30,9 @@ pub struct Launch<'a> {
     /// Which launch.
     pub process: Process,
     /// The worker's name.
-    pub name: &'a str,
+    pub name: &'a Arc<str>,
     /// What people call the instance: the worker's name, with the number where there are several.
-    pub show: &'a str,
+    pub show: &'a Arc<str>,
     /// How the worker and the supervisor part.
     pub policy: Policy,
     /// How it is launched.
@@ -87,7 +87,7 @@ impl Launch<'_> {
     /// Says which file could not be opened, and why.
     pub fn prepare(&self, place: &Place<'_>, given: Given) -> Result<Prepared, LaunchFailure> {
         let (mut streams, mut attendants) = (Vec::new(), Vec::new());
-        let stdin = match &self.worker.stdin {
+        let stdin = match &self.worker.kept.stdin {
             Input::Null => Stdio::Null,
             Input::Inherit => Stdio::Inherit,
             Input::File(path) => Stdio::Fd(Arc::new(open(path, OpenOptions::new().read(true), "stdin")?)),
@@ -105,25 +105,25 @@ impl Launch<'_> {
                 self.attended(Role::Collector, queue, stream.name(), place, &mut attendants)
             }
         };
-        let stdout = output(&self.worker.stdout, Stream::Stdout)?;
-        let stderr = output(&self.worker.stderr, Stream::Stderr)?;
+        let stdout = output(&self.worker.kept.stdout, Stream::Stdout)?;
+        let stderr = output(&self.worker.kept.stderr, Stream::Stderr)?;
         let tmp = given.temporary.path.as_deref();
         let mut spawn = Spawn {
             argv: self.argv()?,
             env: self.environment(place.environment, tmp),
             pid_variables: vec![c"SUPERVISOR_LEADER".to_owned()],
-            cwd: text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?,
+            cwd: text(self.worker.kept.cwd.as_os_str().as_bytes(), "cwd")?,
             stdin,
             stdout,
             stderr,
             // A `wait` worker outlives its supervisor; a `terminate` worker is asked by the kernel; a `daemon` dies.
             parent_death: match self.policy {
                 Policy::Wait => None,
-                Policy::Terminate => Some(self.worker.stop_signal),
+                Policy::Terminate => Some(self.worker.kept.stop_signal),
                 Policy::Daemon => Some(libc::SIGKILL),
             },
-            umask: Some(self.worker.umask),
-            nice: (self.worker.nice != 0).then_some(self.worker.nice),
+            umask: Some(self.worker.kept.umask),
+            nice: (self.worker.kept.nice != 0).then_some(self.worker.kept.nice),
             cgroup: given.cgroup,
             ..Spawn::new(Vec::new(), Vec::new(), CString::default())
         };
@@ -139,7 +139,7 @@ impl Launch<'_> {
 
     /// Hands it the end of a pipe on which it shows that it is ready, if that is its way; gives the other end.
     fn hand_pipe(&self, spawn: &mut Spawn) -> Result<Option<OwnedFd>, LaunchFailure> {
-        let Some(Watching { ready: Sign::Newline(number), .. }) = self.worker.watched.as_deref() else {
+        let Some(Watching { ready: Sign::Newline(number), .. }) = self.worker.kept.watched.as_deref() else {
             return Ok(None);
         };
         let failed = |error: io::Error| LaunchFailure(format!("ready: pipe: {}", words::reason(&error)));
@@ -167,9 +167,9 @@ impl Launch<'_> {
         let argv: Result<_, _> = argv.iter().map(|word| text(word.as_bytes(), "command")).collect();
         let mut env = self.environment(environment, None);
         env.push(text(format!("{PROBE}={number}").as_bytes(), "probe")?);
-        let mut spawn = Spawn::new(argv?, env, text(self.worker.cwd.as_os_str().as_bytes(), "cwd")?);
+        let mut spawn = Spawn::new(argv?, env, text(self.worker.kept.cwd.as_os_str().as_bytes(), "cwd")?);
         spawn.parent_death = Some(libc::SIGKILL);
-        spawn.umask = Some(self.worker.umask);
+        spawn.umask = Some(self.worker.kept.umask);
         self.apply_terms(&mut spawn);
         Ok(spawn)
     }
@@ -185,13 +185,13 @@ impl Launch<'_> {
         }
         spawn.handed = (listening::FIRST..).zip(sockets.iter().cloned()).collect();
         spawn.pid_variables.push(c"LISTEN_PID".to_owned());
-        let names = vec![self.name; sockets.len()].join(":");
+        let names = vec![&**self.name; sockets.len()].join(":");
         let told = [("LISTEN_FDS", sockets.len().to_string()), ("LISTEN_FDNAMES", names)];
         spawn.env.extend(process::environment(told.map(|(name, value)| (name.into(), value.into()))));
     }
 
     fn apply_terms(&self, spawn: &mut Spawn) {
-        let Some(terms) = self.worker.terms.as_deref() else { return };
+        let Some(terms) = self.worker.kept.terms.as_deref() else { return };
         spawn.credentials = terms.account.as_ref().and_then(|account| account.credentials.clone());
         spawn.limits.clone_from(&terms.limits);
         spawn.io_priority = terms.io_priority;
@@ -202,7 +202,7 @@ impl Launch<'_> {
 
     fn argv(&self) -> Result<Vec<CString>, LaunchFailure> {
         match &self.worker.command {
-            Command::Argv(argv) => argv.iter().map(|argument| text(argument.as_bytes(), "command")).collect(),
+            Command::Argv(argv) => argv.iter().map(|argument| text(argument, "command")).collect(),
             Command::Shell(line) => {
                 Ok(vec![c"/bin/sh".to_owned(), c"-c".to_owned(), text(line.as_bytes(), "command")?])
             }
@@ -219,11 +219,13 @@ impl Launch<'_> {
             |error: io::Error| LaunchFailure(format!("{}: pipe: {}", stream.name(), words::reason(&error)));
         // Who outlives the supervisor must not die of a pipe that nobody reads.
         let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
-        let file = self.worker.log.as_deref().cloned().map(|settings| pump.file(settings));
+        let file = self.worker.kept.log.as_deref().cloned().map(|settings| pump.file(settings));
         let attached = match self.line_watch() {
             Some(watch) => pump.attach_watched(read, self.label(stream), file, watch),
             None => pump.attach(read, self.label(stream), file),
         };
+        // It has two at most.
+        streams.reserve_exact(2 - streams.len().min(2));
         streams.push(attached.map_err(failed)?);
         Ok(Stdio::Fd(Arc::new(write)))
     }
@@ -254,9 +256,9 @@ impl Launch<'_> {
     /// How many of its streams are looked at for a line that shows that it is ready.
     pub fn line_watches(&self) -> u32 {
         let looked_at = |output: &Output| u32::from(*output == Output::Log);
-        match self.worker.watched.as_deref() {
+        match self.worker.kept.watched.as_deref() {
             Some(Watching { ready: Sign::Line(_), .. }) => {
-                looked_at(&self.worker.stdout) + looked_at(&self.worker.stderr)
+                looked_at(&self.worker.kept.stdout) + looked_at(&self.worker.kept.stderr)
             }
             _ => 0,
         }
@@ -271,7 +273,7 @@ impl Launch<'_> {
                 self.0.send(Mail::LinesSeen(self.1));
             }
         }
-        let Some(Watching { ready: Sign::Line(pattern), .. }) = self.worker.watched.as_deref() else {
+        let Some(Watching { ready: Sign::Line(pattern), .. }) = self.worker.kept.watched.as_deref() else {
             return None;
         };
         let (pattern, looks) = (pattern.clone(), Looks(self.mail.clone(), self.process));
@@ -287,10 +289,10 @@ impl Launch<'_> {
     /// How its lines are marked in the log.
     pub fn label(&self, stream: Stream) -> Label {
         Label {
-            worker: self.name.to_owned(),
+            worker: Arc::clone(self.name),
             instance: self.process.instance.index,
             launch: self.process.launch.0,
-            show: self.show.to_owned(),
+            show: Arc::clone(self.show),
             stream,
         }
     }

@@ -5,6 +5,7 @@
 mod adding;
 mod additions;
 mod applying;
+mod appointments;
 mod askers;
 mod asking;
 pub mod attendant;
@@ -48,6 +49,6 @@ pub use adding::name_of;
 pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Fsync, Input, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup, Setup, Sign,
-    StopTo, SyncSetup, Terms, Watching, WorkerSetup,
+    Command, Fsync, Input, Keeping, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup, Setup,
+    Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };

@@ -1,4 +1,4 @@
-//! The run's locks, semaphores, events, values, barriers and conditions: one family, made before the first launch,
+//! The run's locks, semaphores, events, values, arrays, barriers and conditions: one family, made before the first launch,
 //! and cleared of what the dead held.
 //!
 //! Whoever uses them opens the family's memory itself and is watched from then on, so that what it holds is handed on
@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use control::api::{
-    ApiError, BarrierStatus, Created, ErrorCode, EventStatus, Kind, LockStatus, NewPrimitive, Participant,
-    SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange, ValueStatus,
+    ApiError, ArrayNumbers, ArrayStatus, BarrierStatus, Created, ErrorCode, EventStatus, Kind, LockStatus,
+    NewPrimitive, Participant, SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange,
+    ValueStatus,
 };
 use ipc::Fault;
 use ipc::sync::{DefineError, Family, NoSuch, SyncOptions};
@@ -53,11 +54,13 @@ impl Primitives {
         }
         let options = SyncOptions {
             locks: setup.locks.clone(),
+            rlocks: setup.rlocks.clone(),
             bounded_semaphores: setup.semaphores.clone(),
             events: setup.events.clone(),
             conditions: setup.conditions.clone(),
             barriers: setup.barriers.clone(),
             values: setup.values.clone(),
+            arrays: setup.arrays.clone(),
             spare: DEFINED_LATER_AT_MOST,
             participants: PARTICIPANTS,
             supervised: true,
@@ -134,11 +137,13 @@ impl Primitives {
         let family = &self.family;
         let defined = match new.kind {
             Kind::Lock => family.define_lock(&new.name).map(drop),
+            Kind::Rlock => family.define_rlock(&new.name).map(drop),
             Kind::Semaphore => family.define_bounded_semaphore(&new.name, small()).map(drop),
             Kind::Event => family.define_event(&new.name).map(drop),
             Kind::Condition => family.define_condition(&new.name).map(drop),
             Kind::Barrier => family.define_barrier(&new.name, small()).map(drop),
             Kind::Value => family.define_value(&new.name, number).map(drop),
+            Kind::Array => family.define_array(&new.name, small()).map(drop),
         };
         match defined {
             Ok(()) => Ok(true),
@@ -160,6 +165,12 @@ impl Primitives {
             Kind::Barrier => {
                 (self.family.barrier(&new.name).ok().map(|it| i64::from(it.parties())), "parties")
             }
+            Kind::Array => (self.family.array(&new.name).ok().map(|it| length(&it).into()), "numbers"),
+            // A recursive lock is a lock; a plain one is not recursive.
+            Kind::Rlock if self.family.rlock(&new.name).is_err() => {
+                let message = format!("there is a lock {:?} already, and it is not recursive", new.name);
+                return Err(ApiError::new(ErrorCode::Refused, message));
+            }
             _ => return Ok(()),
         };
         match is.filter(|is| Some(*is) != new.number) {
@@ -175,10 +186,14 @@ impl Primitives {
     fn is_there(&self, kind: Kind, name: &str) -> Result<(), ApiError> {
         let family = &self.family;
         let found = match kind {
-            Kind::Lock => family.lock(name).map(drop),
+            Kind::Lock => {
+                family.lock(name).map(drop).or_else(|none| family.rlock(name).map(drop).map_err(|_| none))
+            }
+            Kind::Rlock => family.rlock(name).map(drop),
             Kind::Semaphore => family.semaphore(name).map(drop),
             Kind::Event => family.event(name).map(drop),
             Kind::Value => family.value(name).map(drop),
+            Kind::Array => family.array(name).map(drop),
             Kind::Barrier => family.barrier(name).map(drop),
             Kind::Condition => family.condition(name).map(drop),
         };
@@ -192,7 +207,7 @@ impl Primitives {
     }
 
     fn change_value(&self, change: &ValueChange) -> Result<ValueStatus, ApiError> {
-        let value = self.family.value(&change.value).map_err(|unknown| no_such(&unknown))?;
+        let value = self.number(&change.value)?;
         let number = match (change.set, change.add) {
             (Some(number), _) => {
                 value.set(number);
@@ -216,6 +231,32 @@ impl Primitives {
         Ok(ValueStatus { value: change.value.clone(), number })
     }
 
+    /// A value, or a number of an array.
+    fn number(&self, name: &str) -> Result<ipc::sync::Value, ApiError> {
+        let not_found = |message: String| ApiError::new(ErrorCode::NotFound, message);
+        let Some((name, index)) = name.split_once(':') else {
+            return self.family.value(name).map_err(|unknown| match self.family.array(name) {
+                Ok(array) => not_found(format!("{name} is an array, and no value"))
+                    .hint(format!("its numbers are {name}:0 to {name}:{}", length(&array) - 1)),
+                Err(_) => no_such(&unknown),
+            });
+        };
+        let array = self.family.array(name).map_err(|unknown| match self.family.value(name) {
+            Ok(_) => not_found(format!("{name} is a value, and no array")),
+            Err(_) => no_such(&unknown),
+        })?;
+        index.parse().ok().and_then(|index| array.at(index)).ok_or_else(|| {
+            let last = length(&array) - 1;
+            not_found(format!("array {name} has no number {index}"))
+                .hint(format!("its numbers are {name}:0 to {name}:{last}"))
+        })
+    }
+
+    fn numbers(&self, name: &str) -> Result<ArrayNumbers, ApiError> {
+        let array = self.family.array(name).map_err(|unknown| no_such(&unknown))?;
+        Ok(ArrayNumbers { array: name.to_owned(), numbers: array.to_vec() })
+    }
+
     fn reset_barrier(&self, name: &str) -> Result<BarrierStatus, ApiError> {
         let barrier = self.family.barrier(name).map_err(|unknown| no_such(&unknown))?;
         barrier.reset().map_err(faulty)?;
@@ -228,6 +269,7 @@ impl Primitives {
         for lock in family.locks()? {
             status.locks.push(LockStatus {
                 lock: lock.name,
+                recursive: lock.is_recursive,
                 holder: lock.holder.map(&participant),
                 waiters: lock.waiters.into_iter().map(&participant).collect(),
             });
@@ -246,12 +288,20 @@ impl Primitives {
         for value in family.values() {
             status.values.push(ValueStatus { value: value.name().to_owned(), number: value.get() });
         }
+        for array in family.arrays() {
+            status.arrays.push(ArrayStatus { array: array.name().to_owned(), length: length(&array) });
+        }
         for barrier in family.barriers() {
             status.barriers.push(barrier_status(&barrier)?);
         }
         status.conditions = family.conditions().iter().map(|it| it.name().to_owned()).collect();
         Ok(status)
     }
+}
+
+/// How many numbers it has, at least one: the config and the API see to that.
+fn length(array: &ipc::sync::Array) -> u32 {
+    u32::try_from(array.len()).unwrap_or(u32::MAX).max(1)
 }
 
 fn barrier_status(barrier: &ipc::sync::Barrier) -> Result<BarrierStatus, Fault> {
@@ -282,11 +332,29 @@ fn no_such(unknown: &NoSuch) -> ApiError {
     match nearest(name, known.iter().map(String::as_str)) {
         Some(like) => error.hint(format!("did you mean {like:?}?")),
         None if known.is_empty() => {
-            error.hint(format!("`supervisor {kind} create {name}` makes one; the config can name them too"))
+            error.hint(format!("`{}` makes one; the config can name them too", creation(kind, name)))
         }
-        None => error
-            .hint(format!("`supervisor {kind} ls` lists them; `supervisor {kind} create {name}` makes one")),
+        None => error.hint(format!(
+            "`supervisor {} ls` lists them; `{}` makes one",
+            verb(kind),
+            creation(kind, name)
+        )),
     }
+}
+
+/// Arrays go by the verb of values.
+fn verb(kind: &str) -> &str {
+    if kind == "array" { "value" } else { kind }
+}
+
+/// What somebody types to make one.
+fn creation(kind: &str, name: &str) -> String {
+    let more = match kind {
+        "array" => " --length 8",
+        "semaphore" | "barrier" => " 2",
+        _ => "",
+    };
+    format!("supervisor {} create {name}{more}", verb(kind))
 }
 
 impl Loop {
@@ -301,7 +369,10 @@ impl Loop {
                     self.primitives.is_there(wanted.kind, &wanted.name)?;
                 }
                 self.watch_participant(pid)?;
-                if wanted.as_ref().is_some_and(|it| matches!(it.kind, Kind::Lock | Kind::Semaphore)) {
+                if wanted
+                    .as_ref()
+                    .is_some_and(|it| matches!(it.kind, Kind::Lock | Kind::Rlock | Kind::Semaphore))
+                {
                     self.primitives.keepers.insert(pid);
                 }
                 now(self.primitives.handle())
@@ -312,6 +383,7 @@ impl Loop {
             }
             SyncRequest::Event(event) => now(self.primitives.set_event(event)?),
             SyncRequest::Value(change) => now(self.primitives.change_value(change)?),
+            SyncRequest::Array { array } => now(self.primitives.numbers(array)?),
             SyncRequest::BarrierReset { barrier } => now(self.primitives.reset_barrier(barrier)?),
         })
     }

@@ -188,6 +188,9 @@ pub struct Processes {
     sweeping: BTreeSet<Process>,
     /// Adopted orphans that were recognised, with whom they belong to; `None`: to nobody in particular.
     orphans: HashMap<i32, (Identity, Option<Process>)>,
+    /// Launches that are over and whose leftovers live on, with the launch that these belong to: it, or a later one of the
+    /// instance that is to end together with them.
+    adopted: BTreeMap<Process, Process>,
     /// By pid.
     attendants: BTreeMap<i32, Attendant>,
 }
@@ -196,6 +199,7 @@ impl Processes {
     /// Enters a new tree.
     pub fn insert(&mut self, process: Process, tree: Tree) {
         self.by_pid.insert(tree.pid.as_raw(), process);
+        self.by_pid.extend(tree.founder.iter().map(|founder| (founder.pid.as_raw(), process)));
         // Somebody may have looked at our children before the news of this one came.
         self.orphans.remove(&tree.pid.as_raw());
         self.foreign += usize::from(tree.kinship != Kinship::Child);
@@ -215,7 +219,10 @@ impl Processes {
             self.by_pid.remove(&tree.pid.as_raw());
         }
         self.sweeping.remove(&process);
-        self.orphans.retain(|_, (_, owner)| *owner != Some(process));
+        if !self.adopted.contains_key(&process) {
+            self.adopted.retain(|_, heir| *heir != process);
+            self.orphans.retain(|_, (_, owner)| *owner != Some(process));
+        }
         Some(tree)
     }
 
@@ -342,7 +349,60 @@ impl Processes {
         }
     }
 
-    /// The trees to be emptied.
+    /// Has a tree looked at until it is empty, without anybody of it being killed.
+    pub fn look_out_for(&mut self, process: Process) {
+        if self.trees.contains_key(&process) {
+            self.sweeping.insert(process);
+        }
+    }
+
+    /// What a launch leaves behind is to live on.
+    pub fn adopt_leftovers(&mut self, process: Process) {
+        self.adopted.insert(process, process);
+    }
+
+    /// Whether anything may live on that launches which are over left behind.
+    pub fn has_adopted(&self) -> bool {
+        !self.adopted.is_empty()
+    }
+
+    /// The launch that one with the marks of `process` belongs to, if it is of any that is known.
+    pub fn belongs_to(&self, process: Process) -> Option<Process> {
+        self.trees.contains_key(&process).then_some(process).or_else(|| self.adopted.get(&process).copied())
+    }
+
+    /// What earlier launches of an instance left behind belongs to this one from now on, and ends with it.
+    pub fn inherit(&mut self, heir: Process) {
+        for (process, owner) in &mut self.adopted {
+            if process.instance == heir.instance {
+                *owner = heir;
+            }
+        }
+        for (_, owner) in self.orphans.values_mut() {
+            if let Some(now) = owner.and_then(|owner| self.adopted.get(&owner)) {
+                *owner = Some(*now);
+            }
+        }
+    }
+
+    /// The launches of an instance whose leftovers live on by themselves.
+    pub fn adopted_of(&self, instance: InstanceId) -> Vec<Process> {
+        let own =
+            self.adopted.iter().filter(|(process, heir)| process.instance == instance && process == heir);
+        own.map(|(process, _)| *process).collect()
+    }
+
+    /// Nothing lives that was left behind.
+    pub fn no_leftovers(&mut self) {
+        self.adopted.clear();
+    }
+
+    /// Whether all of a tree is to be killed.
+    pub fn is_condemned(&self, process: Process) -> bool {
+        self.trees.get(&process).is_some_and(|tree| tree.condemned)
+    }
+
+    /// The trees to be emptied, or to become empty.
     pub fn sweeping(&self) -> &BTreeSet<Process> {
         &self.sweeping
     }

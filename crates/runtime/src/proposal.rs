@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use control::api::{Action, ProposedThing, ProposedWorker};
 use supervision::{Change, Manner, Worker, WorkerId};
 
-use crate::source::{How, Offer, ThingChange, Weight, WorkerChange};
+use crate::source::{How, Kind, Offer, ThingChange, Weight, WorkerChange};
 
 /// How a worker of the run stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,7 +100,8 @@ pub fn propose<'n>(
                     _ => &[],
                 };
                 let rolls = offer.setup.workers.iter().zip(&offer.setup.family.workers);
-                let rolls = rolls.into_iter().any(|(setup, worker)| worker.name == name && setup.rolling);
+                let rolls =
+                    rolls.into_iter().any(|(setup, worker)| worker.name == name && setup.kept.rolling);
                 proposal.keep(name, now, wanted, changes, rolls);
             }
         }
@@ -173,6 +174,10 @@ fn translate<'w>(workers: impl Iterator<Item = &'w mut WorkerId>, ids: &[WorkerI
 fn thing(change: &ThingChange) -> ProposedThing {
     let (action, reason) = match &change.how {
         How::Added => ("add", None),
+        // Somebody may hold it, or be about to.
+        How::Removed if change.kind != Kind::Queue => {
+            ("remove", Some("it stays for whoever uses it until the run ends".to_owned()))
+        }
         How::Removed => ("remove", None),
         How::Changed(what) => ("change", Some(what.join("; "))),
     };

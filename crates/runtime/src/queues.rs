@@ -62,11 +62,11 @@ impl Queues {
                 .workers
                 .iter()
                 .enumerate()
-                .filter(|(_, worker)| worker.puts.contains(&queue.name))
+                .filter(|(_, worker)| worker.kept.puts.contains(&queue.name))
                 .map(|(place, _)| WorkerId(u32::try_from(place).unwrap_or(u32::MAX)))
                 .collect();
             let held = queues.enter(&setup.name, queue, segment)?;
-            held.listed = setup.workers.iter().any(|worker| worker.puts.contains(&queue.name));
+            held.listed = setup.workers.iter().any(|worker| worker.kept.puts.contains(&queue.name));
             held.producers = producers;
         }
         queues.state = state;

@@ -1,6 +1,7 @@
 //! Names: which worker and instance a person, a mark in an environment or a request means.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use supervision::{InstanceId, Moment, Process, Supervisor, Target, WorkerId};
 
@@ -10,7 +11,7 @@ use crate::setup::Setup;
 #[derive(Debug)]
 pub struct Roster {
     /// In the order of the file: the name, and whether there is, or once was, another number of instances than one.
-    names: Vec<(Box<str>, bool)>,
+    names: Vec<(Arc<str>, bool)>,
     /// In the order of their names.
     by_name: Vec<WorkerId>,
     /// Those that were removed and may come back under their names.
@@ -30,7 +31,7 @@ impl Roster {
     /// The names of `setup`.
     pub fn of(setup: &Setup) -> Roster {
         let workers = &setup.family.workers;
-        let names: Vec<(Box<str>, bool)> =
+        let names: Vec<(Arc<str>, bool)> =
             workers.iter().map(|worker| (worker.name.as_str().into(), worker.instances != 1)).collect();
         let mut by_name: Vec<WorkerId> = (0..).map(WorkerId).take(names.len()).collect();
         by_name.sort_by_key(|id| &workers[id.0 as usize].name);
@@ -48,11 +49,24 @@ impl Roster {
         self.names.get(worker.0 as usize).map_or("?", |(name, _)| name)
     }
 
+    /// The same, to keep.
+    pub fn shared_name(&self, worker: WorkerId) -> Arc<str> {
+        self.names.get(worker.0 as usize).map_or_else(|| "?".into(), |(name, _)| Arc::clone(name))
+    }
+
+    /// What [`show`](Roster::show) says, to keep.
+    pub fn shared_show(&self, instance: InstanceId) -> Arc<str> {
+        match self.names.get(instance.worker.0 as usize) {
+            Some((name, false)) => Arc::clone(name),
+            _ => self.show(instance).into(),
+        }
+    }
+
     /// One more worker, of a name that nobody has.
     pub fn add(&mut self, name: String, instances: u32) -> WorkerId {
         let id = WorkerId(u32::try_from(self.names.len()).unwrap_or(u32::MAX));
         self.former.remove(&*name);
-        self.names.push((name.into_boxed_str(), instances != 1));
+        self.names.push((name.into(), instances != 1));
         self.enlist(id);
         id
     }

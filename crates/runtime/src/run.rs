@@ -19,7 +19,7 @@ use crate::logs::{self, Console, Pump, Stream};
 use crate::mailbox::{Mail, mailbox};
 use crate::notify;
 use crate::primitives::{self, Primitives};
-use crate::processes::{Kinship, Tree};
+use crate::processes::{Founder, Kinship, Tree};
 use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::setup::{Output, Purpose, Setup};
@@ -45,6 +45,8 @@ pub enum Outcome {
     Failed(Option<Ending>),
     /// An essential worker ended for good, and this was its ending; `None` where there is none to name.
     Essential(Option<Ending>),
+    /// Something could not be killed when the run was stopped, and lives on.
+    Unkillable,
 }
 
 /// Why a run could not begin, or not go on.
@@ -135,6 +137,10 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     // A supervisor that ended by itself took its socket with it.
     let socket = folder.socket();
     let of_config = setup.workers.len();
+    process::hold_in_births(folder.hold().map_err(cannot("cannot hold the run's folder"))?);
+    if socket.exists() {
+        takeover::await_executions().map_err(cannot("cannot look for survivors of a former run"))?;
+    }
     let former = if socket.exists() { Additions::of_former(folder.path()) } else { Vec::new() };
     let added = if former.is_empty() {
         Vec::new()
@@ -223,7 +229,11 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     let lead = move || {
         let conclusion = running.run().map_err(cannot("the loop cannot wait"))?;
         let command_ended = running.command_ended();
+        let leaves_somebody = running.tell_whom_it_leaves();
         running.finish(server);
+        if leaves_somebody {
+            return Ok(Outcome::Unkillable);
+        }
         if purpose == Purpose::Command {
             return Ok(match command_ended {
                 Some(Ending::Code(0)) => Outcome::Succeeded,
@@ -257,7 +267,9 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
 fn open_sockets(setup: &Setup, roster: &Roster, survivors: &[Survivor]) -> Result<Sockets, RunError> {
     let mut sockets = Sockets::default();
     for (id, worker) in (0..).map(WorkerId).zip(&setup.workers) {
-        let Some(terms) = worker.terms.as_deref().filter(|terms| !terms.listen.is_empty()) else { continue };
+        let Some(terms) = worker.kept.terms.as_deref().filter(|terms| !terms.listen.is_empty()) else {
+            continue;
+        };
         let own: Vec<&Survivor> =
             survivors.iter().filter(|survivor| survivor.process.instance.worker == id).collect();
         if let Err(error) = sockets.of(id, &terms.listen, &own) {
@@ -274,25 +286,30 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
         takeover::say_left_alone(survivor.pid);
         return;
     }
-    let show = running.roster.show(process.instance);
+    let (name, show) =
+        (&running.roster.shared_name(process.instance.worker), &running.roster.shared_show(process.instance));
     talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
     let mut streams = Vec::new();
     let place = process.instance.worker.0 as usize;
     if let (Some(worker), Some(decided)) =
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
-        let (name, policy, mail) = (&*decided.name, decided.policy, &running.mail);
-        let launch = Launch { process, name, show: &show, policy, worker, notify: None, mail };
-        for (output, stream) in [(&worker.stdout, Stream::Stdout), (&worker.stderr, Stream::Stderr)] {
+        let (policy, mail) = (decided.policy, &running.mail);
+        let launch = Launch { process, name, show, policy, worker, notify: None, mail };
+        for (output, stream) in [(&worker.kept.stdout, Stream::Stdout), (&worker.kept.stderr, Stream::Stderr)]
+        {
             if *output == Output::Log
                 && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)
             {
-                let file = worker.log.as_deref().cloned().map(|settings| running.pump.file(settings));
+                let file = worker.kept.log.as_deref().cloned().map(|settings| running.pump.file(settings));
                 streams.extend(running.pump.attach(read, launch.label(stream), file));
             }
         }
     }
     let cgroup = running.cgroups.of_survivor(survivor.pid);
-    let tree = Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams).within(cgroup);
+    let mut tree = Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams).within(cgroup);
+    tree.founder = survivor
+        .founder
+        .map(|(pid, pidfd)| Box::new(Founder { pid, pidfd, kinship: Kinship::TakenBack, ended: false }));
     running.take_back(process, tree);
 }

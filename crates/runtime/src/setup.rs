@@ -53,6 +53,8 @@ pub struct Setup {
 pub struct SyncSetup {
     /// The locks.
     pub locks: Vec<String>,
+    /// The recursive locks, of other names.
+    pub rlocks: Vec<String>,
     /// The semaphores, each with how many may hold it at once: 1 to 1024.
     pub semaphores: Vec<(String, u32)>,
     /// The events, not set at first.
@@ -63,6 +65,8 @@ pub struct SyncSetup {
     pub barriers: Vec<(String, u32)>,
     /// The numbers, each with what it is at first.
     pub values: Vec<(String, i64)>,
+    /// The arrays of numbers, each with how many it has: 1 to 1,048,576.
+    pub arrays: Vec<(String, u32)>,
 }
 
 impl SyncSetup {
@@ -83,11 +87,13 @@ impl SyncSetup {
         };
         let locks = self.locks.iter().map(plain(Kind::Lock));
         locks
+            .chain(self.rlocks.iter().map(plain(Kind::Rlock)))
             .chain(self.semaphores.iter().map(counted(Kind::Semaphore)))
             .chain(self.events.iter().map(plain(Kind::Event)))
             .chain(self.conditions.iter().map(plain(Kind::Condition)))
             .chain(self.barriers.iter().map(counted(Kind::Barrier)))
             .chain(self.values.iter().map(value))
+            .chain(self.arrays.iter().map(counted(Kind::Array)))
     }
 }
 
@@ -100,6 +106,13 @@ pub struct WorkerSetup {
     pub args: Arc<str>,
     /// A JSON object.
     pub kwargs: Arc<str>,
+    /// How its processes are kept, whatever they execute.
+    pub kept: Arc<Keeping>,
+}
+
+/// How the processes of a worker are kept, whatever they execute: what most workers of a config have in common.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Keeping {
     /// The number of its stop signal.
     pub stop_signal: i32,
     /// Who gets it.
@@ -137,7 +150,7 @@ pub struct WorkerSetup {
 }
 
 /// How a worker is watched. The family knows when, and what follows.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Watching {
     /// What shows that it is ready, beside its own word.
     pub ready: Sign,
@@ -169,7 +182,20 @@ pub enum Probe {
     Command(Vec<String>),
 }
 
-impl WorkerSetup {
+impl PartialEq for Sign {
+    fn eq(&self, other: &Sign) -> bool {
+        match (self, other) {
+            (Sign::Word, Sign::Word) => true,
+            // The pattern says all of it: none is built with options.
+            (Sign::Line(one), Sign::Line(other)) => one.as_str() == other.as_str(),
+            (Sign::Newline(one), Sign::Newline(other)) => one == other,
+            (Sign::Probe(one), Sign::Probe(other)) => one == other,
+            _ => false,
+        }
+    }
+}
+
+impl Keeping {
     /// Whether a queue is its input or takes what it puts.
     pub fn lists(&self, queue: &str) -> bool {
         matches!(&self.stdin, Input::Queue(name) if name == queue)
@@ -220,8 +246,8 @@ pub enum PrivateTmp {
 /// What is executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Command {
-    /// A program and its arguments; never empty.
-    Argv(Vec<Arc<str>>),
+    /// A program and its arguments; never empty. Mostly they are text, but need not be.
+    Argv(Vec<Arc<[u8]>>),
     /// A line for `/bin/sh -c`.
     Shell(String),
 }

@@ -92,12 +92,16 @@ pub enum Kind {
     Queue,
     /// A lock.
     Lock,
+    /// A recursive lock.
+    Rlock,
     /// A semaphore.
     Semaphore,
     /// An event.
     Event,
     /// A shared number.
     Value,
+    /// An array of shared numbers.
+    Array,
     /// A condition.
     Condition,
     /// A barrier.
@@ -110,9 +114,11 @@ impl Kind {
         match self {
             Kind::Queue => "queue",
             Kind::Lock => "lock",
+            Kind::Rlock => "rlock",
             Kind::Semaphore => "semaphore",
             Kind::Event => "event",
             Kind::Value => "value",
+            Kind::Array => "array",
             Kind::Condition => "condition",
             Kind::Barrier => "barrier",
         }

@@ -30,6 +30,9 @@ pub struct Swept {
     pub populated: Vec<Process>,
     /// Whether any orphan lives.
     pub orphans_live: bool,
+    /// Whether nothing was killed because an orphan is just being executed and does not tell whose it is: to be swept
+    /// again soon. Who is killed before all are known is counted before all are there.
+    pub unsure: bool,
 }
 
 /// What marks a process as one of this run's.
@@ -53,7 +56,9 @@ pub struct Mark {
 }
 
 /// Reaps what is dead, and kills what is left of condemned trees whose leader has ended. To be called whenever such a leader has ended and whenever a child has changed its state.
-pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
+///
+/// With `patience`, those who do not tell yet whose they are are waited for, by the caller; without it they are passed over.
+pub fn sweep(processes: &mut Processes, marks: Marks<'_>, patience: bool) -> Swept {
     let mut swept = Swept::default();
     let mut orphans_live = reap(processes, &mut swept.reaped);
     swept.orphans_live = orphans_live;
@@ -73,14 +78,20 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
     if leaderless.is_empty() {
         return swept;
     }
-    for look in 1..=LOOKS_AT_MOST {
+    for _ in 0..LOOKS_AT_MOST {
         if !orphans_live && taken_back.is_empty() {
             swept.empty.extend(leaderless);
             return swept;
         }
         // Without a look at the processes nothing can be called empty; the next change is another chance.
         let Ok(snapshot) = Snapshot::take() else { return swept };
-        let sure = recognise(processes, &snapshot, marks, look == LOOKS_AT_MOST);
+        let sure = recognise(processes, &snapshot, marks);
+        if !sure && patience {
+            orphans_live = reap(processes, &mut swept.reaped);
+            swept.unsure = true;
+            continue;
+        }
+        swept.unsure = false;
         let left = kill_left(processes, &leaderless, &taken_back, &snapshot, marks, &mut swept);
         if left.len() == leaderless.len() {
             // Nothing can be called empty; the ends of what was killed bring us here again.
@@ -89,7 +100,7 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>) -> Swept {
         // Who ended during the look may have left a child behind that the look could not show.
         let before = swept.reaped.len();
         orphans_live = reap(processes, &mut swept.reaped);
-        if sure && swept.reaped.len() == before {
+        if swept.reaped.len() == before {
             swept.empty.extend(leaderless.difference(&left));
             return swept;
         }
@@ -109,9 +120,11 @@ fn kill_cgroups(
         let cgroup = processes.get(process).and_then(|tree| tree.cgroup.as_ref()).map(|nest| &nest.cgroup);
         match cgroup.filter(|cgroup| cgroup.is_populated()) {
             Some(cgroup) => {
-                let count = u32::try_from(cgroup.members().len()).unwrap_or(u32::MAX);
-                swept.left_behind.push((process, count));
-                cgroup.kill();
+                if processes.is_condemned(process) {
+                    let count = u32::try_from(cgroup.members().len()).unwrap_or(u32::MAX);
+                    swept.left_behind.push((process, count));
+                    cgroup.kill();
+                }
                 swept.populated.push(process);
             }
             None => drop(empty.insert(process)),
@@ -140,7 +153,9 @@ fn kill_left(
         {
             let living = snapshot.subtree(identity.pid).iter().filter(|(_, stat)| !stat.is_zombie()).count();
             *left.entry(owner).or_default() += u32::try_from(living).unwrap_or(u32::MAX);
-            roots.push(*identity);
+            if processes.is_condemned(owner) {
+                roots.push(*identity);
+            }
         }
     }
     for process in taken_back {
@@ -148,12 +163,15 @@ fn kill_left(
             if mark_of(stat.pid, marks).is_some_and(|mark| mark.process == *process) {
                 *left.entry(*process).or_default() += 1;
                 swept.watch.push(stat.pid.as_raw());
-                roots.push(Identity::from(stat));
+                if processes.is_condemned(*process) {
+                    roots.push(Identity::from(stat));
+                }
             }
         }
     }
     kill(&roots);
-    swept.left_behind.extend(left.iter().map(|(process, count)| (*process, *count)));
+    let condemned = left.iter().filter(|(process, _)| processes.is_condemned(**process));
+    swept.left_behind.extend(condemned.map(|(process, count)| (*process, *count)));
     left.into_keys().collect()
 }
 
@@ -193,9 +211,8 @@ fn reap(processes: &mut Processes, reaped: &mut Vec<i32>) -> bool {
 }
 
 /// Says whose each orphan is that is not known yet: by its mark, by its session, or by the leader that marked it.
-/// `false`: some did not tell, because they are ending or just being executed; they are looked at again next time,
-/// unless this is the last look.
-pub fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>, last: bool) -> bool {
+/// `false`: some did not tell, because they are just being executed; they are looked at again next time.
+pub fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_>) -> bool {
     let mut found = Vec::new();
     let mut all_told = true;
     for stat in snapshot.children(Pid::this()).iter().filter_map(|pid| snapshot.get(*pid)) {
@@ -206,12 +223,13 @@ pub fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_
             continue;
         }
         let owner = owner(processes, stat, marks);
-        // Every launch is given a PATH; what has none has no environment that could be read, or emptied it.
-        let tells = || process::environ_var(stat.pid, "PATH").is_some();
-        if owner.is_some() || last || tells() {
+        if owner.is_some() {
             found.push((identity, owner));
-        } else {
+        } else if !stat.is_zombie() && process::is_being_executed(stat.pid) {
             all_told = false;
+        } else {
+            // It may have told between the two looks.
+            found.push((identity, self::owner(processes, stat, marks)));
         }
     }
     for (identity, owner) in found {
@@ -223,10 +241,8 @@ pub fn recognise(processes: &mut Processes, snapshot: &Snapshot, marks: Marks<'_
 fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Option<Process> {
     let led_by =
         |pid: i32| processes.iter().find(|(_, tree)| tree.pid.as_raw() == pid).map(|(process, _)| process);
-    if let Some(mark) = mark_of(stat.pid, marks)
-        && processes.get(mark.process).is_some()
-    {
-        return Some(mark.process);
+    if let Some(owner) = mark_of(stat.pid, marks).and_then(|mark| processes.belongs_to(mark.process)) {
+        return Some(owner);
     }
     // A supervisor inside this run marks its workers with its own pid.
     let marked_by = || led_by(process::origin(stat.pid).ok()??.mark("PID")?.parse().ok()?);

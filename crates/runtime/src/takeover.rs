@@ -5,12 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use ipc::Queue;
 use ipc::sync::Family;
 use process::{Identity, Pid, Snapshot};
 use supervision::{InstanceId, Process};
 
+use crate::appointments;
 use crate::attendant::{self, Role};
 use crate::sweeping::{Marks, attendant_mark_of, bears_mark_of, mark_of};
 use crate::talk;
@@ -24,6 +26,8 @@ pub struct Survivor {
     pub pid: Pid,
     /// It, held.
     pub pidfd: OwnedFd,
+    /// Who was executed for the launch, where that one leads by the launch's own word.
+    pub founder: Option<(Pid, OwnedFd)>,
 }
 
 /// An attendant that outlived its supervisor.
@@ -48,6 +52,23 @@ pub struct Survivors {
     pub attendants: Vec<OldAttendant>,
 }
 
+/// How long a process may take to be executed, and how long until it is looked at again.
+const EXECUTED_WITHIN: Duration = Duration::from_secs(1);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// Waits until every process tells whose it is, for a moment at most. One that is just being executed bears no mark; nobody
+/// tells when it does, as it is not our child. Those that a former supervisor was starting are behind that, or the
+/// run's folder would not be ours yet.
+pub fn await_executions() -> io::Result<()> {
+    let give_up = Instant::now() + EXECUTED_WITHIN;
+    while Snapshot::take()?.iter().any(|stat| process::is_being_executed(stat.pid))
+        && Instant::now() < give_up
+    {
+        std::thread::sleep(LOOK_AGAIN_AFTER);
+    }
+    Ok(())
+}
+
 /// Finds the survivors of the run whose marks these are, and kills what has no leader any more. One launch an instance:
 /// the latest, should there be several.
 pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
@@ -55,6 +76,9 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
     let mut leaders: BTreeMap<InstanceId, (Identity, Process)> = BTreeMap::new();
     let mut marked: Vec<(Identity, Process)> = Vec::new();
     let mut attendants = Vec::new();
+    let mut founders: BTreeMap<Process, Identity> = BTreeMap::new();
+    let mut appointed: BTreeMap<Process, Option<Identity>> = BTreeMap::new();
+    let appointed_for = |process| appointments::read(marks.socket.parent()?, &marks.roster.leaf(process));
     for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
         if let Some((role, process)) = attendant_mark_of(stat.pid, marks) {
             if let Some(pidfd) = Identity::from(stat).hold()? {
@@ -72,7 +96,11 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
         marked.push(found);
         let latest =
             leaders.get(&mark.process.instance).is_none_or(|(_, other)| other.launch < mark.process.launch);
-        if mark.leads && latest {
+        let appointed = *appointed.entry(mark.process).or_insert_with(|| appointed_for(mark.process));
+        if mark.leads {
+            founders.insert(mark.process, found.0);
+        }
+        if appointed.map_or(mark.leads, |leader| leader == found.0) && latest {
             leaders.insert(mark.process.instance, found);
         }
     }
@@ -86,7 +114,9 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
     let mut survivors = Survivors { leaders: Vec::new(), attendants };
     for (identity, process) in leaders.into_values() {
         if let Some(pidfd) = identity.hold()? {
-            survivors.leaders.push(Survivor { process, pid: identity.pid, pidfd });
+            let founder = founders.get(&process).filter(|founder| **founder != identity);
+            let founder = founder.and_then(|founder| Some((founder.pid, founder.hold().ok()??)));
+            survivors.leaders.push(Survivor { process, pid: identity.pid, pidfd, founder });
         }
     }
     Ok(survivors)

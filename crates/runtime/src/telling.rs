@@ -120,7 +120,7 @@ impl Loop {
 
 /// The last `count` lines of each worker, in the order in which they came; of one instance, if `only` that is wanted.
 fn last_of_each(lines: Vec<Line>, only: Option<u32>, count: usize) -> VecDeque<Line> {
-    let mut left: HashMap<String, usize> = HashMap::new();
+    let mut left: HashMap<Arc<str>, usize> = HashMap::new();
     let mut kept = VecDeque::new();
     for line in lines.into_iter().rev().filter(|line| concerns(line, only)) {
         let left = match left.get_mut(&line.label.worker) {
@@ -144,7 +144,7 @@ fn told(line: &Line) -> LogLine {
     let text = String::from_utf8_lossy(&line.bytes);
     LogLine {
         time: stamped(line.time),
-        worker: Some(line.label.worker.clone()),
+        worker: Some(line.label.worker.to_string()),
         instance: Some(line.label.instance),
         launch: Some(line.label.launch),
         stream: line.label.stream.name().to_owned(),
@@ -238,13 +238,8 @@ mod tests {
     use std::time::SystemTime;
 
     fn line(worker: &str, instance: u32, bytes: &[u8], ending: logs::Ending) -> Line {
-        let label = Label {
-            worker: worker.to_owned(),
-            instance,
-            launch: 3,
-            show: worker.to_owned(),
-            stream: Stream::Stderr,
-        };
+        let label =
+            Label { worker: worker.into(), instance, launch: 3, show: worker.into(), stream: Stream::Stderr };
         Line { label: Arc::new(label), time: SystemTime::UNIX_EPOCH, bytes: bytes.to_vec(), ending }
     }
 

@@ -4,6 +4,8 @@
 //! It runs beside the main thread, whose children are adopted orphans (see [`crate::sweeping`]), so that it may spawn.
 //! Where the kernel tells no other thread of those, it runs on the main thread, and spawns nothing itself.
 
+mod abandoning;
+mod adopting;
 mod attending;
 mod fronting;
 mod guarding;
@@ -32,11 +34,12 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, SignalQueue, Spawn, Spawner};
 use supervision::{
-    Action, Conclusion, Ending, Event, InstanceId, Moment, Policy, Process, Supervisor, WorkerId,
+    Action, Conclusion, Ending, Event, InstanceId, Moment, Phase, Policy, Process, Supervisor, WorkerId,
 };
 
 use crate::additions::Additions;
 use crate::applying::{Configs, no_family};
+use crate::appointments;
 use crate::askers::{Asker, Askers};
 use crate::attendant::{self, Role};
 use crate::cgroups::Cgroups;
@@ -65,6 +68,7 @@ use hearing::Ears;
 use lingering::Telling;
 use probes::Probes;
 use scheduling::Schedules;
+use trees::Unsure;
 
 /// How many launches the spawner is given at a time: enough to keep its threads busy while the loop is at something
 /// else. What a launch needs (its environment, its pipes) is made when its turn comes, so that a crowd takes no more.
@@ -155,6 +159,17 @@ enum Told {
     StopNow,
 }
 
+/// How far what was ordered at the beginning has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Starting {
+    /// Some of it is still to be launched.
+    UnderWay,
+    /// All is launched.
+    Done,
+    /// All is launched, and what that took is given back.
+    Forgotten,
+}
+
 /// Everything of a run while it runs.
 #[derive(Debug)]
 pub struct Loop {
@@ -234,10 +249,17 @@ pub struct Loop {
     /// Whether a daemon may be launched, so that a guard is needed.
     has_daemons: bool,
     begun: bool,
-    /// Until everything that was ordered at the beginning is launched.
-    starting_up: bool,
+    /// How far what was ordered at the beginning has come.
+    starting: Starting,
     /// Whether a child of ours, a leader or an orphan, changed its state since the last sweep.
     child_changed: bool,
+    /// Whether a sweep waits for an orphan to tell whose it is.
+    unsure: Option<Unsure>,
+    /// Looks at those who cannot be killed, once the run is being stopped; and who was given up, in words.
+    look_at_killed: Option<abandoning::Look>,
+    abandoned: Vec<String>,
+    /// Instances that do not run and whose leftovers were asked to stop, and when those are killed.
+    leaving: BTreeMap<InstanceId, Moment>,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -375,8 +397,12 @@ impl Loop {
             told: Told::Nothing,
             has_daemons,
             begun: false,
-            starting_up: true,
+            starting: Starting::UnderWay,
             child_changed: false,
+            unsure: None,
+            look_at_killed: None,
+            abandoned: Vec::new(),
+            leaving: BTreeMap::new(),
             changed: false,
             conclusion: None,
             setup,
@@ -424,9 +450,19 @@ impl Loop {
             let feeders = self.settling.values().map(|settling| settling.until).min();
             let probes = self.probes.next_deadline();
             let telling = self.next_telling();
+            let unsure = self.unsure.map(|unsure| unsure.at);
+            let killed = self.next_look_at_killed();
             let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
-            let deadline = deadlines.chain(feeders).chain(probes).chain(telling).min();
+            let deadline = deadlines
+                .chain(feeders)
+                .chain(probes)
+                .chain(telling)
+                .chain(unsure)
+                .chain(killed)
+                .chain(self.leaving.values().copied())
+                .min();
             self.alarm.set(deadline, now)?;
+            self.give_back_what_starting_took();
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
@@ -443,6 +479,9 @@ impl Loop {
                         self.alarm.rang();
                         self.stop_awaiting_reaping();
                         self.stop_slow_programs();
+                        self.sweep_again();
+                        self.abandon_unkillable();
+                        self.kill_late_leftovers();
                         self.tell_whom_it_waits_for();
                         self.kill_late_feeders();
                         self.news.push_back(Event::Tick);
@@ -480,10 +519,9 @@ impl Loop {
                 }
             }
             self.launch_queued();
-            if !self.news.is_empty() {
-                continue;
+            if self.news.is_empty() {
+                break;
             }
-            break;
         }
         // All that was said before is taken in.
         self.ears.barriers.clear();
@@ -539,6 +577,7 @@ impl Loop {
             Action::Launch(process) => self.queued.push_back(process),
             Action::Ask(process) => {
                 self.forget_probes(process);
+                self.ask_leftovers(process);
                 self.ask(process);
             }
             Action::Abort(process) => {
@@ -548,8 +587,13 @@ impl Loop {
             Action::Probe(process, purpose, within) => self.probe(process, purpose, within),
             Action::Kill(process) => {
                 self.forget_probes(process);
+                if self.processes.has_adopted() {
+                    self.processes.inherit(process);
+                }
                 self.kill_tree(process);
             }
+            Action::Await(process) => self.await_tree(process),
+            Action::Adopt(process) => self.adopt(process),
             Action::Reclaim(process) => self.reclaim(process),
             Action::Changed(instance) => {
                 self.changed = true;
@@ -557,7 +601,11 @@ impl Loop {
                 if now.is_none() {
                     self.askers.forget(instance);
                 }
-                self.history.tell(self.roster.name(instance.worker), instance, now);
+                let gone = now.as_ref().is_none_or(|now| now.phase == Phase::Stopped);
+                if gone && self.processes.has_adopted() {
+                    self.end_leftovers(instance);
+                }
+                self.history.tell(self.roster.shared_name(instance.worker), instance, now);
                 self.tell_people(instance);
             }
             Action::Retired(worker) => {
@@ -568,7 +616,7 @@ impl Loop {
                 self.keep_added(worker, true);
                 self.retiring.remove(&worker);
                 if let Some(setup) = self.setup.workers.get(worker.0 as usize) {
-                    self.queues.unretire(worker, &setup.puts);
+                    self.queues.unretire(worker, &setup.kept.puts);
                 }
             }
             Action::Removed(worker) => self.removed(worker),
@@ -665,6 +713,11 @@ impl Loop {
         if let Err(why) = self.open_ear(process) {
             talk::say(format_args!("{}: {why}", self.roster.show(process.instance)));
         }
+        if let Some(founder) = &tree.founder
+            && let Err(error) = self.watch(&founder.pidfd, Watched::Founder(process))
+        {
+            talk::say(format_args!("cannot watch pid {}: {error}", founder.pid));
+        }
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();
@@ -676,6 +729,7 @@ impl Loop {
         self.dismiss_attendants();
         self.kill_strays();
         self.cgroups.remove();
+        appointments::clear(self.folder.path());
         self.temporary.remove();
         self.sockets.close_all();
         self.await_guard();
@@ -703,7 +757,8 @@ impl Loop {
 
     fn kill_strays(&mut self) {
         // SIGKILL is refused by nothing but a process in the middle of the kernel; do not wait for that for ever.
-        let give_up = self.clock.now() + STRAYS_TAKE_AT_MOST;
+        let patience = if self.abandoned.is_empty() { STRAYS_TAKE_AT_MOST } else { Duration::ZERO };
+        let give_up = self.clock.now() + patience;
         let guard = self.guard.as_ref().and_then(|guard| guard.pid);
         while sweeping::kill_strays(&mut self.processes, guard) && self.clock.now() < give_up {
             // A child's end wakes it; the limit is for those whose end comes between the look and the wait.

@@ -7,13 +7,14 @@
 //! where a config has one.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::groups::Groups;
 use crate::instance::{Fate, Member, State};
 use crate::order::{Hope, Place, places};
 use crate::stopping::Run;
-use crate::supervisor::{Crew, MAX_INSTANCES};
+use crate::supervisor::MAX_INSTANCES;
 use crate::{
     Group, Health, InstanceId, Intensity, Phase, Policy, Schedule, Strategy, Supervisor, Worker, WorkerId,
 };
@@ -153,14 +154,13 @@ impl Supervisor {
         }
         let first_added = self.crews.len() as u32;
         for worker in change.added {
-            self.names.insert(worker.name.clone(), WorkerId(self.crews.len() as u32));
             let place = Place { level: 0, hope: Hope::Open };
-            self.crews.push(Crew::new(worker, place, self.now));
+            self.enlist(worker, place);
         }
         for &id in &change.removed {
             self.take_out(id);
         }
-        let places = places(self.crews.iter().map(|crew| &crew.spec));
+        let places = places(self.crews.iter().map(|crew| &*crew.spec));
         for (crew, place) in self.crews.iter_mut().zip(places) {
             crew.place = place;
         }
@@ -234,6 +234,7 @@ impl Supervisor {
 
     /// Lets a worker be as it is to be, but for the number of its instances.
     fn respecify(&mut self, id: WorkerId, worker: Worker) -> Former {
+        let spec = self.specs.of(worker);
         let crew = &mut self.crews[id.0 as usize];
         let former = Former {
             autostart: crew.spec.autostart,
@@ -241,11 +242,11 @@ impl Supervisor {
             schedule: crew.spec.schedule,
             watch: (crew.spec.watchdog, crew.spec.health),
         };
-        let (was, is) = (crew.spec.policy == Policy::Wait, worker.policy == Policy::Wait);
+        let (was, is) = (crew.spec.policy == Policy::Wait, spec.policy == Policy::Wait);
         self.work.reconsider(crew.tally, was, is);
-        crew.spec = Worker { name: crew.spec.name.clone(), instances: crew.spec.instances, ..worker };
+        crew.spec = spec;
         crew.come_back();
-        self.names.insert(crew.spec.name.clone(), id);
+        self.names.insert(Arc::clone(&crew.name), id);
         self.waits.stirred.insert(id);
         former
     }
@@ -254,8 +255,8 @@ impl Supervisor {
     fn take_out(&mut self, id: WorkerId) {
         let crew = &mut self.crews[id.0 as usize];
         crew.removed = true;
-        if self.names.get(&crew.spec.name) == Some(&id) {
-            self.names.remove(&crew.spec.name);
+        if self.names.get(&crew.name) == Some(&id) {
+            self.names.remove(&crew.name);
         }
         self.waits.stirred.insert(id);
         self.outbox.turned.insert(id);
@@ -333,7 +334,7 @@ impl Supervisor {
         let dormant =
             !all.is_empty() && all.iter().all(|&id| self.member(id).state.phase() == Phase::Stopped);
         let newly_started = going_on && crew.spec.autostart && (!former.autostart || former.was_removed);
-        let Worker { schedule, watchdog, health, .. } = self.crew(worker).spec;
+        let Worker { schedule, watchdog, health, .. } = *self.crew(worker).spec;
         for &id in &all {
             if schedule != former.schedule {
                 self.reschedule(id);

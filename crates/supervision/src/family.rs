@@ -85,6 +85,8 @@ pub struct Worker {
     pub essential: bool,
     /// How long it has between the stop signal and KILL.
     pub grace: Duration,
+    /// Whether all of its tree is asked to stop, and has its grace though the leader may end before it.
+    pub asks_tree: bool,
     /// What must have happened before it starts.
     pub after: Vec<After>,
     /// When it counts as ready.
@@ -118,6 +120,7 @@ impl Worker {
             on_failed: OnFailed::default(),
             essential: false,
             grace: Duration::from_secs(10),
+            asks_tree: false,
             after: Vec::new(),
             readiness: Readiness::Start,
             leftover: Leftover::Kill,
@@ -214,6 +217,8 @@ pub enum Leftover {
     Kill,
     /// They are killed, and the worker has failed.
     Fail,
+    /// They live on, until the worker is stopped or the run ends.
+    Adopt,
 }
 
 /// Who else is restarted when one instance is (the semantics of Erlang/OTP).

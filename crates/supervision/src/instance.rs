@@ -50,6 +50,8 @@ pub(crate) enum Step {
     Asked { kill_at: Moment, latest: Moment },
     /// Killed; the news of its end is under way.
     Killed,
+    /// Its leader has ended when all of its tree was asked; the others have until then before they are killed.
+    Outlived { kill_at: Moment },
     /// Its leader has ended; what it left behind is being cleared.
     Clearing,
     /// Nothing of it lives; what it held is being given back.
@@ -73,6 +75,13 @@ pub(crate) enum Fate {
     Changes,
     /// It was scaled away.
     Vanishes,
+}
+
+impl Fate {
+    /// Whether it said that it was about to end, and nobody asked it to.
+    pub(crate) fn is_of_who_departs(&self) -> bool {
+        matches!(self, Fate::Policy(Cause::Departing) | Fate::PolicyOrStopped(Cause::Departing))
+    }
 }
 
 /// How far an instance has come in its present life: from a start by request, with the run or with its family until it
@@ -236,7 +245,9 @@ impl State {
                 Some(probe.map_or(*ready_by, |at| at.min(*ready_by)))
             }
             State::Running { vigil } => vigil.as_ref().and_then(|vigil| vigil.deadline()),
-            State::Leaving { step: Step::Asked { kill_at, .. }, .. } => Some(*kill_at),
+            State::Leaving { step: Step::Asked { kill_at, .. } | Step::Outlived { kill_at }, .. } => {
+                Some(*kill_at)
+            }
             _ => None,
         }
     }

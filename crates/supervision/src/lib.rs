@@ -17,6 +17,7 @@
 //!                            family)     │                        ▼                   ▼        │
 //!                                        │   Leaving: Asked ─ grace over ─► Killed ─ ended ─┐  │
 //!                                        │            └── ended ─► Clearing ◄───────────────┘  │
+//!                                        │     (Outlived before it, where all of the tree was asked, until its grace is over)
 //!                                        │                           │ emptied                 │
 //!                                        │                       Reclaiming                    │
 //!                                        │                           │ reclaimed               │
@@ -69,6 +70,7 @@ mod requests;
 mod restart;
 mod rolling;
 mod schedule;
+mod specs;
 mod stopping;
 mod strategy;
 mod supervisor;

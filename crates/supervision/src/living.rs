@@ -6,7 +6,7 @@ use crate::instance::{Fate, Reached, State, Step};
 use crate::stopping::Run;
 use crate::vigil::Vigil;
 use crate::words::{Blame, Cause};
-use crate::{Action, Ending, InstanceId, LaunchFailure, OnFailed, Process, Supervisor};
+use crate::{Action, Ending, InstanceId, LaunchFailure, Leftover, OnFailed, Process, Supervisor};
 
 impl Supervisor {
     /// Puts `id` on its way up: it waits for what it comes after and is launched when that has come.
@@ -154,14 +154,31 @@ impl Supervisor {
             }
             _ => return,
         };
+        let spec = &self.crew(id.worker).spec;
+        let step = match self.present(process) {
+            Some(State::Leaving { step: Step::Asked { kill_at, .. }, fate: before })
+                if spec.asks_tree && !before.is_of_who_departs() =>
+            {
+                Step::Outlived { kill_at: *kill_at }
+            }
+            _ => Step::Clearing,
+        };
+        // Who was asked to stop, or failed in another way, leaves nobody.
+        let adopts = spec.leftover == Leftover::Adopt && matches!(fate, Fate::Policy(Cause::Ended { .. }));
         let (now, reset_after) = (self.now, self.crew(id.worker).spec.backoff.reset_after);
         self.change(id, |member| {
             member.last = Some(ending);
             if member.launched_at.is_some_and(|at| now.since(at) >= reset_after) {
                 member.rests = 0;
             }
-            member.state = State::Leaving { step: Step::Clearing, fate };
+            member.state = State::Leaving { step, fate };
         });
+        if step != Step::Clearing {
+            return self.order(Action::Await(process));
+        }
+        if adopts {
+            return self.order(Action::Adopt(process));
+        }
         // Also when it was killed before: what it left behind must be known to be gone, and the news of the first
         // KILL's success may have outrun the news of the end.
         self.order(Action::Kill(process));
@@ -173,7 +190,8 @@ impl Supervisor {
     }
 
     pub(crate) fn emptied(&mut self, process: Process) {
-        if self.leaves_by(process, Step::Clearing) {
+        let leaves = |step: &Step| matches!(step, Step::Clearing | Step::Outlived { .. });
+        if matches!(self.present(process), Some(State::Leaving { step, .. }) if leaves(step)) {
             self.step(process.instance, Step::Reclaiming);
             self.order(Action::Reclaim(process));
         }
@@ -235,9 +253,12 @@ impl Supervisor {
                 State::Leaving { step: Step::Unborn { kill: true }, fate }
             }
             State::Leaving { step: Step::Asked { .. }, fate } => State::Leaving { step: Step::Killed, fate },
+            State::Leaving { step: Step::Outlived { .. }, fate } => {
+                State::Leaving { step: Step::Clearing, fate }
+            }
             _ => return,
         };
-        let kills = matches!(state, State::Leaving { step: Step::Killed, .. });
+        let kills = matches!(state, State::Leaving { step: Step::Killed | Step::Clearing, .. });
         self.change(id, |member| member.state = state);
         if kills {
             self.order(Action::Kill(self.process(id)));

@@ -173,6 +173,12 @@ pub enum Action {
     /// that was killed is killed again after its end. That, too, is to be answered, by `Emptied` at once if nothing is
     /// left: an `Emptied` that came before `Ended` does not count.
     Kill(Process),
+    /// The leader has ended, and the others of its tree were asked to stop and still have time. Answered by `Emptied` as
+    /// soon as nothing of it lives; a `Kill` follows when their time is over.
+    Await(Process),
+    /// The leader has ended by itself, and what it left behind is to live on. Answered by `Remarked`, if there is anything,
+    /// and by `Emptied`, as nothing of it is waited for.
+    Adopt(Process),
     /// Give back what the dead process held. Answered by `Reclaimed`.
     Reclaim(Process),
     /// An instance changed its phase, or the reason why it stands there, or it was launched anew: for logs, events, and

@@ -15,6 +15,8 @@ pub enum Remark {
     /// So many processes of its tree still lived when its leader ended by itself. To be told between
     /// [`crate::Event::Ended`] and [`crate::Event::Emptied`].
     LeftBehind(u32),
+    /// So many processes of its tree live on after its leader has ended by itself. To be told as [`Remark::LeftBehind`].
+    Adopted(u32),
 }
 
 impl Supervisor {
@@ -29,21 +31,21 @@ impl Supervisor {
             Remark::OutOfMemory | Remark::CoreDumped => {
                 self.change(id, |member| member.remark = Some(remark));
             }
-            Remark::LeftBehind(count) => self.left_behind(id, count),
+            Remark::LeftBehind(count) => self.left_behind(id, count, Leftover::Fail, remark),
+            Remark::Adopted(count) => self.left_behind(id, count, Leftover::Adopt, remark),
         }
     }
 
-    fn left_behind(&mut self, id: InstanceId, count: u32) {
-        if count == 0 || self.crew(id.worker).spec.leftover != Leftover::Fail {
+    fn left_behind(&mut self, id: InstanceId, count: u32, by: Leftover, remark: Remark) {
+        if count == 0 || self.crew(id.worker).spec.leftover != by {
             return;
         }
         let State::Leaving { step: Step::Clearing, fate } = &self.member(id).state else { return };
         let failed = |cause: &Cause| match cause {
             // Told again, when some of them are gone: the first number counts.
-            Cause::Ended { remark: Some(Remark::LeftBehind(_)), .. } => None,
+            Cause::Ended { remark: Some(Remark::LeftBehind(_) | Remark::Adopted(_)), .. } => None,
             Cause::Ended { ending, said, .. } => {
-                let remark = Some(Remark::LeftBehind(count));
-                Some(Cause::Ended { ending: *ending, remark, said: said.clone() })
+                Some(Cause::Ended { ending: *ending, remark: Some(remark), said: said.clone() })
             }
             _ => None,
         };
@@ -64,6 +66,8 @@ impl Remark {
         match self {
             Remark::OutOfMemory => "out of memory".to_owned(),
             Remark::CoreDumped => "core dumped".to_owned(),
+            Remark::Adopted(1) => "and a process that it left behind lives on".to_owned(),
+            Remark::Adopted(count) => format!("and {count} processes that it left behind live on"),
             Remark::LeftBehind(1) => "but it left a process behind".to_owned(),
             Remark::LeftBehind(count) => format!("but it left {count} processes behind"),
         }

@@ -3,7 +3,7 @@
 use crate::instance::{Fate, Member, State};
 use crate::order::place_of_added;
 use crate::stopping::Run;
-use crate::supervisor::{Crew, MAX_INSTANCES};
+use crate::supervisor::MAX_INSTANCES;
 use crate::words::Blame;
 use crate::{InstanceId, Request, Supervisor, Target, Worker, WorkerId};
 
@@ -99,8 +99,7 @@ impl Supervisor {
         let Ok(id) = u32::try_from(self.crews.len()).map(WorkerId) else { return };
         let level = |on: usize| self.crews.get(on).map(|crew| crew.place.level);
         let place = place_of_added(&worker, level, self.crews.len());
-        self.names.insert(worker.name.clone(), id);
-        self.crews.push(Crew::new(worker, place, self.now));
+        self.enlist(worker, place);
         self.groups.add();
         if matches!(self.run, Run::Going) {
             self.autostart(id);
@@ -118,7 +117,7 @@ impl Supervisor {
     pub(crate) fn resize(&mut self, worker: WorkerId, instances: u32, starts: bool) {
         let crew = &mut self.crews[worker.0 as usize];
         let had = crew.members.len() as u32;
-        crew.spec.instances = instances;
+        crew.instances = instances;
         for _ in had..instances {
             crew.members.push(Member { state: State::Absent, ..Member::idle(self.now) });
         }

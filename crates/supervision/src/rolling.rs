@@ -58,7 +58,7 @@ impl Supervisor {
     /// [`crate::Request::Roll`] does; else it restarts plainly. One that runs by the clock is replaced by its next run, and
     /// does not roll.
     pub fn can_roll(&self, worker: WorkerId) -> bool {
-        self.crews.get(worker.0 as usize).is_some_and(|crew| self.can_roll_with(worker, crew.spec.instances))
+        self.crews.get(worker.0 as usize).is_some_and(|crew| self.can_roll_with(worker, crew.instances))
     }
 
     /// Whether [`crate::Manner::Roll`] has anything to keep up where a worker is to be like this from now on; else it is
@@ -86,8 +86,8 @@ impl Supervisor {
         if !self.can_roll(worker) {
             return self.each(Target::Worker(worker), Supervisor::ask_to_restart);
         }
-        let left = self.those_to_replace(worker, self.crew(worker).spec.instances);
-        for index in 0..self.crew(worker).spec.instances {
+        let left = self.those_to_replace(worker, self.crew(worker).instances);
+        for index in 0..self.crew(worker).instances {
             if left.iter().all(|(old, _)| *old != index) {
                 self.ask_to_restart(InstanceId { worker, index });
             }
@@ -103,7 +103,7 @@ impl Supervisor {
     }
 
     pub(crate) fn begin_to_roll(&mut self, worker: WorkerId, left: VecDeque<(u32, u64)>) {
-        let size = self.crew(worker).spec.instances;
+        let size = self.crew(worker).instances;
         self.rolling.insert(worker, Rolling { size, left, step: Step::MakingRoom });
     }
 
@@ -207,7 +207,7 @@ impl Supervisor {
     }
 
     fn fail_rolling(&mut self, id: InstanceId, rolling: &mut Rolling, why: &str) {
-        let name = &self.crew(id.worker).spec.name;
+        let name = &self.crew(id.worker).name;
         let outcome = Err(format!("{name}:{} did not get ready: {why}", id.index));
         self.shrink(id.worker, rolling, outcome);
     }

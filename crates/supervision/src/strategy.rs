@@ -124,7 +124,7 @@ impl Supervisor {
         let Claim { node, gave_up } = match self.who_restarts(id) {
             Ok(claim) => claim,
             Err(allowed) => {
-                let blame = Blame::FamilySpent(allowed, cause);
+                let blame = Blame::FamilySpent(Box::new((allowed, cause)));
                 self.doom(Blame::Lost(Arc::new((id, blame.clone()))));
                 return self.fail(id, blame, ending);
             }
@@ -140,7 +140,7 @@ impl Supervisor {
             }
         });
         if !room {
-            let blame = Blame::Spent(allowed, cause);
+            let blame = Blame::Spent(Box::new((allowed, cause)));
             if !self.run_is_over(id, &blame, false) {
                 self.fail(id, blame, ending);
             }
@@ -152,7 +152,7 @@ impl Supervisor {
             None => Blame::Cause(cause),
             Some((group, allowed)) => {
                 self.give_up(&gave_up, group, id);
-                Blame::GroupSpent(Arc::clone(&self.groups.node(group).name), allowed, cause)
+                Blame::GroupSpent(Box::new((Arc::clone(&self.groups.node(group).name), allowed, cause)))
             }
         };
         let strategy = self.groups.node(node).strategy;

@@ -1,6 +1,7 @@
 //! The one who decides: holds all state, takes news, hands out orders.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::changing::Changing;
@@ -8,6 +9,7 @@ use crate::groups::Groups;
 use crate::instance::{Kind, Member, State, Tally};
 use crate::order::{Place, places};
 use crate::rolling::Rolling;
+use crate::specs::Specs;
 use crate::stopping::Run;
 use crate::waiting::Waits;
 use crate::{
@@ -75,7 +77,9 @@ pub struct Supervisor {
     /// How long stopping the run may take.
     pub(crate) stop_within: Option<Duration>,
     pub(crate) crews: Vec<Crew>,
-    pub(crate) names: BTreeMap<String, WorkerId>,
+    /// What workers have in common.
+    pub(crate) specs: Specs,
+    pub(crate) names: BTreeMap<Arc<str>, WorkerId>,
     pub(crate) now: Moment,
     pub(crate) run: Run,
     /// What is to go for a change of the family that is under way.
@@ -97,7 +101,11 @@ pub struct Supervisor {
 /// A worker and its instances.
 #[derive(Debug)]
 pub(crate) struct Crew {
-    pub(crate) spec: Worker,
+    pub(crate) name: Arc<str>,
+    /// How many instances were last asked for.
+    pub(crate) instances: u32,
+    /// What is decided by: everything but its name and its number of instances, in which alone most workers differ.
+    pub(crate) spec: Arc<Worker>,
     pub(crate) place: Place,
     /// By their numbers. Never shrinks: those scaled away keep their place, and the count of their launches.
     pub(crate) members: Vec<Member>,
@@ -148,13 +156,31 @@ pub(crate) struct Outbox {
     actions: VecDeque<Action>,
 }
 
+/// More room than this is not kept for what one event brings about: few do more than this, and one that concerns the
+/// whole family comes rarely.
+const ROOM_KEPT: usize = 64;
+
+impl Outbox {
+    /// Lets go of the room that an event took which concerned many.
+    fn keep_little(&mut self) {
+        self.touched.shrink_to(ROOM_KEPT);
+        self.told.shrink_to(ROOM_KEPT);
+        self.orders.shrink_to(ROOM_KEPT);
+        self.probes.shrink_to(ROOM_KEPT);
+        self.actions.shrink_to(ROOM_KEPT);
+    }
+}
+
 impl Crew {
-    pub(crate) fn new(mut spec: Worker, place: Place, now: Moment) -> Crew {
-        spec.instances = spec.instances.min(MAX_INSTANCES);
-        let members: Vec<Member> = (0..spec.instances).map(|_| Member::idle(now)).collect();
-        let tally = Tally { present: spec.instances, ..Default::default() };
+    pub(crate) fn new(worker: Worker, place: Place, now: Moment, specs: &mut Specs) -> Crew {
+        let instances = worker.instances.min(MAX_INSTANCES);
+        let name = Arc::from(worker.name.as_str());
+        let members: Vec<Member> = (0..instances).map(|_| Member::idle(now)).collect();
+        let tally = Tally { present: instances, ..Default::default() };
         Crew {
-            spec,
+            name,
+            instances,
+            spec: specs.of(worker),
             place,
             members,
             tally,
@@ -182,15 +208,19 @@ impl Supervisor {
     pub fn new(family: Family) -> Supervisor {
         let groups = Groups::of_family(&family);
         let places = places(family.workers.iter());
-        let names = (0..).map(WorkerId);
-        let names = family.workers.iter().map(|worker| worker.name.clone()).zip(names).collect();
-        let crews = family.workers.into_iter().zip(places);
-        let crews = crews.map(|(spec, place)| Crew::new(spec, place, Moment::START));
+        let mut specs = Specs::default();
+        // Not collected: that would keep the memory of the family, whose workers are several times larger.
+        let mut crews = Vec::with_capacity(family.workers.len());
+        for (worker, place) in family.workers.into_iter().zip(places) {
+            crews.push(Crew::new(worker, place, Moment::START, &mut specs));
+        }
+        let names = crews.iter().map(|crew| Arc::clone(&crew.name)).zip((0..).map(WorkerId)).collect();
         Supervisor {
             groups,
             seed: family.seed,
             stop_within: family.stop_within,
-            crews: crews.collect(),
+            crews,
+            specs,
             names,
             now: Moment::START,
             run: Run::Ahead,
@@ -230,7 +260,11 @@ impl Supervisor {
 
     /// The next order, in the order in which they are to be carried out; `None` when there is none left.
     pub fn poll_action(&mut self) -> Option<Action> {
-        self.outbox.actions.pop_front()
+        let action = self.outbox.actions.pop_front();
+        if action.is_none() {
+            self.outbox.keep_little();
+        }
+        action
     }
 
     /// When to hand in [`Event::Tick`] if nothing comes before: always later than the last `now` handed in. `None`:
@@ -273,6 +307,15 @@ impl Supervisor {
             || self.next_change()
             || self.reassemble()
             || self.next_roll()
+    }
+
+    /// One more worker, which stands at this place in the order of dependence.
+    pub(crate) fn enlist(&mut self, worker: Worker, place: Place) -> WorkerId {
+        let id = WorkerId(self.crews.len() as u32);
+        let crew = Crew::new(worker, place, self.now, &mut self.specs);
+        self.names.insert(Arc::clone(&crew.name), id);
+        self.crews.push(crew);
+        id
     }
 
     pub(crate) fn crew(&self, id: WorkerId) -> &Crew {

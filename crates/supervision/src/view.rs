@@ -1,6 +1,7 @@
 //! What people and programs may see.
 
 use crate::instance::{Face, Fate, Member, State};
+use crate::supervisor::Crew;
 use crate::waiting::Prospect;
 use crate::words::{Blame, Names};
 use crate::{GroupId, Instance, InstanceId, Launch, Moment, Phase, Supervisor, Worker, WorkerId};
@@ -57,8 +58,9 @@ impl Supervisor {
     }
 
     /// The worker of this id. Its number of instances is the one last asked for.
-    pub fn worker(&self, id: WorkerId) -> Option<&Worker> {
-        self.crews.get(id.0 as usize).map(|crew| &crew.spec)
+    pub fn worker(&self, id: WorkerId) -> Option<Worker> {
+        let Crew { name, instances, spec, .. } = self.crews.get(id.0 as usize)?;
+        Some(Worker { name: name.as_ref().to_owned(), instances: *instances, ..Worker::clone(spec) })
     }
 
     /// The name of a group.
@@ -127,7 +129,7 @@ impl Names for Supervisor {
     fn worker(&self, id: WorkerId) -> String {
         self.crews
             .get(id.0 as usize)
-            .map_or_else(|| format!("worker {}", id.0), |crew| crew.spec.name.clone())
+            .map_or_else(|| format!("worker {}", id.0), |crew| crew.name.as_ref().to_owned())
     }
 
     fn instance(&self, id: InstanceId) -> String {

@@ -50,7 +50,7 @@ pub(crate) struct Trial {
     pub(crate) probing: Probing,
     tries: u32,
     /// Why it was not ready when it was last asked; or why it never will be.
-    pub(crate) last: Option<String>,
+    pub(crate) last: Option<Box<str>>,
     /// Nothing can make it ready any more.
     pub(crate) hopeless: bool,
 }
@@ -77,7 +77,7 @@ pub(crate) struct Checkup {
     pub(crate) failures: u32,
     /// Until then no failure counts; nor does one before the first success that came earlier.
     spared_until: Moment,
-    pub(crate) last: Option<String>,
+    pub(crate) last: Option<Box<str>>,
 }
 
 impl Trial {
@@ -146,7 +146,7 @@ impl Supervisor {
                         let pause = FIRST_PAUSE * 2u32.saturating_pow(trial.tries.min(16));
                         trial.tries += 1;
                         trial.probing = Probing::At(now + pause.min(LONGEST_PAUSE));
-                        trial.last = Some(why);
+                        trial.last = Some(why.into());
                     }
                 });
             }
@@ -172,6 +172,7 @@ impl Supervisor {
                 }
                 Err(_) if now < checkup.spared_until => {}
                 Err(why) => {
+                    let why: Box<str> = why.into();
                     checkup.failures += 1;
                     if checkup.failures >= health.failures {
                         failed = Some(Cause::Unhealthy(checkup.failures, why.clone()));
@@ -228,7 +229,7 @@ impl Supervisor {
                 *trial = Some(Box::new(Trial {
                     probing: Probing::Never,
                     tries: 0,
-                    last: Some(why),
+                    last: Some(why.into()),
                     hopeless: true,
                 }));
             }

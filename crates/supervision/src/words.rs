@@ -17,15 +17,15 @@ pub(crate) enum Cause {
     /// It says that it is about to end; how, is not known yet.
     Departing,
     /// It was not ready in time; and why it was not when it was last asked.
-    NotReady(Duration, Option<String>),
+    NotReady(Duration, Option<Box<str>>),
     /// It could no longer become ready.
-    NeverReady(String),
+    NeverReady(Box<str>),
     /// It gave no sign of life for so long.
     Silent(Duration),
     /// It said that something was wrong with it.
     Ailing,
     /// So many probes in a row failed, the last one for this reason.
-    Unhealthy(u32, String),
+    Unhealthy(u32, Box<str>),
     NotExecuted(LaunchFailure),
 }
 
@@ -36,17 +36,17 @@ pub(crate) enum Blame {
     NeverStarted,
     Cause(Cause),
     /// It may not be started again so soon.
-    Spent(Intensity, Cause),
+    Spent(Box<(Intensity, Cause)>),
     /// Its family may not be started again so soon.
-    FamilySpent(Intensity, Cause),
+    FamilySpent(Box<(Intensity, Cause)>),
     /// Not everything has happened yet that it comes after; this is the first that has not.
     Waits(WorkerId, Milestone),
     /// It is executed but not ready; and why it was not when it was last asked.
-    Unready(Option<String>),
+    Unready(Option<Box<str>>),
     /// So many probes of so many that are allowed failed, the last one for this reason.
-    Poorly(u32, u32, String),
+    Poorly(u32, u32, Box<str>),
     /// It rests, and its group is started again with it: that had spent its restarts.
-    GroupSpent(Arc<str>, Intensity, Cause),
+    GroupSpent(Box<(Arc<str>, Intensity, Cause)>),
     /// Another failed for good: the first in the chain, and why.
     Lost(Arc<(InstanceId, Blame)>),
     /// Another ended before it was ready.
@@ -88,9 +88,10 @@ impl Blame {
             Blame::Nothing => String::new(),
             Blame::NeverStarted => "not started".into(),
             Blame::Cause(cause) => cause.words(),
-            Blame::Spent(allowed, last) => spent(*allowed, "", last),
-            Blame::FamilySpent(allowed, last) => spent(*allowed, " of the family", last),
-            Blame::GroupSpent(group, allowed, last) => {
+            Blame::Spent(what) => spent(what.0, "", &what.1),
+            Blame::FamilySpent(what) => spent(what.0, " of the family", &what.1),
+            Blame::GroupSpent(what) => {
+                let (group, allowed, last) = &**what;
                 let spent = spent(*allowed, &format!(" of the group {group}"), last);
                 format!("{spent}; the group is started again")
             }

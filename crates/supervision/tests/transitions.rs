@@ -80,6 +80,8 @@ impl Scene {
                 Action::Probe(process, Purpose::Health, _) => (process.instance, "probe health"),
                 Action::Abort(process) => (process.instance, "abort"),
                 Action::Kill(process) => (process.instance, "kill"),
+                Action::Adopt(process) => (process.instance, "adopt"),
+                Action::Await(process) => (process.instance, "await"),
                 Action::Reclaim(process) => (process.instance, "reclaim"),
                 Action::Retired(worker) => (InstanceId { worker, index: 0 }, "retired"),
                 Action::Unretired(worker) => (InstanceId { worker, index: 0 }, "unretired"),

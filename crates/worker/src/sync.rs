@@ -1,4 +1,4 @@
-//! Locks, semaphores, events, values, barriers and conditions of a run: those that the config names, and those that
+//! Locks, semaphores, events, values, arrays, barriers and conditions of a run: those that the config names, and those that
 //! somebody created since.
 //!
 //! ```no_run
@@ -31,9 +31,10 @@ use crate::me::Me;
 use crate::wire::SyncGrant;
 
 pub use ipc::sync::{
-    AcquireError, AcquireTimeoutError, Barrier, BarrierError, BarrierTimeoutError, Condition, DeadHolder,
-    Deadlock, Event, Family, Guard, Link, Lock, LockError, LockTimeoutError, NoSuch, Passed, Permit,
-    ReleaseError, Semaphore, TryAcquireError, TryLockError, Value, WaitError, WaitTimeoutError,
+    AcquireError, AcquireTimeoutError, Array, Barrier, BarrierError, BarrierTimeoutError, Condition,
+    DeadHolder, Deadlock, Event, Family, Guard, Link, Lock, LockError, LockTimeoutError, NoSuch, Passed,
+    Permit, RLock, ReleaseError, Semaphore, TryAcquireError, TryLockError, Value, WaitError,
+    WaitTimeoutError,
 };
 
 /// Why a lock, or its like, cannot be used.
@@ -100,6 +101,15 @@ impl Me {
         Ok(self.primitives()?.lock(name)?)
     }
 
+    /// A recursive lock of the run: the thread that holds it may take it again, and lets go of it as often.
+    ///
+    /// # Errors
+    ///
+    /// As [`Me::lock`].
+    pub fn rlock(&self, name: &str) -> Result<RLock, SyncError> {
+        Ok(self.primitives()?.rlock(name)?)
+    }
+
     /// A semaphore of the run: so many may hold it at once.
     ///
     /// # Errors
@@ -125,6 +135,15 @@ impl Me {
     /// As [`Me::lock`].
     pub fn value(&self, name: &str) -> Result<Value, SyncError> {
         Ok(self.primitives()?.value(name)?)
+    }
+
+    /// An array of numbers of the run; each single operation on one of them ([`Array::at`]) is whole.
+    ///
+    /// # Errors
+    ///
+    /// As [`Me::lock`].
+    pub fn array(&self, name: &str) -> Result<Array, SyncError> {
+        Ok(self.primitives()?.array(name)?)
     }
 
     /// A barrier of the run: nobody passes until as many have come as it waits for.

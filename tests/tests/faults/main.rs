@@ -6,14 +6,18 @@
 //! | fork (`EAGAIN`) | `RLIMIT_NPROC` of an ordinary user, lowered while it runs | the launch is tried again by its policy, with the reason; all else goes on |
 //! | descriptors (`EMFILE`) | `RLIMIT_NOFILE` lowered to what is open | deaths are still seen, nobody spins; all comes back with them |
 //! | disk (`ENOSPC`, `EFBIG`) | a full tmpfs, `/dev/full`, `RLIMIT_FSIZE` | no worker is held up or ended by it; what is lost is counted |
-//! | a child is stopped, or unkillable | `SIGSTOP`; a frozen cgroup of version 1 | asked and killed all the same; who cannot be killed blocks nobody else |
+//! | a child is stopped, or unkillable | `SIGSTOP`; a frozen cgroup of version 1 | asked and killed all the same; who cannot be killed blocks nobody else, and the stop of the run ends without it, by exit code 7 |
+//! | the supervisor is killed at a birth | `ptrace` holds the child between its birth and its execution | the next run takes it back or it is gone; never are there two |
+//! | a probe hangs | a listener that nobody reads from, a program that never ends | it has failed when its time is over; nobody else waits for it |
 //! | exits in a storm | ten thousand of them | each is counted once, each successor started once |
 //! | pids wrap | a pid namespace with few pids | a number is not a process: nobody is mistaken for another |
 //! | the clock is set | a time namespace; a look at who reads the wall clock | nothing is decided by it |
 #![forbid(unsafe_code)]
 
+mod births;
 mod clocks;
 mod disk;
+mod probes;
 mod shortage;
 mod storms;
 mod stuck;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -60,7 +61,9 @@ struct Freezer(PathBuf);
 impl Freezer {
     fn make() -> Option<Freezer> {
         let root = Path::new("/sys/fs/cgroup/freezer");
-        let folder = root.join(format!("supervisor-test-{}", std::process::id()));
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let folder = root.join(format!("supervisor-test-{}-{number}", std::process::id()));
         if !is_root() || !root.join("tasks").exists() || fs::create_dir(&folder).is_err() {
             skipped("no freezer of version 1 that may be written here");
             return None;
@@ -117,4 +120,26 @@ fn a_worker_that_cannot_be_killed_holds_up_nobody_else_and_is_told_of() {
     until_gone(pid);
     run.until_state("stuck", "stopped");
     assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn the_stop_of_a_run_ends_without_a_worker_that_cannot_be_killed_and_says_so() {
+    let Some(freezer) = Freezer::make() else { return };
+    let sandbox = Sandbox::new();
+    let mut stuck = lasting();
+    stuck["stop"] = json!({ "grace": "100ms" });
+    stuck["after"] = json!({ "below": "started" });
+    let below = json!({ "command": "trap 'echo asked > asked; exit 0' TERM; echo $$ > below; while :; do sleep 0.02; done" });
+    let mut run = sandbox.run(&run_of(&json!({ "stuck": stuck, "below": below })));
+    let below = sandbox.until_pid("below");
+    let pid = run.until_launch("stuck", 1);
+    freezer.freeze(pid);
+    assert_eq!(run.stop(), 7, "{}", run.err());
+    let said = run.err();
+    assert!(said.contains(&format!("stuck: cannot be killed: pid {pid} (sleep), ")), "{said}");
+    assert!(said.contains(&format!("it was killed and lives on: stuck: pid {pid} (sleep)")), "{said}");
+    assert!(sandbox.has("asked") && !lives(below), "who it came after was stopped in its own way: {said}");
+    assert!(lives(pid));
+    freezer.set("THAWED");
+    until_gone(pid);
 }

@@ -114,6 +114,29 @@ fn a_reader_that_ends_early_costs_no_message() {
 }
 
 #[test]
+fn who_follows_has_nothing_in_hand_while_it_waits_for_the_next_one() {
+    let sandbox = Sandbox::new();
+    queue(&sandbox, "create", &[]).ends_with(0);
+    let row = || queue(&sandbox, "ls", &["--json"]).ends_with(0).json()[0].clone();
+    // Into a file, and into a pipe that somebody reads.
+    for script in ["> got", "| while read -r line; do echo $line >> got; done"] {
+        sandbox.write("got", "");
+        let script = format!("exec supervisor queue get --file q --follow --lines {script}");
+        let mut follower = sandbox.shell().arg(script).spawn().unwrap();
+        for n in 1..=3 {
+            queue(&sandbox, "put", &[&n.to_string()]).ends_with(0);
+            until("it is written", || (sandbox.read("got").lines().count() == n).then_some(()));
+            until("it is acknowledged", || (row()["in_flight"] == 0).then_some(()));
+        }
+        queue(&sandbox, "close", &[]).ends_with(0);
+        assert!(follower.wait().unwrap().success());
+        assert_eq!((row()["len"].as_u64(), row()["redelivered"].as_u64()), (Some(0), Some(0)));
+        queue(&sandbox, "rm", &[]).ends_with(0);
+        queue(&sandbox, "create", &[]).ends_with(0);
+    }
+}
+
+#[test]
 fn a_full_disk_costs_no_message() {
     let sandbox = Sandbox::new();
     let Ok(full) = std::fs::OpenOptions::new().write(true).open("/dev/full") else {
@@ -227,4 +250,17 @@ fn a_command_dies_with_each_and_its_message_comes_back() {
     until_gone(command);
     assert!(!lives(command));
     assert_eq!(queue(&sandbox, "get", &["--timeout", "1m"]).ends_with(0).out, "precious");
+}
+
+#[test]
+fn a_drain_that_takes_long_says_how_far_it_has_come_where_that_is_asked_for() {
+    let sandbox = Sandbox::new();
+    queue(&sandbox, "create", &[]).ends_with(0);
+    let lines: String = (1..=50_000).map(|n: u32| format!("{n}\n")).collect();
+    sandbox.supervisor_with_input(&["queue", "put", "--file", "q", "--lines"], lines.as_bytes()).ends_with(0);
+    // A reader that begins late makes it last.
+    let script = "supervisor queue drain --file q --progress | { sleep 1; cat; }";
+    let said = Said::of(sandbox.shell().arg(script)).ends_with(0);
+    assert!(said.out == lines, "{} lines", said.out.lines().count());
+    assert!(said.err.contains(" messages taken, ") && said.err.ends_with(" left\n"), "{}", said.err);
 }

@@ -23,7 +23,10 @@ fn a_lock_is_held_while_its_command_runs_and_the_exit_code_is_passed_on() {
     let holder = begin(&sandbox, &["lock", "run", "ledger", "--", "sh", "-c", "exec sleep 1000"]);
     let held = until("it is held", || Some(lock(&sandbox, "ledger")).filter(|row| !row["holder"].is_null()));
     assert_eq!(held["holder"]["pid"], pid_of(&holder));
-    assert_eq!(lock(&sandbox, "audit"), json!({ "lock": "audit", "holder": null, "waiters": [] }));
+    assert_eq!(
+        lock(&sandbox, "audit"),
+        json!({ "lock": "audit", "recursive": false, "holder": null, "waiters": [] })
+    );
     let refused = sandbox.supervisor(&["lock", "run", "ledger", "--nowait", "--", "true"]).ends_with(6);
     assert!(refused.err.contains(&format!("(pid {})", pid_of(&holder))), "{}", refused.err);
     let start = Instant::now();

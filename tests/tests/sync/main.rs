@@ -1,9 +1,10 @@
-//! Locks, semaphores, events, values and barriers of a run, held through the real programs.
+//! Locks, semaphores, events, values, arrays and barriers of a run, held through the real programs.
 #![forbid(unsafe_code)]
 
 mod deaths;
 mod locks;
 mod others;
+mod recursive;
 mod scripts;
 mod workers;
 

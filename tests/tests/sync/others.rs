@@ -96,27 +96,66 @@ fn nothing_that_many_add_to_a_value_is_lost() {
 }
 
 #[test]
+fn the_numbers_of_an_array_go_by_their_index() {
+    let sandbox = Sandbox::new();
+    let mut run = run_with(&sandbox, &json!({ "arrays": { "counts": 3 }, "values": { "total": 0 } }));
+    let value = |words: &[&str]| sandbox.supervisor(&[&["value"], words].concat());
+    assert_eq!(value(&["add", "counts:2", "-4"]).ends_with(0).out, "-4\n");
+    value(&["set", "counts:0", "9"]).ends_with(0);
+    assert_eq!(value(&["get", "counts:2"]).ends_with(0).out, "-4\n");
+    assert_eq!(value(&["get", "counts"]).ends_with(0).out, "9\n0\n-4\n");
+    let rows = value(&["ls", "--json"]).ends_with(0).json();
+    assert_eq!(rows, json!([{ "value": "total", "number": 0 }, { "array": "counts", "length": 3 }]));
+    for (wrong, code, hint) in [
+        (&["get", "counts:3"][..], 4, "counts:0 to counts:2"),
+        (&["add", "counts"], 4, "counts:0 to counts:2"),
+        (&["get", "count:1"], 4, "did you mean \"counts\"?"),
+        (&["get", "total:0"], 4, "total is a value"),
+        (&["get", "totl"], 4, "did you mean \"total\"?"),
+        (&["get", "counts:x"], 2, "NAME:INDEX"),
+        (&["create", "long", "--length", "513"], 2, "513"),
+        (&["create", "counts", "--length", "4"], 9, "with 3 numbers"),
+    ] {
+        let said = value(wrong).ends_with(code);
+        assert!(said.err.contains(hint), "{wrong:?}: {}", said.err);
+    }
+    value(&["create", "late", "--length", "512"]).ends_with(0);
+    assert_eq!(value(&["add", "late:511"]).ends_with(0).out, "1\n");
+    assert_eq!(value(&["get", "late"]).ends_with(0).out.lines().count(), 512);
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
 fn the_control_api_does_what_the_verbs_do() {
-    use control::api::{EventStatus, Request, SyncRequest, SyncStatus, ValueChange, ValueStatus};
+    use control::api::{
+        ArrayNumbers, EventStatus, Request, SyncRequest, SyncStatus, ValueChange, ValueStatus,
+    };
     let sandbox = Sandbox::new();
     let mut run = run_with(
         &sandbox,
         &json!({ "locks": ["l"], "semaphores": { "s": 2 }, "events": ["e"], "values": { "v": 1 },
-                 "barriers": { "b": 3 }, "conditions": ["c"] }),
+                 "barriers": { "b": 3 }, "conditions": ["c"], "rlocks": ["again"], "arrays": { "a": 2 } }),
     );
     let change = ValueChange { value: "v".into(), add: Some(4), set: None };
     let now: ValueStatus = run.ask(&Request::Sync(SyncRequest::Value(change))).unwrap();
     assert_eq!(now.number, 5);
+    let change = ValueChange { value: "a:1".into(), add: None, set: Some(7) };
+    let now: ValueStatus = run.ask(&Request::Sync(SyncRequest::Value(change))).unwrap();
+    assert_eq!((now.value.as_str(), now.number), ("a:1", 7));
+    let all: ArrayNumbers = run.ask(&Request::Sync(SyncRequest::Array { array: "a".into() })).unwrap();
+    assert_eq!(all.numbers, [0, 7]);
     let event = EventStatus { event: "e".into(), set: true };
     let _: EventStatus = run.ask(&Request::Sync(SyncRequest::Event(event))).unwrap();
     let all: SyncStatus = run.ask(&Request::Sync(SyncRequest::List)).unwrap();
     assert_eq!(
         serde_json::to_value(all).unwrap(),
         json!({
-            "locks": [{ "lock": "l", "holder": null, "waiters": [] }],
+            "locks": [{ "lock": "l", "recursive": false, "holder": null, "waiters": [] },
+                      { "lock": "again", "recursive": true, "holder": null, "waiters": [] }],
             "semaphores": [{ "semaphore": "s", "permits": 2, "free": 2, "holders": [] }],
             "events": [{ "event": "e", "set": true }],
             "values": [{ "value": "v", "number": 5 }],
+            "arrays": [{ "array": "a", "length": 2 }],
             "barriers": [{ "barrier": "b", "parties": 3, "waiting": 0, "broken": false }],
             "conditions": ["c"],
         })

@@ -274,6 +274,22 @@ fn a_queue_with_messages_in_it_is_never_thrown_away() {
 }
 
 #[test]
+fn the_plan_says_what_takes_effect_later_only() {
+    let sandbox = Sandbox::new();
+    let all = |timeout: &str, locks: Value| json!({ "name": "r", "stop_timeout": timeout, "locks": locks, "workers": { "w": lasting() } });
+    let mut run = sandbox.run(&all("1m", json!(["ledger", "other"])));
+    let next = write(&sandbox, &all("2m", json!(["other"])));
+    let planned = json_lines(&sandbox.supervisor(&["plan", &next, "--json"]), 0).remove(0).to_string();
+    assert!(planned.contains("stop_timeout changed, which holds from the next run on"), "{planned}");
+    assert!(planned.contains("it stays for whoever uses it until the run ends"), "{planned}");
+    let before = pids(&run);
+    printed(&sandbox.supervisor(&["apply", &next]), 0);
+    assert_eq!(pids(&run), before, "nobody is started anew for it");
+    printed(&sandbox.supervisor(&["lock", "run", "ledger", "--", "true"]), 0);
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
 fn a_queue_closes_when_all_that_still_put_into_it_have_ended() {
     let sandbox = Sandbox::new();
     let puts = |command: &str| json!({ "command": command, "queues": { "put": ["q"] } });

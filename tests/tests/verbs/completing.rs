@@ -84,3 +84,36 @@ fn without_a_supervisor_completion_says_nothing_and_still_knows_the_verbs() {
     assert!(offered(&sandbox, &["stop", "rea"]).is_empty());
     assert!(offered(&sandbox, &["stop", "--no"]).contains(&"--no-wait".to_owned()));
 }
+
+/// What another shell than bash says to a script that has read what was printed for it.
+fn said_by(sandbox: &Sandbox, shell: &str, options: &[&str], script: &str) -> Option<Said> {
+    if Command::new(shell).arg("--version").output().is_err() {
+        skipped(&format!("there is no {shell}"));
+        return None;
+    }
+    sandbox.write("script", sandbox.supervisor(&["completions", shell]).ends_with(0).out);
+    let mut command = Command::new(shell);
+    command.args(options).arg("-c").arg(script).current_dir(sandbox.path()).env("HOME", sandbox.path());
+    for (name, value) in sandbox.shell().get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Some(Said::of(&mut command).ends_with(0))
+}
+
+#[test]
+fn fish_and_zsh_read_their_scripts() {
+    let sandbox = Sandbox::new();
+    let mut run = shop(&sandbox);
+    let script = "source ./script; complete -C 'supervisor stop rea'; complete -C 'supervisor sta'";
+    if let Some(said) = said_by(&sandbox, "fish", &["--no-config"], script) {
+        assert!(said.out.contains("reader\t") && said.out.contains("status\t"), "{} {}", said.out, said.err);
+    }
+    let script = "autoload -U compinit; compinit -D; source ./script; print -r -- $_comps[supervisor]";
+    if let Some(said) = said_by(&sandbox, "zsh", &["-f"], script) {
+        assert!(said.out.trim().starts_with('_'), "{} {}", said.out, said.err);
+    }
+    assert_eq!(run.stop(), 0);
+}

@@ -8,6 +8,7 @@ mod odd_bytes;
 mod processes;
 mod replay;
 mod scale;
+mod slips;
 mod spawn;
 mod why;
 

@@ -68,6 +68,30 @@ fn the_arguments_of_a_command_under_a_lock_arrive_byte_for_byte() {
 }
 
 #[test]
+fn the_arguments_of_what_is_run_or_spawned_arrive_byte_for_byte() {
+    let sandbox = Sandbox::new();
+    let said = with_odd(&sandbox, &["run", "--", "printf", "%s"], &[]).ends_with(0);
+    assert_eq!(said.bytes, ODD);
+    let mut run = run_of(&sandbox, &json!({ "w": lasting() }));
+    sandbox.supervisor(&["queue", "create", "q"]).ends_with(0);
+    let spawn = ["spawn", "--name", "odd", "--queue-out", "q", "--", "printf", "%s\\n"];
+    with_odd(&sandbox, &spawn, &[]).ends_with(0);
+    assert_eq!(sandbox.supervisor(&["queue", "get", "q"]).ends_with(0).bytes, ODD);
+    // A program by such a name, started again by a supervisor that knows of it from what is kept.
+    let program = sandbox.path().join(OsStr::from_bytes(ODD));
+    std::fs::write(&program, "#!/bin/sh\nexec sleep 1000\n").unwrap();
+    std::fs::set_permissions(&program, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut command = sandbox.command("supervisor");
+    let path = OsStr::from_bytes(b"./a\xff\xfeb");
+    let said = Said::of(command.args(["spawn", "--restart", "always", "--"]).arg(path)).ends_with(0);
+    let (name, pid) = said.out.trim().split_once(' ').expect("a name and a pid");
+    assert_eq!(name, "a__b");
+    sandbox.supervisor(&["kill", pid, "--signal", "KILL"]).ends_with(0);
+    run.until_launch("a__b", 2);
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
 fn a_worker_that_calls_itself_odd_things_paints_no_terminal() {
     let sandbox = Sandbox::new();
     let mut run = run_of(

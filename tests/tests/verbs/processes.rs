@@ -28,6 +28,10 @@ fn a_dry_run_shows_who_would_get_what_and_sends_nothing() {
     let mut run = run_of(&sandbox, &json!({ "w": three(), "other": lasting() }));
     let (child, grandchild) = (sandbox.until_pid("child"), sandbox.until_pid("grandchild"));
     let leader = run.instance("w", 0).pid.unwrap();
+    // It writes its pid before it becomes what it is to be.
+    until("the grandchild sleeps", || {
+        run.ps().iter().any(|row| row.pid == grandchild && row.command == "sleep 1000").then_some(())
+    });
     let said =
         sandbox.supervisor(&["kill", "w", "--tree", "--signal", "KILL", "--dry-run", "--json"]).ends_with(0);
     assert_eq!(pids(&said), [grandchild, child, leader], "leaves first");

@@ -7,7 +7,7 @@ use control::api::Exit;
 use nix::sys::signal::{Signal, kill};
 use process::Pid;
 use serde_json::json;
-use tests::{Sandbox, lives, stays, until};
+use tests::{Sandbox, lives, stays, until, until_gone};
 
 use crate::{happened, reason, run_of};
 
@@ -192,6 +192,41 @@ fn a_leader_named_by_the_worker_is_asked_to_stop_and_nothing_of_the_tree_is_left
     assert!(happened(&sandbox, "stopping", "killed by signal 9 (KILL)"));
 
     assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn a_leader_named_by_the_worker_is_still_its_leader_after_the_supervisor_was_killed() {
+    let main = "echo $$ > main; while [ ! -e go ]; do sleep 0.02; done; exit 7";
+    // Who was executed first has ended by then, or lives on beside it.
+    for first in ["exit 0", "exec sleep 1000"] {
+        let sandbox = Sandbox::new();
+        let script = format!(
+            "echo $$ > first; echo x >> starts; setsid sh -c '{main}' & while [ ! -s main ]; do sleep 0.02; done; \
+             probe tell MAINPID=$(cat main) READY=1; {first}"
+        );
+        let worker = json!({ "command": script, "ready": "notify", "restart": "never" });
+        let run = run_of(&sandbox, &worker);
+        let (main, first_pid) = (sandbox.until_pid("main"), sandbox.until_pid("first"));
+        until("it leads", || (run.instance("w", 0).pid == Some(main)).then_some(()));
+        if first == "exit 0" {
+            until_gone(first_pid);
+        }
+        run.kill_9();
+        let mut next = run_of(&sandbox, &worker);
+        let row = next.instance("w", 0);
+        assert_eq!(
+            (row.state.as_str(), row.pid, row.launch),
+            ("running", Some(main), Some(1)),
+            "{}",
+            next.err()
+        );
+        assert!(next.ps().iter().any(|row| row.pid == main && row.worker.as_deref() == Some("w")));
+        sandbox.write("go", "");
+        next.until_state("w", "failed");
+        assert!(!lives(main) && !lives(first_pid), "its end is the end of all of it");
+        assert_eq!(sandbox.lines("starts"), 1);
+        next.stop();
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use clap::{Args, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
 use control::api::Fsync;
 
-use super::words::word;
+use super::words::one_of;
 use super::{duration, queue_name};
 use crate::completing;
 
@@ -182,8 +182,9 @@ pub struct New {
     /// Keep the messages on disk, where they survive the run
     #[arg(long)]
     pub durable: bool,
-    /// When a message is on the disk: always (before the put returns; so where nothing is said), interval, never
-    #[arg(long, value_name = "WHEN", requires = "durable", value_parser = word::<Fsync>)]
+    /// When a message is on the disk: before the put returns (so where nothing is said), within a time, or when the
+    /// system comes to it
+    #[arg(long, value_name = "WHEN", requires = "durable", value_parser = one_of::<Fsync>(&["always", "interval", "never"]))]
     pub fsync: Option<Fsync>,
     /// How long a message may be only in memory, with --fsync interval: 1s where nothing is said
     #[arg(long, value_name = "D", requires = "durable", value_parser = duration)]

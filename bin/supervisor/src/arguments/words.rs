@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use control::api::{Milestone, Size, Who};
 use serde::de::DeserializeOwned;
 
 use crate::demo::LESSONS;
 use crate::processes::nearest_signal;
 
-pub(super) fn lessons() -> clap::builder::PossibleValuesParser {
+pub(super) fn lessons() -> PossibleValuesParser {
     LESSONS.iter().map(|lesson| lesson.name).into()
 }
 
@@ -26,7 +27,16 @@ pub(super) fn worker_name(text: &str) -> Result<String, String> {
     Err("a worker's name has letters, digits, '-', '_' and '.', and is not digits alone".to_owned())
 }
 
-/// One of the words of the control API.
+/// One of these words of the control API, which help and completions name.
+pub(super) fn one_of<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
+where
+    T: DeserializeOwned + Clone + Send + Sync + 'static,
+{
+    PossibleValuesParser::new(words)
+        .map(|word| serde_json::from_value(word.into()).expect("the words are those of the API"))
+}
+
+/// One of the words of the control API, within another word.
 pub(super) fn word<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     serde_json::from_value(text.into()).map_err(|error| error.to_string())
 }
@@ -68,6 +78,9 @@ pub(super) fn who(text: &str) -> Result<Who, String> {
     match Who::parse(text) {
         Who::Pid(pid) if pid > 0 => Ok(Who::Pid(pid)),
         Who::Pid(_) => Err("a pid is greater than 0".to_owned()),
+        Who::Worker(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) && !digits.is_empty() => {
+            Err("no pid is as large".to_owned())
+        }
         Who::Worker(worker) => target(&worker).map(Who::Worker),
     }
 }

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::outlet::{self, Outlet};
 use super::trouble::Trouble;
 use super::{Form, Line, Waiting, forward_dead};
+use crate::progress::Tally;
 use crate::talk::Failure;
 
 /// How many messages to take.
@@ -22,19 +23,25 @@ pub enum Amount {
 
 impl Line {
     /// Takes messages, prints them, and acknowledges each once its bytes are written; what could not be written is
-    /// given back.
+    /// given back. How far it has come is told by `tally`.
     ///
     /// # Errors
     /// Exit 6, 7 or 8 when it is empty, stays empty, or is closed before there were enough.
-    pub fn get(mut self, amount: Amount, form: Form) -> Result<ExitCode, Failure> {
+    pub fn get(mut self, amount: Amount, form: Form, mut tally: Option<Tally>) -> Result<ExitCode, Failure> {
         let mut outlet = Outlet::standard(form, amount == Amount::UntilClosed)?;
-        let done = self.pass(amount, &mut outlet).and_then(|()| outlet.let_out());
+        let done = self.pass(amount, &mut outlet, tally.as_mut()).and_then(|()| outlet.let_out());
+        drop(tally);
         forward_dead(&self.queue, self.dead_letters.as_ref());
         outlet.tell_what_lines_hid();
         done.map(|()| ExitCode::SUCCESS)
     }
 
-    fn pass(&mut self, amount: Amount, outlet: &mut Outlet) -> Result<(), Failure> {
+    fn pass(
+        &mut self,
+        amount: Amount,
+        outlet: &mut Outlet,
+        mut tally: Option<&mut Tally>,
+    ) -> Result<(), Failure> {
         let mut taken = 0;
         loop {
             let most = match amount {
@@ -58,6 +65,9 @@ impl Line {
             };
             taken += leases.len() as u64;
             outlet.add(leases)?;
+            if let Some(tally) = &mut tally {
+                tally.note(|| format!("{taken} messages taken, {} left", self.queue.len()));
+            }
         }
     }
 

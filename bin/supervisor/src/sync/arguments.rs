@@ -18,6 +18,7 @@ The lock is free the moment the command has ended. Should this command be killed
 killed before anybody else gets the lock, but for what has emptied its environment. A deadlock is an error that names who holds what and waits for what; it is told to one of them, and
 not where --timeout limits the wait. Whoever gets the lock from somebody who died with it is told on standard error, and
 the command by $SUPERVISOR_LOCK_RECOVERED, which is the pid of the dead.
+A recursive lock (\"rlocks\" in the config) can be taken again by what runs under it.
 Signals that are sent to this command are passed on to COMMAND.
 
 Example:
@@ -42,8 +43,13 @@ Example:
     #[command(after_help = "Example:\n  supervisor lock ls --json | jq '.[] | select(.holder != null)'")]
     Ls,
     /// Create locks, for as long as the run lasts; those that are there are left as they are
-    #[command(after_help = "Example:\n  supervisor lock create ledger audit")]
+    #[command(
+        after_help = "Example:\n  supervisor lock create ledger audit\n  supervisor lock create --recursive tree"
+    )]
     Create {
+        /// Let who holds one take it again: workers, and commands that run under it
+        #[arg(long)]
+        recursive: bool,
         /// The locks
         #[arg(required = true, value_name = "NAME", value_parser = lock_name)]
         names: Vec<String>,
@@ -132,28 +138,30 @@ pub enum EventVerb {
 /// What to do with a shared number.
 #[derive(Debug, Subcommand)]
 pub enum ValueVerb {
-    /// Print it
-    #[command(after_help = "Example:\n  supervisor value get total")]
+    /// Print it; of an array all its numbers, a line each
+    #[command(
+        after_help = "Example:\n  supervisor value get total\n  supervisor value get counts:3\n  supervisor value get counts"
+    )]
     Get {
-        /// The value
-        #[arg(value_name = "NAME", value_parser = value_name, add = ArgValueCandidates::new(completing::values))]
+        /// The value, or a number of an array
+        #[arg(value_name = "NAME[:INDEX]", value_parser = number_name, add = ArgValueCandidates::new(completing::values))]
         value: String,
     },
     /// Add to it, and print the sum; nothing that others add is lost
-    #[command(after_help = "Example:\n  supervisor value add total 5\n  supervisor value add total -5")]
+    #[command(after_help = "Example:\n  supervisor value add total 5\n  supervisor value add counts:3 -5")]
     Add {
-        /// The value
-        #[arg(value_name = "NAME", value_parser = value_name, add = ArgValueCandidates::new(completing::values))]
+        /// The value, or a number of an array
+        #[arg(value_name = "NAME[:INDEX]", value_parser = number_name, add = ArgValueCandidates::new(completing::values))]
         value: String,
         /// How much
         #[arg(value_name = "N", default_value = "1", allow_negative_numbers = true)]
         number: i64,
     },
     /// Make it another
-    #[command(after_help = "Example:\n  supervisor value set total 0")]
+    #[command(after_help = "Example:\n  supervisor value set total 0\n  supervisor value set counts:3 7")]
     Set {
-        /// The value
-        #[arg(value_name = "NAME", value_parser = value_name, add = ArgValueCandidates::new(completing::values))]
+        /// The value, or a number of an array
+        #[arg(value_name = "NAME[:INDEX]", value_parser = number_name, add = ArgValueCandidates::new(completing::values))]
         value: String,
         /// What it is to be
         #[arg(value_name = "N", allow_negative_numbers = true)]
@@ -163,14 +171,19 @@ pub enum ValueVerb {
     #[command(after_help = "Example:\n  supervisor value ls")]
     Ls,
     /// Create a value, for as long as the run lasts; one that is there is left as it is
-    #[command(after_help = "Example:\n  supervisor value create total 100")]
+    #[command(
+        after_help = "Example:\n  supervisor value create total 100\n  supervisor value create counts --length 8"
+    )]
     Create {
         /// The value
-        #[arg(value_name = "NAME", value_parser = value_name, add = ArgValueCandidates::new(completing::values))]
+        #[arg(value_name = "NAME", value_parser = value_name)]
         value: String,
         /// What it is at first
         #[arg(value_name = "N", default_value = "0", allow_negative_numbers = true)]
         number: i64,
+        /// Make it an array of so many numbers, NAME:0 and so on, all of them 0
+        #[arg(long, value_name = "L", conflicts_with = "number", value_parser = clap::value_parser!(u32).range(1..=512))]
+        length: Option<u32>,
     },
 }
 
@@ -227,6 +240,14 @@ fn event_name(text: &str) -> Result<String, String> {
 
 fn value_name(text: &str) -> Result<String, String> {
     checked("a value", text)
+}
+
+/// A value, or a number of an array.
+fn number_name(text: &str) -> Result<String, String> {
+    if text.contains(':') && !control::is_target(text) {
+        return Err("a number of an array is NAME:INDEX, the first index being 0".to_owned());
+    }
+    if control::is_target(text) { Ok(text.to_owned()) } else { value_name(text) }
 }
 
 fn barrier_name(text: &str) -> Result<String, String> {

@@ -9,10 +9,11 @@ use std::ffi::OsString;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command, ExitCode, ExitStatus};
+use std::time::Duration;
 
 use control::api::ErrorCode;
 use ipc::sync::{
-    AcquireError, AcquireTimeoutError, DeadHolder, Guard, LockError, LockTimeoutError, Permit,
+    AcquireError, AcquireTimeoutError, DeadHolder, Guard, Lock, LockError, LockTimeoutError, Permit, RLock,
     TryAcquireError, TryLockError,
 };
 use nix::errno::Errno;
@@ -52,7 +53,7 @@ pub(super) fn lock(
     let guard = acquire(&mut meeting, waiting)?;
     let mut command = program(command, &meeting)?;
     command.env_remove(RECOVERED);
-    if let Some(DeadHolder { pid, name }) = guard.recovered() {
+    if let Some(DeadHolder { pid, name }) = guard.as_ref().and_then(Guard::recovered) {
         let name = name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
         note(&format!(
             "lock {} was held by {name}pid {pid}, which died with it; what it protects may be half done",
@@ -81,8 +82,62 @@ pub(super) fn semaphore(
     code
 }
 
-fn acquire(meeting: &mut Meeting, waiting: Waiting) -> Result<Guard, Failure> {
-    let lock = meeting.family.lock(&meeting.name).map_err(|unknown| no_such(&unknown))?;
+/// A lock of either sort.
+enum AnyLock {
+    Plain(Lock),
+    Recursive(RLock),
+}
+
+impl AnyLock {
+    fn of(meeting: &Meeting) -> Result<AnyLock, Failure> {
+        match meeting.family.lock(&meeting.name) {
+            Ok(lock) => Ok(AnyLock::Plain(lock)),
+            Err(unknown) => match meeting.family.rlock(&meeting.name) {
+                Ok(lock) => Ok(AnyLock::Recursive(lock)),
+                Err(_) => Err(no_such(&unknown)),
+            },
+        }
+    }
+
+    fn is_held_for_me(&self) -> Result<bool, ipc::Fault> {
+        match self {
+            AnyLock::Plain(_) => Ok(false),
+            AnyLock::Recursive(lock) => lock.is_held_for_me(),
+        }
+    }
+
+    fn try_acquire(&self) -> Result<Guard, TryLockError> {
+        match self {
+            AnyLock::Plain(lock) => lock.try_acquire(),
+            AnyLock::Recursive(lock) => lock.try_acquire(),
+        }
+    }
+
+    fn acquire(&self) -> Result<Guard, LockError> {
+        match self {
+            AnyLock::Plain(lock) => lock.acquire(),
+            AnyLock::Recursive(lock) => lock.acquire(),
+        }
+    }
+
+    fn acquire_timeout(&self, timeout: Duration) -> Result<Guard, LockTimeoutError> {
+        match self {
+            AnyLock::Plain(lock) => lock.acquire_timeout(timeout),
+            AnyLock::Recursive(lock) => lock.acquire_timeout(timeout),
+        }
+    }
+}
+
+/// The hold of the lock; none where it is recursive, and held by one that waits for our end: then we are under it.
+fn acquire(meeting: &mut Meeting, waiting: Waiting) -> Result<Option<Guard>, Failure> {
+    let lock = AnyLock::of(meeting)?;
+    if lock.is_held_for_me().map_err(|fault| meeting.fault(fault))? {
+        return Ok(None);
+    }
+    get(&lock, meeting, waiting).map(Some)
+}
+
+fn get(lock: &AnyLock, meeting: &mut Meeting, waiting: Waiting) -> Result<Guard, Failure> {
     match lock.try_acquire() {
         Ok(guard) => return Ok(guard),
         Err(TryLockError::Fault(fault)) => return Err(meeting.fault(fault)),

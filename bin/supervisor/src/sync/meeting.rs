@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use control::Client;
-use control::api::{ErrorCode, Kind, Primitive, Request, SyncHandle, SyncRequest};
+use control::api::{ErrorCode, Kind, Primitive, Request, SyncHandle, SyncRequest, SyncStatus};
 use ipc::Fault;
 use ipc::sync::{BarrierError, BarrierTimeoutError, Family, NoSuch, WaitError, WaitTimeoutError};
 use serde_json::json;
@@ -60,7 +60,7 @@ impl Meeting {
         if let Some(label) = label(what) {
             meeting.family.set_label(&label).map_err(|fault| meeting.fault(fault))?;
         }
-        let holds = matches!(kind, Kind::Lock | Kind::Semaphore);
+        let holds = matches!(kind, Kind::Lock | Kind::Rlock | Kind::Semaphore);
         if let Some(warrant) = std::env::var(WARRANT).ok().filter(|_| holds) {
             // One of another run, or of somebody who is no more, says nothing about this wait.
             meeting.family.act_for(&warrant).map_err(|fault| meeting.fault(fault))?;
@@ -125,8 +125,15 @@ impl Meeting {
         json: bool,
     ) -> Result<ExitCode, Failure> {
         let barrier = self.family.barrier(&self.name).map_err(|unknown| no_such(&unknown))?;
+        let mut witness = self.supervisor.as_ref().and_then(|supervisor| supervisor.another().ok());
         self.watch_the_supervisor();
-        let broken = || {
+        let mut broken = || {
+            // Where the supervisor has gone, so do the parties, one after the other: that is the news, not the barrier.
+            let asked = Request::Sync(SyncRequest::List);
+            let answers = |witness: &mut Client| witness.call::<SyncStatus>(&asked).is_ok();
+            if witness.as_mut().is_some_and(|witness| !answers(witness)) {
+                return Failure::supervisor_gone();
+            }
             let failure = self.failure(ErrorCode::Failed, "is broken: a party died or gave up");
             failure.hint(format!("`supervisor barrier reset {}` lets it be used again", self.name))
         };

@@ -8,11 +8,11 @@ mod tables;
 
 use std::process::ExitCode;
 
-use control::Client;
 use control::api::{
-    BarrierStatus, Created, EventStatus, Kind, NewPrimitive, Request, SyncRequest, SyncStatus, ValueChange,
-    ValueStatus,
+    ArrayNumbers, BarrierStatus, Created, EventStatus, Kind, NewPrimitive, Request, SyncRequest, SyncStatus,
+    ValueChange, ValueStatus,
 };
+use control::{Client, ClientError};
 
 use crate::messages::Waiting;
 use crate::output::{print, print_json};
@@ -38,7 +38,10 @@ pub fn lock(mut client: Client, verb: LockVerb, json: bool) -> Result<ExitCode, 
             let status = status(&mut client)?;
             show(&status.locks, json, tables::locks)
         }
-        LockVerb::Create { names } => create(&mut client, Kind::Lock, &names, None, json),
+        LockVerb::Create { recursive, names } => {
+            let kind = if recursive { Kind::Rlock } else { Kind::Lock };
+            create(&mut client, kind, &names, None, json)
+        }
     }
 }
 
@@ -95,18 +98,51 @@ pub fn value(mut client: Client, verb: ValueVerb, json: bool) -> Result<ExitCode
         ValueVerb::Set { value: name, number } => (name, None, Some(number)),
         ValueVerb::Ls => {
             let status = status(&mut client)?;
-            return show(&status.values, json, tables::values);
+            return show_values(&status, json);
         }
-        ValueVerb::Create { value: name, number } => {
+        ValueVerb::Create { value: name, length: Some(length), .. } => {
+            return create(&mut client, Kind::Array, &[name], Some(length.into()), json);
+        }
+        ValueVerb::Create { value: name, number, length: None } => {
             return create(&mut client, Kind::Value, &[name], Some(number), json);
         }
     };
-    let request = SyncRequest::Value(ValueChange { value: name, add, set });
-    let now: ValueStatus = call(&mut client, &Request::Sync(request))?;
+    let request = SyncRequest::Value(ValueChange { value: name.clone(), add, set });
+    let now: ValueStatus = match client.call(&Request::Sync(request)) {
+        Ok(now) => now,
+        Err(ClientError::Refused(error)) if (add, set) == (None, None) && !name.contains(':') => {
+            // An array's name alone is all its numbers.
+            let array = client.call::<ArrayNumbers>(&Request::Sync(SyncRequest::Array { array: name }));
+            return array.map_err(|_| error.into()).and_then(|array| numbers(&array, json));
+        }
+        Err(error) => return Err(error.into()),
+    };
     if json {
         print_json(&now)?;
     } else if set.is_none() {
         print(&format!("{}\n", now.number))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn numbers(array: &ArrayNumbers, json: bool) -> Result<ExitCode, Failure> {
+    if json {
+        print_json(array)?;
+    } else {
+        print(&array.numbers.iter().map(|number| format!("{number}\n")).collect::<String>())?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Values, then arrays.
+fn show_values(status: &SyncStatus, json: bool) -> Result<ExitCode, Failure> {
+    if json {
+        let told = "a status has string keys";
+        let values = status.values.iter().map(|row| serde_json::to_value(row).expect(told));
+        let arrays = status.arrays.iter().map(|row| serde_json::to_value(row).expect(told));
+        print_json(&values.chain(arrays).collect::<Vec<_>>())?;
+    } else {
+        print(&tables::values(&status.values, &status.arrays).render(false))?;
     }
     Ok(ExitCode::SUCCESS)
 }

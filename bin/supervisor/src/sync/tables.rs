@@ -1,6 +1,8 @@
 //! What `ls` shows.
 
-use control::api::{BarrierStatus, EventStatus, LockStatus, Participant, SemaphoreStatus, ValueStatus};
+use control::api::{
+    ArrayStatus, BarrierStatus, EventStatus, LockStatus, Participant, SemaphoreStatus, ValueStatus,
+};
 
 use crate::output::{Cell, Side, Table};
 
@@ -22,10 +24,16 @@ fn participants(all: &[Participant]) -> Cell {
 }
 
 pub(super) fn locks(rows: &[LockStatus]) -> Table {
-    let mut table = Table::new(&[("LOCK", Side::Left), ("HOLDER", Side::Left), ("WAITERS", Side::Left)]);
+    let mut table = Table::new(&[
+        ("LOCK", Side::Left),
+        ("RECURSIVE", Side::Left),
+        ("HOLDER", Side::Left),
+        ("WAITERS", Side::Left),
+    ]);
     for row in rows {
         let holder = row.holder.as_ref().map_or_else(|| Cell::from("-"), |who| Cell::from(participant(who)));
-        table.row(vec![Cell::from(&row.lock), holder, participants(&row.waiters)]);
+        let recursive = Cell::from(if row.recursive { "yes" } else { "no" });
+        table.row(vec![Cell::from(&row.lock), recursive, holder, participants(&row.waiters)]);
     }
     table
 }
@@ -56,10 +64,13 @@ pub(super) fn events(rows: &[EventStatus]) -> Table {
     table
 }
 
-pub(super) fn values(rows: &[ValueStatus]) -> Table {
+pub(super) fn values(rows: &[ValueStatus], arrays: &[ArrayStatus]) -> Table {
     let mut table = Table::new(&[("VALUE", Side::Left), ("NUMBER", Side::Right)]);
     for row in rows {
         table.row(vec![Cell::from(&row.value), Cell::from(row.number)]);
+    }
+    for ArrayStatus { array, length } in arrays {
+        table.row(vec![Cell::from(array), Cell::from(format!("{length} numbers"))]);
     }
     table
 }

@@ -48,6 +48,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         essential: false,
         on_failed: OnFailed::Ignore,
         grace: Duration::from_secs(10),
+        asks_tree: false,
         after: vec![],
         readiness: Readiness::Start,
         leftover: Leftover::Kill,
@@ -113,11 +114,13 @@ fn what_is_left_out_is_what_was_promised() {
             family: Family::of(vec![core]),
             queues: vec![("jobs".to_owned(), UNBOUNDED)],
             locks: vec![],
+            rlocks: vec![],
             semaphores: vec![],
             events: vec![],
             conditions: vec![],
             barriers: vec![],
             values: vec![],
+            arrays: vec![],
             workers: vec![hands],
             omissions: vec![],
         }
@@ -128,13 +131,15 @@ fn what_is_left_out_is_what_was_promised() {
 fn locks_and_their_like_are_named_and_numbered() {
     let plan = plan(
         r#"{"locks": ["ledger", "audit"], "semaphores": {"gpu": 2}, "events": ["go"], "conditions": ["news"],
-            "barriers": {"line": 3}, "values": {"total": -3}, "workers": {"w": {"command": ["cat"]}}}"#,
+            "barriers": {"line": 3}, "values": {"total": -3}, "rlocks": ["tree"], "arrays": {"counts": 8},
+            "workers": {"w": {"command": ["cat"]}}}"#,
     );
     assert_eq!(plan.locks, ["ledger", "audit"]);
     assert_eq!((plan.events, plan.conditions), (vec!["go".to_owned()], vec!["news".to_owned()]));
     assert_eq!(plan.semaphores, [("gpu".to_owned(), 2)]);
     assert_eq!(plan.barriers, [("line".to_owned(), 3)]);
     assert_eq!(plan.values, [("total".to_owned(), -3)]);
+    assert_eq!((plan.rlocks, plan.arrays), (vec!["tree".to_owned()], vec![("counts".to_owned(), 8)]));
 }
 
 #[test]

@@ -25,6 +25,18 @@ fn a_queue_listed_twice_is_told() {
 }
 
 #[test]
+fn a_lock_is_either_recursive_or_not() {
+    let text =
+        "{\"locks\": [\"a\"], \"rlocks\": [\"b\", →\"a\"], \"workers\": {\"w\": {\"command\": \"x\"}}}";
+    World::default().refuses(
+        text,
+        "rlocks[1]",
+        "\"a\" is in \"locks\" too",
+        Some("a lock is either recursive or not"),
+    );
+}
+
+#[test]
 fn dead_letters_go_to_another_queue_that_exists() {
     let path = "queues.jobs.dead_letter";
     let text = queue(r#""dead_letter": →"jobs""#);

@@ -12,7 +12,7 @@ pub struct NewWorker {
     #[serde(default)]
     pub name: Option<String>,
     /// The program and its arguments; not empty.
-    pub command: Vec<String>,
+    pub command: Vec<Argument>,
     /// The working folder, absolute.
     pub cwd: String,
     /// Variables set beside, or over, the supervisor's own.
@@ -36,6 +36,45 @@ pub struct NewWorker {
     /// The queue that takes the lines of its standard output as messages; `None`: they go to the log.
     #[serde(default)]
     pub queue_out: Option<String>,
+}
+
+/// An argument of a command: text, or any bytes but NUL.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged, deny_unknown_fields)]
+pub enum Argument {
+    /// Text, a JSON string.
+    Text(String),
+    /// What is not UTF-8, as `{"bytes": [255, 254]}`.
+    Bytes {
+        /// The bytes.
+        bytes: Vec<u8>,
+    },
+}
+
+impl Argument {
+    /// Its bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Argument::Text(text) => text.as_bytes(),
+            Argument::Bytes { bytes } => bytes,
+        }
+    }
+}
+
+impl From<&str> for Argument {
+    fn from(text: &str) -> Argument {
+        Argument::Text(text.to_owned())
+    }
+}
+
+/// As text where it is some.
+impl From<Vec<u8>> for Argument {
+    fn from(bytes: Vec<u8>) -> Argument {
+        match String::from_utf8(bytes) {
+            Ok(text) => Argument::Text(text),
+            Err(error) => Argument::Bytes { bytes: error.into_bytes() },
+        }
+    }
 }
 
 /// A queue to be added. What is not said is as in a config that does not say it.

@@ -1,4 +1,4 @@
-//! Locks, semaphores, events, values, barriers and conditions of a run.
+//! Locks, semaphores, events, values, arrays, barriers and conditions of a run.
 
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +18,11 @@ pub enum SyncRequest {
     Event(EventStatus),
     /// `POST /v1/sync/value`: read a number, or change it.
     Value(ValueChange),
+    /// `POST /v1/sync/array`: read all numbers of an array.
+    Array {
+        /// The array's name.
+        array: String,
+    },
     /// `POST /v1/sync/barrier`: let a broken barrier be used again; who waits at it is told that it broke.
     BarrierReset {
         /// The barrier's name.
@@ -31,12 +36,16 @@ pub enum SyncRequest {
 pub enum Kind {
     /// Held by one at a time.
     Lock,
+    /// Held by one at a time, who may take it again.
+    Rlock,
     /// Held by so many at a time.
     Semaphore,
     /// Set or not, to be waited for.
     Event,
     /// A shared number.
     Value,
+    /// Shared numbers in a row.
+    Array,
     /// A place where so many wait for each other.
     Barrier,
     /// A place to wait for news of what a lock protects.
@@ -48,9 +57,11 @@ impl Kind {
     pub fn word(self) -> &'static str {
         match self {
             Kind::Lock => "lock",
+            Kind::Rlock => "rlock",
             Kind::Semaphore => "semaphore",
             Kind::Event => "event",
             Kind::Value => "value",
+            Kind::Array => "array",
             Kind::Barrier => "barrier",
             Kind::Condition => "condition",
         }
@@ -75,8 +86,8 @@ pub struct NewPrimitive {
     pub kind: Kind,
     /// Its name.
     pub name: String,
-    /// A semaphore's permits (1 to 1024), a barrier's parties (1 to 65535), what a value is at first; nothing of
-    /// others.
+    /// A semaphore's permits (1 to 1024), a barrier's parties (1 to 65535), what a value is at first, how many numbers
+    /// an array has (1 to 512); nothing of others.
     #[serde(default)]
     pub number: Option<i64>,
 }
@@ -105,7 +116,7 @@ pub struct SyncHandle {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ValueChange {
-    /// The value's name.
+    /// The value's name; `NAME:INDEX` for a number of an array, the first being 0.
     pub value: String,
     /// Add so much to it. Nothing that others add is lost.
     #[serde(default)]
@@ -126,6 +137,8 @@ pub struct SyncStatus {
     pub events: Vec<EventStatus>,
     /// The values.
     pub values: Vec<ValueStatus>,
+    /// The arrays.
+    pub arrays: Vec<ArrayStatus>,
     /// The barriers.
     pub barriers: Vec<BarrierStatus>,
     /// The names of the conditions.
@@ -150,6 +163,8 @@ pub struct Participant {
 pub struct LockStatus {
     /// Its name.
     pub lock: String,
+    /// Whether its holder may take it again.
+    pub recursive: bool,
     /// Who holds it; null: nobody.
     pub holder: Option<Participant>,
     /// Who waits for it.
@@ -182,10 +197,28 @@ pub struct EventStatus {
 /// A value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ValueStatus {
-    /// Its name.
+    /// Its name; `NAME:INDEX` for a number of an array.
     pub value: String,
     /// The number.
     pub number: i64,
+}
+
+/// An array.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayStatus {
+    /// Its name.
+    pub array: String,
+    /// How many numbers it has.
+    pub length: u32,
+}
+
+/// The answer to [`SyncRequest::Array`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ArrayNumbers {
+    /// Its name.
+    pub array: String,
+    /// Its numbers, each as it was at some moment of the reading.
+    pub numbers: Vec<i64>,
 }
 
 /// A barrier.

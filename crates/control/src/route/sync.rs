@@ -22,6 +22,12 @@ struct Reset {
     barrier: String,
 }
 
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Read {
+    array: String,
+}
+
 pub(super) fn to_http(request: &SyncRequest) -> HttpRequest {
     let (name, body) = match request {
         SyncRequest::List => (Name::Sync, Vec::new()),
@@ -33,6 +39,7 @@ pub(super) fn to_http(request: &SyncRequest) -> HttpRequest {
         SyncRequest::Create(new) => (Name::SyncCreate, json(new)),
         SyncRequest::Event(event) => (Name::SyncEvent, json(event)),
         SyncRequest::Value(change) => (Name::SyncValue, json(change)),
+        SyncRequest::Array { array } => (Name::SyncArray, json(&Read { array: array.clone() })),
         SyncRequest::BarrierReset { barrier } => {
             (Name::SyncBarrier, json(&Reset { barrier: barrier.clone() }))
         }
@@ -68,11 +75,19 @@ pub(super) fn from_http(name: Name, body: &[u8]) -> Result<Request, ApiError> {
         }
         Name::SyncValue => {
             let change: ValueChange = read(body)?;
-            names::check_name("value", &change.value)?;
+            // A number of an array is called as an instance of a worker is.
+            if !names::is_target(&change.value) {
+                names::check_name("value", &change.value)?;
+            }
             if change.add.is_some() && change.set.is_some() {
                 return Err(usage("a value is either set or added to"));
             }
             SyncRequest::Value(change)
+        }
+        Name::SyncArray => {
+            let Read { array } = read(body)?;
+            names::check_name("array", &array)?;
+            SyncRequest::Array { array }
         }
         Name::SyncBarrier => {
             let Reset { barrier } = read(body)?;
@@ -86,19 +101,23 @@ pub(super) fn from_http(name: Name, body: &[u8]) -> Result<Request, ApiError> {
 
 fn check_number(new: &NewPrimitive) -> Result<(), ApiError> {
     let limits = match new.kind {
-        Kind::Lock | Kind::Event | Kind::Condition => None,
+        Kind::Lock | Kind::Rlock | Kind::Event | Kind::Condition => None,
         Kind::Semaphore => Some(("permits", 1..=1024)),
         Kind::Barrier => Some(("parties", 1..=65_535)),
         Kind::Value => Some(("", i64::MIN..=i64::MAX)),
+        Kind::Array => Some(("numbers", 1..=512)),
     };
-    let word = new.kind.word();
+    let word = match new.kind {
+        kind @ (Kind::Event | Kind::Array) => format!("an {}", kind.word()),
+        kind => format!("a {}", kind.word()),
+    };
     match (limits, new.number) {
         (None, None) => Ok(()),
-        (None, Some(_)) => Err(usage(format!("a {word} has no number"))),
+        (None, Some(_)) => Err(usage(format!("{word} has no number"))),
         (Some(_), None) if new.kind == Kind::Value => Ok(()),
         (Some((what, limits)), number) => match number {
             Some(number) if limits.contains(&number) => Ok(()),
-            _ => Err(usage(format!("a {word} has {} to {} {what}", limits.start(), limits.end()))),
+            _ => Err(usage(format!("{word} has {} to {} {what}", limits.start(), limits.end()))),
         },
     }
 }

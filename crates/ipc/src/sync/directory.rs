@@ -84,7 +84,8 @@ impl Entry {
         }
     }
 
-    fn bytes(&self) -> usize {
+    /// The room it takes.
+    pub(crate) fn bytes(&self) -> usize {
         let more = match self.what {
             What::Array => self.number as usize * 8,
             _ => self.permits() * 4,

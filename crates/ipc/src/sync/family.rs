@@ -177,6 +177,14 @@ impl Family {
         Ok(Lock::of(&self.core, self.define(What::Lock, name, 0)?))
     }
 
+    /// Defines one more recursive lock. See [`Family::define_lock`].
+    ///
+    /// # Errors
+    /// As [`Family::define_lock`].
+    pub fn define_rlock(&self, name: &str) -> Result<RLock, DefineError> {
+        Ok(RLock::of(&self.core, self.define(What::RLock, name, 0)?))
+    }
+
     /// Defines one more bounded semaphore. See [`Family::define_lock`].
     ///
     /// # Errors
@@ -217,6 +225,14 @@ impl Family {
         Ok(Value::of(&self.core, self.define(What::Value, name, value)?))
     }
 
+    /// Defines one more array of so many numbers, at most 512, all of them 0. See [`Family::define_lock`].
+    ///
+    /// # Errors
+    /// As [`Family::define_lock`].
+    pub fn define_array(&self, name: &str, length: u32) -> Result<Array, DefineError> {
+        Ok(Array::of(&self.core, self.define(What::Array, name, i64::from(length))?))
+    }
+
     fn define(&self, what: What, name: &str, number: i64) -> Result<u32, DefineError> {
         self.core.define(Entry { what, name: name.to_owned(), number })
     }
@@ -244,6 +260,11 @@ impl Family {
     /// The values, in the order in which they were defined.
     pub fn values(&self) -> Vec<Value> {
         self.of_kind(&[What::Value], Value::of)
+    }
+
+    /// The arrays, in the order in which they were defined.
+    pub fn arrays(&self) -> Vec<Array> {
+        self.of_kind(&[What::Array], Array::of)
     }
 
     fn of_kind<T>(&self, kinds: &[What], of: impl Fn(&Arc<Core>, u32) -> T) -> Vec<T> {

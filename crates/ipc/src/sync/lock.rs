@@ -381,6 +381,21 @@ macro_rules! lock_methods {
 lock_methods!(Lock, false, "A thread that holds it already is told so: it would wait for itself.");
 lock_methods!(RLock, true, "A thread that holds it already gets it once more.");
 
+impl RLock {
+    /// Whether this thread holds it, or one that this thread acts for
+    /// ([`Family::act_for`](crate::sync::Family::act_for)): that one holds it as long as it waits for this thread's
+    /// end, so that this thread is under the lock without acquiring it.
+    ///
+    /// # Errors
+    /// [`Fault`] where the family cannot be used.
+    pub fn is_held_for_me(&self) -> Result<bool, Fault> {
+        let Handle { core, lock, .. } = &self.handle;
+        core.check()?;
+        let me = core.actor()?;
+        Ok(core.holder(*lock)?.is_some_and(|holder| core.acts_for(me, holder)))
+    }
+}
+
 macro_rules! lone_lock {
     ($type:ident, $what:expr, $options:expr) => {
         /// A lock by itself, for programs that need no family.

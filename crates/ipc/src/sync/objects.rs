@@ -15,7 +15,7 @@ use std::sync::{OnceLock, PoisonError};
 use crate::atomic::{AtomicU32, Ordering};
 use crate::memory::Memory;
 use crate::segment;
-use crate::sync::directory::{self, CELL, Entry, What};
+use crate::sync::directory::{self, CELL, Entry, SPARE, What};
 use crate::sync::errors::DefineError;
 use crate::sync::inner::Core;
 use crate::sync::options;
@@ -82,6 +82,9 @@ impl Core {
     pub(crate) fn define(&self, entry: Entry) -> Result<u32, DefineError> {
         self.check()?;
         options::check(std::slice::from_ref(&entry)).map_err(DefineError::of)?;
+        if entry.bytes() > SPARE {
+            return Err(DefineError::Options("an array that is defined later has at most 512 numbers"));
+        }
         let _alone = self.defining.lock().unwrap_or_else(PoisonError::into_inner);
         let is_like = |other: &Entry| other.what.family() == entry.what.family() && other.name == entry.name;
         if self.objects().any(|(_, other)| is_like(other)) {
@@ -111,7 +114,7 @@ impl Core {
         if crc32c::crc32c(bytes) != self.u32(at).load(Ordering::Relaxed) {
             return None;
         }
-        directory::from_bytes(bytes)?.pop().filter(|entry| entry.what != What::Array)
+        directory::from_bytes(bytes)?.pop().filter(|entry| entry.bytes() <= SPARE)
     }
 }
 

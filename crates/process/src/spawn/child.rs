@@ -53,7 +53,16 @@ pub(super) struct Orders<'a> {
     pub(super) parent: Pid,
     /// A pidfd of the parent, closed on exec, where `getppid` can not tell.
     pub(super) lifeline: Cell<Option<RawFd>>,
+    /// Says by its lock that this process is not executed yet; closed on exec.
+    pub(super) birth_lock: Cell<Option<RawFd>>,
     pub(super) report: Report,
+}
+
+impl Orders<'_> {
+    /// Descriptors that are needed until exec closes them.
+    fn kept(&self) -> [Option<RawFd>; 2] {
+        [self.lifeline.get(), self.birth_lock.get()]
+    }
 }
 
 /// A descriptor beyond the standard three.
@@ -267,8 +276,10 @@ fn place_descriptors(orders: &Orders) -> Result<(), Failure> {
     for handed in orders.handed {
         handed.source.set(out_of_the_way(handed.source.get(), handed.place, last)?);
     }
-    if let Some(lifeline) = orders.lifeline.get() {
-        orders.lifeline.set(Some(out_of_the_way(lifeline, -1, last)?));
+    for kept in [&orders.lifeline, &orders.birth_lock] {
+        if let Some(fd) = kept.get() {
+            kept.set(Some(out_of_the_way(fd, -1, last)?));
+        }
     }
     for (index, source) in (0..).zip(sources) {
         put(source, index)?;
@@ -306,7 +317,10 @@ fn put(source: RawFd, place: RawFd) -> Result<(), Failure> {
 
 /// Leaves the parent's table of descriptors for a copy that ends with the last one needed.
 fn unshare_descriptors(orders: &Orders) -> Result<(), Failure> {
-    let mut last = orders.lifeline.get().unwrap_or(2).max(2);
+    let mut last = 2;
+    for kept in orders.kept().into_iter().flatten() {
+        last = last.max(kept);
+    }
     for source in orders.sources.into_iter().flatten() {
         last = last.max(source);
     }
@@ -319,10 +333,9 @@ fn unshare_descriptors(orders: &Orders) -> Result<(), Failure> {
 fn close_others(orders: &Orders) -> Result<(), Failure> {
     match orders.close {
         Close::Range => {
-            // What was handed stays, in the order of the numbers, and the lifeline behind it, which is needed a little
-            // longer; exec closes it.
+            // What was handed stays, in the order of the numbers, and what is needed until exec, which closes it.
             let mut first = 3;
-            let kept = orders.lifeline.get();
+            let kept = orders.kept();
             for handed in orders.handed {
                 close_but(first, handed.place.wrapping_sub(1), kept)?;
                 first = handed.place.wrapping_add(1);
@@ -334,7 +347,7 @@ fn close_others(orders: &Orders) -> Result<(), Failure> {
             // What was moved out of the way may lie behind the last; exec closes that.
             while fd <= last {
                 let handed = orders.handed.iter().any(|handed| handed.place == fd);
-                if !handed && Some(fd) != orders.lifeline.get() {
+                if !handed && !orders.kept().contains(&Some(fd)) {
                     // SAFETY: in our own table, where nobody expects this descriptor to stay.
                     unsafe { libc::close(fd) };
                 }
@@ -345,15 +358,13 @@ fn close_others(orders: &Orders) -> Result<(), Failure> {
     }
 }
 
-/// Closes these but for one.
-fn close_but(first: RawFd, last: RawFd, kept: Option<RawFd>) -> Result<(), Failure> {
-    match kept {
-        Some(kept) if (first..=last).contains(&kept) => {
-            close_range(first, kept.wrapping_sub(1), 0)?;
-            close_range(kept.wrapping_add(1), last, 0)
-        }
-        _ => close_range(first, last, 0),
+/// Closes these but for those that are kept.
+fn close_but(mut first: RawFd, last: RawFd, kept: [Option<RawFd>; 2]) -> Result<(), Failure> {
+    while let Some(next) = kept.into_iter().flatten().filter(|fd| (first..=last).contains(fd)).min() {
+        close_range(first, next.wrapping_sub(1), 0)?;
+        first = next.wrapping_add(1);
     }
+    close_range(first, last, 0)
 }
 
 /// Closes these, first and last included; an empty range is nothing to do.

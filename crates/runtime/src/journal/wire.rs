@@ -198,7 +198,7 @@ structs! {
     Family { workers, strategy, intensity, stop_within, groups, lasts, seed }
     Group { name, strategy, intensity, workers, groups }
     Worker {
-        name, instances, policy, restart, success_codes, backoff, intensity, on_failed, essential, grace, after,
+        name, instances, policy, restart, success_codes, backoff, intensity, on_failed, essential, grace, asks_tree, after,
         readiness, leftover, watchdog, health, schedule, start_delay, autostart
     }
     Backoff { initial, factor, max, jitter, reset_after }
@@ -261,8 +261,8 @@ enums! {
     Policy { Wait, Terminate, Daemon }
     Restart { Never, OnFailure, Always }
     OnFailed { Ignore, Stop }
-    Leftover { Kill, Fail }
-    Remark { OutOfMemory, CoreDumped, LeftBehind(count) }
+    Leftover { Kill, Fail, Adopt }
+    Remark { OutOfMemory, CoreDumped, LeftBehind(count), Adopted(count) }
     Milestone { Started, Ready, Succeeded, Ended }
     Manner { Keep, Restart, Roll }
     Readiness { Start, Told { timeout }, Probed { timeout } }
@@ -281,7 +281,7 @@ enums! {
         NeedsTime(process, more), Departs(process), Complains(process, what), Ended(process, ending), Emptied(process), Reclaimed(process), Remarked(process, remark), Due { worker, times, on_time }, Asked(request), Shutdown, ShutdownNow, Tick
     }
     Action {
-        Launch(process), Ask(process), Probe(process, purpose, within), Abort(process), Kill(process), Reclaim(process), Changed(instance), Retired(worker),
+        Launch(process), Ask(process), Probe(process, purpose, within), Abort(process), Kill(process), Await(process), Adopt(process), Reclaim(process), Changed(instance), Retired(worker),
         Unretired(worker), Removed(worker), Rolled(worker, outcome), GaveUp(group, culprit), Conclude(conclusion)
     }
     Conclusion { Succeeded, Failed { instance, ending }, Essential { instance, ending } }

@@ -14,6 +14,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::sync::Arc;
 use std::time::Instant;
 
 /// Bytes that may wait for the console's reader.
@@ -41,7 +42,7 @@ pub struct Console {
     manner: Manner,
     coloured: bool,
     width: usize,
-    colours: HashMap<String, usize>,
+    colours: HashMap<Arc<str>, usize>,
     pending: Vec<u8>,
     written: usize,
     loss: Option<Loss>,
@@ -127,8 +128,10 @@ impl Console {
     /// Learns of a label: its width, and the next colour for a new worker.
     pub(super) fn meet(&mut self, label: &Label) {
         self.width = self.width.max(label.show.len()).min(WIDEST);
-        let next = self.colours.len();
-        self.colours.entry(label.worker.clone()).or_insert(next);
+        if self.coloured {
+            let next = self.colours.len();
+            self.colours.entry(label.worker.clone()).or_insert(next);
+        }
     }
 
     /// How many bytes of a worker may be read so that even if all are newlines the limit holds; 0 is none for now.
@@ -246,7 +249,7 @@ mod tests {
     use std::io::Read;
 
     fn label(worker: &str, show: &str) -> Label {
-        let (worker, show) = (worker.to_owned(), show.to_owned());
+        let (worker, show) = (worker.into(), show.into());
         Label { worker, instance: 0, launch: 1, show, stream: Stream::Stdout }
     }
 

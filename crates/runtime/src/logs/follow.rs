@@ -160,7 +160,7 @@ impl Followers {
     /// Gives `line` to everybody who follows its worker; never waits for them.
     pub fn give(&self, label: &Label, line: impl Fn() -> Line) {
         for (wanted, shared) in &self.all {
-            if wanted.as_deref().is_none_or(|wanted| wanted == label.worker) {
+            if wanted.as_deref().is_none_or(|wanted| *wanted == *label.worker) {
                 shared.change(|queue| queue.put(line()));
             }
         }

@@ -34,13 +34,13 @@ impl Stream {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Label {
     /// The worker's name.
-    pub worker: String,
+    pub worker: Arc<str>,
     /// Which of its instances.
     pub instance: u32,
     /// Which launch of that instance.
     pub launch: u64,
     /// What people see on the console: `reader` when the worker has one instance, else `counter:0`.
-    pub show: String,
+    pub show: Arc<str>,
     /// Which of its outputs.
     pub stream: Stream,
 }

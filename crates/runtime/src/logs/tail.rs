@@ -107,8 +107,8 @@ impl Tail {
     fn add(&mut self, Block { stream, label, time, bytes, mid_line, .. }: Block<'_>, last: bool) {
         let number = self.next;
         self.next += 1;
-        if !self.rings.contains_key(label.worker.as_str()) {
-            self.rings.insert(label.worker.as_str().into(), Ring::default());
+        if !self.rings.contains_key(&label.worker) {
+            self.rings.insert(Arc::clone(&label.worker), Ring::default());
         }
         let chunk = Chunk { number, stream, label: label.clone(), time, bytes: bytes.into(), mid_line, last };
         self.change(&label.worker, |ring| {
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
 
     fn label(worker: &str) -> Arc<Label> {
-        let (worker, show) = (worker.to_owned(), worker.to_owned());
+        let (worker, show) = (worker.into(), worker.into());
         Arc::new(Label { worker, instance: 0, launch: 1, show, stream: Stream::Stdout })
     }
 

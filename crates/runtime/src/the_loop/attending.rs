@@ -32,12 +32,11 @@ impl Loop {
         spawned: Spawned,
     ) {
         let Spawned { pid, pidfd, .. } = spawned;
-        let show = self.roster.show(process.instance);
         let label = Label {
-            worker: self.roster.name(process.instance.worker).to_owned(),
+            worker: self.roster.shared_name(process.instance.worker),
             instance: process.instance.index,
             launch: process.launch.0,
-            show,
+            show: self.roster.shared_show(process.instance),
             stream: Stream::Stderr,
         };
         // Without a copy, what it has to say goes unheard; that is no reason not to have it.

@@ -46,10 +46,10 @@ impl Loop {
             format: Format::Text,
         };
         let label = Label {
-            worker: "supervisor".to_owned(),
+            worker: "supervisor".into(),
             instance: 0,
             launch: 1,
-            show: "supervisor".to_owned(),
+            show: "supervisor".into(),
             stream: Stream::Stderr,
         };
         self.pump.attach(read, label, Some(self.pump.file(file)))?;

@@ -36,9 +36,9 @@ impl Loop {
     /// Says why it has none.
     pub(super) fn open_ear(&mut self, process: Process) -> Result<(), String> {
         let worker = self.setup.workers.get(process.instance.worker.0 as usize);
-        let Some(worker) = worker.filter(|worker| worker.notify) else { return Ok(()) };
+        let Some(worker) = worker.filter(|worker| worker.kept.notify) else { return Ok(()) };
         let cannot = |error: std::io::Error| format!("notification socket: {}", crate::words::reason(&error));
-        let account = worker.terms.as_ref().and_then(|terms| terms.account.as_ref());
+        let account = worker.kept.terms.as_ref().and_then(|terms| terms.account.as_ref());
         let own = nix::unistd::geteuid().as_raw();
         let credentials = account.and_then(|account| account.credentials.as_ref());
         let socket = match credentials.filter(|credentials| credentials.uid != own) {
@@ -131,13 +131,18 @@ impl Loop {
     }
 
     /// Whether a sender is of a launch's tree. Of one that has ended and was reaped, the kernel keeps only whose it was:
-    /// then it is enough that it knew where to say it, which nobody but this user can.
+    /// then it is enough that it knew where to say it, which nobody but this user, and the launch's own, can.
     fn is_of(&self, sender: &Sender, process: Process) -> bool {
         let is_gone = || match &sender.pidfd {
             Some(pidfd) => process::is_dead(pidfd.as_fd()),
             None => matches!(Stat::of(sender.pid), Ok(None)) || sender.pid == Pid::from_raw(0),
         };
-        let of_the_user = sender.uid == nix::unistd::geteuid().as_raw() || sender.uid == 0;
+        let account = || {
+            let worker = self.setup.workers.get(process.instance.worker.0 as usize)?;
+            Some(worker.kept.terms.as_ref()?.account.as_ref()?.credentials.as_ref()?.uid)
+        };
+        let of_the_user =
+            sender.uid == nix::unistd::geteuid().as_raw() || sender.uid == 0 || account() == Some(sender.uid);
         match self.owner_of(sender.pid.as_raw()) {
             Some(Owner::Launch(owner)) if owner == process => true,
             // It is below us, and does not tell where it comes from.

@@ -8,9 +8,10 @@ use std::os::fd::AsFd;
 
 use nix::sys::epoll::EpollEvent;
 use process::{Exit, Identity, Pid};
-use supervision::Process;
+use supervision::{Policy, Process};
 
 use super::{Loop, Watched};
+use crate::appointments;
 use crate::owning::Owner;
 use crate::processes::Kinship;
 use crate::talk;
@@ -32,11 +33,13 @@ impl Loop {
                 self.turn_watch(Watched::Leader(process), None);
                 self.turn_watch(Watched::Founder(process), Some(Watched::Leader(process)));
                 self.changed = true;
+                appointments::forget(self.folder.path(), &self.roster.leaf(process));
             }
             return;
         }
         let held = Identity::of(Pid::from_raw(pid)).ok().flatten();
-        let Some(pidfd) = held.and_then(|identity| identity.hold().ok().flatten()) else { return };
+        let held = held.and_then(|identity| Some((identity, identity.hold().ok()??)));
+        let Some((identity, pidfd)) = held else { return };
         if process::is_dead(pidfd.as_fd()) {
             return talk::say(format_args!("{show}: MAINPID={pid} has ended already: ignored"));
         }
@@ -54,6 +57,17 @@ impl Loop {
             return;
         }
         self.processes.appoint(process, Pid::from_raw(pid), pidfd);
+        // The others are not taken back.
+        let survives =
+            self.core.worker(process.instance.worker).is_some_and(|worker| worker.policy == Policy::Wait);
+        if survives
+            && let Err(error) = appointments::note(self.folder.path(), &self.roster.leaf(process), identity)
+        {
+            talk::say(format_args!(
+                "{show}: a later run will not know that pid {pid} leads: {}",
+                crate::words::reason(&error)
+            ));
+        }
         self.changed = true;
     }
 

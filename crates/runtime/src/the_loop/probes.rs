@@ -65,7 +65,7 @@ impl Loop {
     /// Finds out what the core asks for.
     pub(super) fn probe(&mut self, process: Process, purpose: Purpose, within: Duration) {
         let worker = self.setup.workers.get(process.instance.worker.0 as usize);
-        let watched = worker.and_then(|worker| worker.watched.as_deref());
+        let watched = worker.and_then(|worker| worker.kept.watched.as_deref());
         let probe = watched.and_then(|watched| match (purpose, &watched.ready) {
             (Purpose::Readiness, Sign::Probe(probe)) => Some(probe.clone()),
             (Purpose::Readiness, _) => None,
@@ -143,16 +143,17 @@ impl Loop {
         let id = process.instance.worker;
         let worker = self.setup.workers.get(id.0 as usize).ok_or_else(gone)?;
         let decided = self.core.worker(id).ok_or_else(gone)?;
-        let watched = worker.watched.as_deref().ok_or_else(gone)?;
+        let watched = worker.kept.watched.as_deref().ok_or_else(gone)?;
         let argv = match (purpose, &watched.ready, &watched.health) {
             (Purpose::Readiness, Sign::Probe(Probe::Command(argv)), _) => argv,
             (Purpose::Health, _, Some(Probe::Command(argv))) => argv,
             _ => return Err(gone()),
         };
-        let show = self.roster.show(process.instance);
+        let (name, show) =
+            (&self.roster.shared_name(process.instance.worker), &self.roster.shared_show(process.instance));
         let notify = self.ear_of(process).map(crate::notify::NotifySocket::path);
-        let (name, policy, mail) = (&*decided.name, decided.policy, &self.mail);
-        let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
+        let (policy, mail) = (decided.policy, &self.mail);
+        let launch = Launch { process, name, show, policy, worker, notify, mail };
         launch.probe(argv, ticket, &self.environment).map_err(|failure| failure.0)
     }
 

@@ -31,7 +31,7 @@ impl Loop {
     pub(crate) fn follow_calendar(&mut self, removed: &[WorkerId]) {
         for place in 0..self.setup.workers.len() {
             let id = WorkerId(place as u32);
-            let minutes = self.setup.workers[place].cron.as_deref().copied();
+            let minutes = self.setup.workers[place].kept.cron.as_deref().copied();
             self.set_schedule(id, minutes.filter(|_| !removed.contains(&id)));
         }
     }

@@ -7,7 +7,7 @@ use control::{Call, api};
 use process::{Spawn, SpawnError, Spawned};
 use supervision::{Event, LaunchFailure, Policy, Process};
 
-use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending};
+use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending, Starting};
 use crate::attendant;
 use crate::launching::{Given, Launch, Place, Prepared};
 use crate::processes::{Kinship, Tree};
@@ -26,10 +26,20 @@ impl Loop {
             let Some(process) = self.queued.pop_front() else { break };
             self.launch(process, alone);
         }
-        if self.pending.is_empty() && self.starting_up && self.begun {
-            // What reading the config and starting took is not needed any more, and this process stays for long.
-            self.starting_up = false;
+        if self.pending.is_empty() && self.starting == Starting::UnderWay && self.begun {
+            self.starting = Starting::Done;
+        }
+    }
+
+    /// What reading the config and starting took is not needed any more, and this process stays for long. To be called
+    /// when there is nothing else to do: what is looked at afterwards comes back into memory.
+    pub(super) fn give_back_what_starting_took(&mut self) {
+        if self.starting == Starting::Done {
+            self.starting = Starting::Forgotten;
             self.queued.shrink_to_fit();
+            self.pending.shrink_to_fit();
+            self.news.shrink_to_fit();
+            self.watched.shrink_to_fit();
             process::give_memory_back();
         }
     }
@@ -49,14 +59,15 @@ impl Loop {
         let prepared =
             match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
-                    let show = self.roster.show(instance);
+                    let (name, show) =
+                        (&self.roster.shared_name(instance.worker), &self.roster.shared_show(instance));
                     // Who stands in for a command takes it along when it is killed.
                     let policy = match self.setup.purpose {
                         Purpose::Command => Policy::Daemon,
                         Purpose::Config | Purpose::Scripts => decided.policy,
                     };
-                    let (name, mail) = (&*decided.name, &self.mail);
-                    let launch = Launch { process, name, show: &show, policy, worker, notify, mail };
+                    let mail = &self.mail;
+                    let launch = Launch { process, name, show, policy, worker, notify, mail };
                     lines = launch.line_watches();
                     let place =
                         Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
@@ -87,7 +98,7 @@ impl Loop {
         let id = process.instance.worker;
         let worker = self.setup.workers.get(id.0 as usize).zip(self.core.worker(id));
         let Some((terms, decided)) =
-            worker.and_then(|(setup, decided)| Some((setup.terms.as_deref()?, decided)))
+            worker.and_then(|(setup, decided)| Some((setup.kept.terms.as_deref()?, decided)))
         else {
             return Ok(Given::default());
         };

@@ -1,10 +1,11 @@
 //! The trees of processes: entered, asked, killed, seen to end, swept and given back.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use process::{Exit, Pid, Vigil};
 use std::os::fd::AsFd;
-use supervision::{Ending, Event, Process, Remark};
+use supervision::{Ending, Event, Moment, Process, Remark};
 
 use super::{Loop, PARENT_REAPS_WITHIN, Watched};
 use crate::asking::hold;
@@ -13,6 +14,19 @@ use crate::setup::StopTo;
 use crate::sweeping::{Marks, Swept};
 use crate::waiting::Held;
 use crate::{sweeping, talk, words};
+
+/// How long an orphan may take to be executed until a sweep goes on without knowing whose it is.
+const EXECUTED_WITHIN: Duration = Duration::from_secs(1);
+/// How soon it is looked at again; then after twice as long, and so on.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// An orphan is being executed, and does not tell whose it is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unsure {
+    since: Moment,
+    /// When to look again.
+    pub(super) at: Moment,
+}
 
 impl Loop {
     /// Enters a tree and watches its leader.
@@ -59,10 +73,10 @@ impl Loop {
         }
     }
 
-    fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
+    pub(super) fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
         let by_setup = || {
             let setup = self.setup.workers.get(process.instance.worker.0 as usize)?;
-            Some((setup.stop_signal, setup.stop_to))
+            Some((setup.kept.stop_signal, setup.kept.stop_to))
         };
         self.former_stops.get(&process).copied().or_else(by_setup)
     }
@@ -90,7 +104,7 @@ impl Loop {
         let socket = self.folder.socket();
         // What escaped while nobody had a reason to look is not known yet.
         let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
-        sweeping::recognise(&mut self.processes, snapshot, marks, false);
+        sweeping::recognise(&mut self.processes, snapshot, marks);
         let Some(tree) = self.processes.get(process) else { return all };
         if tree.ended.is_none() {
             all.push(tree.pid);
@@ -144,6 +158,12 @@ impl Loop {
                 let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGKILL);
             }
         }
+    }
+
+    /// Waits until nothing of a launch lives whose leader has ended, and lets the others end by themselves.
+    pub(super) fn await_tree(&mut self, process: Process) {
+        self.processes.look_out_for(process);
+        self.sweep();
     }
 
     pub(super) fn leader_may_have_ended(&mut self, process: Process, token: u64) {
@@ -267,8 +287,15 @@ impl Loop {
         self.child_changed = false;
         let socket = self.folder.socket();
         let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
-        let Swept { empty, reaped, watch, populated, left_behind, orphans_live } =
-            sweeping::sweep(&mut self.processes, marks);
+        let now = self.clock.now();
+        let patience = self.unsure.is_none_or(|unsure| now.since(unsure.since) < EXECUTED_WITHIN);
+        let Swept { empty, reaped, watch, populated, left_behind, orphans_live, unsure } =
+            sweeping::sweep(&mut self.processes, marks, patience);
+        self.unsure = unsure.then(|| {
+            let since = self.unsure.map_or(now, |unsure| unsure.since);
+            // Nothing tells when somebody is executed. Mostly that takes less than the first look again.
+            Unsure { since, at: now + now.since(since).max(LOOK_AGAIN_AFTER) }
+        });
         for pid in reaped {
             self.reclaim_from(pid);
         }
@@ -283,6 +310,10 @@ impl Loop {
         for process in empty {
             self.processes.swept(process);
             self.news.push_back(Event::Emptied(process));
+        }
+        if !orphans_live {
+            self.processes.no_leftovers();
+            self.leaving.clear();
         }
         if again { self.sweep() } else { orphans_live }
     }
@@ -302,6 +333,13 @@ impl Loop {
             nest.vigil = Some(vigil).filter(|_| watched);
         }
         false
+    }
+
+    /// Sweeps again, if it is time, because an orphan did not tell whose it is.
+    pub(super) fn sweep_again(&mut self) {
+        if self.unsure.is_some_and(|unsure| unsure.at <= self.clock.now()) {
+            self.sweep();
+        }
     }
 
     fn unwatch_cgroup(&mut self, process: Process) {
@@ -326,6 +364,9 @@ impl Loop {
         self.former_stops.remove(&process);
         if let Some(tree) = self.processes.remove(process) {
             self.reclaim_from(tree.pid.as_raw());
+            if tree.founder.is_some() || tree.kinship == Kinship::TakenBack {
+                crate::appointments::forget(self.folder.path(), &self.roster.leaf(process));
+            }
             if let Some(nest) = &tree.cgroup {
                 nest.cgroup.remove();
             }

@@ -355,6 +355,10 @@ impl World {
                 let after = self.random.millis(1, LATEST_NEWS);
                 self.plan(after, Happening::Empties(process));
             }
+            Action::Await(process) | Action::Adopt(process) => {
+                let after = self.random.millis(1, LATEST_NEWS);
+                self.plan(after, Happening::Empties(process));
+            }
             Action::Reclaim(process) => {
                 let after = self.random.millis(1, LATEST_NEWS);
                 self.plan(after, Happening::GivesBack(process));

@@ -147,6 +147,11 @@ impl World {
                     self.tell(Event::Emptied(process));
                 }
             }
+            Action::Adopt(process) => {
+                self.note(format!("{} adopted", self.label(process.instance)));
+                self.tell(Event::Remarked(process, supervision::Remark::Adopted(2)));
+                self.tell(Event::Emptied(process));
+            }
             Action::Reclaim(process) if !self.is(process, Trait::SlowToReclaim) => {
                 self.tell(Event::Reclaimed(process));
             }

@@ -23,7 +23,7 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 fn label(worker: &str, stream: Stream) -> Label {
-    Label { worker: worker.to_owned(), instance: 0, launch: 1, show: worker.to_owned(), stream }
+    Label { worker: worker.into(), instance: 0, launch: 1, show: worker.into(), stream }
 }
 
 fn raw(path: &Path) -> LogFile {

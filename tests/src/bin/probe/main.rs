@@ -1,6 +1,8 @@
 //! A worker that the tests tell what to do; what it says on standard output, the tests read.
 #![forbid(unsafe_code)]
 
+mod sync;
+
 use std::error::Error;
 use std::ffi::CString;
 use std::fs::File;
@@ -14,7 +16,6 @@ use control::api::{Join, Request};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::{Pid, pause};
-use worker::sync::LockError;
 use worker::{GetError, Me, PutError, UnlessClosed};
 
 type Done = Result<(), Box<dyn Error>>;
@@ -49,10 +50,11 @@ fn main() -> ExitCode {
         ["join-as-nobody"] => join_as_nobody(),
         ["drip"] => drip(),
         ["serve"] => serve(),
-        ["hold-lock", name] => hold_lock(name),
-        ["wait-lock", name] => wait_lock(name),
-        ["cross", own, other, barrier] => cross(own, other, barrier),
-        ["all-kinds"] => all_kinds(),
+        ["hold-lock", name] => sync::hold_lock(name),
+        ["wait-lock", name] => sync::wait_lock(name),
+        ["cross", own, other, barrier] => sync::cross(own, other, barrier),
+        ["all-kinds"] => sync::all_kinds(),
+        ["tally", lock, array] => sync::tally(lock, array),
         ["poll-lines"] => poll_lines(),
         other => Err(format!("what is {other:?}?").into()),
     };
@@ -429,68 +431,4 @@ fn drip() -> Done {
     let mut rest = String::new();
     let _ = stream.read_to_string(&mut rest);
     for_ever()
-}
-
-/// Holds a lock for good, and tells who died with it before.
-fn hold_lock(name: &str) -> Done {
-    let me = worker::join()?;
-    let guard = me.lock(name)?.acquire()?;
-    match guard.recovered() {
-        Some(dead) => say(&format!("after pid {} {}", dead.pid, dead.name.as_deref().unwrap_or("?")))?,
-        None => say("nobody died with it")?,
-    }
-    for_ever()
-}
-
-/// Waits for a lock until it is asked to stop.
-fn wait_lock(name: &str) -> Done {
-    let me = worker::join()?;
-    if me.stop_requested() {
-        return Err("asked too early".into());
-    }
-    match me.lock(name)?.acquire() {
-        Err(LockError::Interrupted) => say("interrupted"),
-        other => Err(format!("{other:?}").into()),
-    }
-}
-
-/// Takes one lock, waits until another has taken the other, and takes that too; gives way in a deadlock.
-fn cross(own: &str, other: &str, barrier: &str) -> Done {
-    let me = worker::join()?;
-    let guard = me.lock(own)?.acquire()?;
-    me.barrier(barrier)?.wait()?;
-    match me.lock(other)?.acquire() {
-        Ok(_both) => say("has both")?,
-        Err(LockError::Deadlock(deadlock)) => say(&deadlock.to_string())?,
-        Err(error) => return Err(error.into()),
-    }
-    drop(guard);
-    Ok(())
-}
-
-/// Uses one of each kind, half of them with somebody outside.
-fn all_kinds() -> Done {
-    let me = worker::join()?;
-    let permit = me.semaphore("gpu")?.acquire()?;
-    let (door, opened, open) = (me.lock("door")?, me.condition("opened")?, me.value("open")?);
-    let opener = {
-        let (door, opened, open) = (door.clone(), opened.clone(), open.clone());
-        std::thread::spawn(move || -> Result<(), LockError> {
-            let _guard = door.acquire()?;
-            open.set(1);
-            opened.notify_all()?;
-            Ok(())
-        })
-    };
-    let mut guard = door.acquire()?;
-    while open.get() == 0 {
-        guard = opened.wait(guard)?;
-    }
-    drop(guard);
-    opener.join().map_err(|_| "the opener broke down")??;
-    say("waits for go")?;
-    me.event("go")?.wait()?;
-    me.barrier("line")?.wait()?;
-    drop(permit);
-    say("all done")
 }
