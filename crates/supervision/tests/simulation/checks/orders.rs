@@ -26,6 +26,9 @@ impl Checks {
             Action::Abort(process) => self.aborted(now, *process),
             Action::Probe(process, purpose, within) => self.probe(now, *process, *purpose, *within),
             Action::Kill(process) => self.kill(core, now, *process),
+            Action::Await(process) | Action::Adopt(process) => {
+                assert!(!bodies[process].leader, "its leader lives, and what it leaves is waited for");
+            }
             Action::Reclaim(process) => {
                 let body = &bodies[process];
                 assert!(!body.leader && !body.tree, "reclaimed from the living");
@@ -125,7 +128,11 @@ impl Checks {
             || instance.why == "its config has changed"
             || super::watch::is_failure(&instance.why);
         // What was told to stop while its launch was under way is asked when that is known.
-        by_itself || instance.launched_at == Some(now) || self.requested.contains(&instance.id)
+        // And its next run may take its place by the very event that ends the run.
+        by_itself
+            || instance.launched_at == Some(now)
+            || self.requested.contains(&instance.id)
+            || self.gives_way_to_the_next(instance.id)
     }
 
     /// When the run or the family is stopped, dependants go before what they depend on.
