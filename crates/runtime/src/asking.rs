@@ -364,11 +364,17 @@ impl Loop {
                 Some(Standing { phase, launch, between_runs })
             };
             let has_come = waiter.until.has_come(standing) && self.is_all_gone(&mut waiter.until);
+            let hint = match waiter.until {
+                Until::Applied { .. } => {
+                    "what was not replaced runs on as before; whatever is started from now on is by the new config"
+                }
+                _ => "what was not replaced runs on as before",
+            };
             if let (true, Some(rolls)) = (has_come, waiter.until.rolls())
                 && !rolls.failures.is_empty()
             {
                 let error = ApiError::new(ErrorCode::Failed, rolls.failures.join("; "));
-                waiter.reply.refuse(error.hint("what was not replaced runs on as before"));
+                waiter.reply.refuse(error.hint(hint));
             } else if has_come {
                 waiter.reply.ok(&self.came_about(&waiter.until));
             } else if waiter.deadline.is_some_and(|deadline| deadline <= now) {

@@ -68,8 +68,9 @@ pub fn propose<'n>(
 ) -> Result<Proposal, (String, String)> {
     let differing: HashMap<&str, &WorkerChange> =
         offer.workers.iter().map(|(name, change)| (name.as_str(), change)).collect();
-    let wanted: HashMap<&str, &Worker> =
-        offer.setup.family.workers.iter().map(|worker| (worker.name.as_str(), worker)).collect();
+    let setups = offer.setup.workers.iter().zip(&offer.setup.family.workers);
+    let wanted: HashMap<&str, (&Worker, bool)> =
+        setups.map(|(setup, worker)| (worker.name.as_str(), (worker, setup.kept.rolling))).collect();
     let mut proposal = Proposal {
         workers: Vec::new(),
         shared: offer.things.iter().map(thing).collect(),
@@ -94,15 +95,12 @@ pub fn propose<'n>(
                     (now.instances, 0),
                 );
             }
-            (Some(wanted), difference) => {
+            (Some((wanted, rolls)), difference) => {
                 let changes = match difference {
                     Some(WorkerChange::Changed(changes)) => changes.as_slice(),
                     _ => &[],
                 };
-                let rolls = offer.setup.workers.iter().zip(&offer.setup.family.workers);
-                let rolls =
-                    rolls.into_iter().any(|(setup, worker)| worker.name == name && setup.kept.rolling);
-                proposal.keep(name, now, wanted, changes, rolls);
+                proposal.keep(name, now, wanted, changes, *rolls);
             }
         }
     }
