@@ -15,6 +15,7 @@ use crate::askers::Asker;
 use crate::asking::{Outcome, value};
 use crate::mailbox::Mail;
 use crate::proposal::{Origin, Proposal, Standing, propose};
+use crate::rolling::Rolls;
 use crate::source::{How, Kind, Offer, Source, Unfit};
 use crate::talk;
 use crate::the_loop::Loop;
@@ -212,7 +213,13 @@ impl Loop {
     /// Does what was proposed; says what to wait for until all of it is so.
     fn apply(&mut self, offer: Offer, proposal: Proposal, by: &Asker) -> Result<Until, ApiError> {
         let shown = self.shown(&offer, &proposal);
-        let Proposal { change, ids, signals, .. } = proposal;
+        let Proposal { mut change, ids, signals, .. } = proposal;
+        for (id, worker, manner) in &mut change.changed {
+            if *manner == Manner::Roll && !self.core.would_roll(*id, worker) {
+                *manner = Manner::Restart;
+            }
+            self.rolled.remove(id);
+        }
         let Offer { config, setup, things, adopt, .. } = offer;
         let failed = |why: String| ApiError::new(ErrorCode::Failed, why).hint("nothing was changed");
         let added: Vec<&str> = things
@@ -234,12 +241,12 @@ impl Loop {
 
         // From here on nothing can be refused.
         let first = self.setup.workers.len() as u32;
-        let until = self.until_applied(&change, first, shown);
+        let mut until = self.until_applied(&change, first, shown);
         for (id, worker, manner) in &change.changed {
             self.note_change(*id, &until);
             self.roster.take_back(*id, &worker.name);
             self.roster.resize(*id, worker.instances);
-            if *manner == Manner::Restart {
+            if *manner != Manner::Keep {
                 self.remember_how_to_stop(*id);
             }
         }
@@ -273,6 +280,9 @@ impl Loop {
         }
         self.follow_calendar(&change.removed);
         self.tell_core([Event::Asked(Request::Change(Box::new(change)))]);
+        if let Some(rolls) = until.rolls() {
+            self.look_at_rolls(rolls);
+        }
         self.list_producers();
         for (worker, signal) in signals {
             self.signal_worker(worker, signal);
@@ -294,9 +304,11 @@ impl Loop {
             for instance in (0..worker.instances).map(instance) {
                 let up = |phase| matches!(phase, Phase::Starting | Phase::Running | Phase::Stopping);
                 let is_up = self.core.standing(instance).is_some_and(|(phase, _)| up(phase));
-                if *manner == Manner::Restart && is_up {
+                if *manner == Manner::Roll && is_up {
+                    // Whoever replaces it, and whether, is told when the rolling restart is over.
+                } else if *manner == Manner::Restart && is_up {
                     new.push(Wanted { instance, not: launch(instance) });
-                } else if *manner == Manner::Restart || instance.index >= present {
+                } else if *manner != Manner::Keep || instance.index >= present {
                     new.push(Wanted { instance, not: None });
                 }
             }
@@ -307,7 +319,9 @@ impl Loop {
             all.extend(instances.clone());
             new.extend(instances.map(|instance| Wanted { instance, not: None }));
         }
-        Until::Applied { new, gone, all, shown: Box::new(shown) }
+        let rolls = change.changed.iter().filter(|(.., manner)| *manner == Manner::Roll);
+        let rolls = Rolls { under_way: rolls.map(|(id, ..)| *id).collect(), failures: Vec::new() };
+        Until::Applied { new, gone, rolls, all, shown: Box::new(shown) }
     }
 
     /// Keeps what was changed of a worker, for those who ask why it stands where it stands.

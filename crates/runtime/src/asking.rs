@@ -16,6 +16,7 @@ use supervision::{
 use crate::applying::Reading;
 use crate::askers::Asker;
 use crate::meeting::Introduction;
+use crate::rolling::Rolls;
 use crate::roster::{UnknownName, nearest};
 use crate::the_loop::Loop;
 use crate::waiting::{Held, Standing, Until, Waiter, Wanted};
@@ -205,17 +206,17 @@ impl Loop {
     fn restart(&mut self, names: &[String], wait: bool, rolling: bool) -> Result<Outcome, ApiError> {
         self.refuse_while_stopping()?;
         let all = self.instances_of(names)?;
-        let mut rolls = Vec::new();
+        let mut rolls = Rolls::default();
         let mut plain: Vec<String> = Vec::new();
         for name in names {
             match self.target(name)? {
                 Target::Worker(worker) => {
                     let setup = self.setup.workers.get(worker.0 as usize);
                     let rolls_by_itself = setup.is_some_and(|setup| setup.kept.rolling);
-                    let id = if rolling || rolls_by_itself { self.begin_rolling(worker)? } else { None };
-                    match id {
-                        Some(id) => rolls.push(id),
-                        None => plain.push(name.clone()),
+                    if (rolling || rolls_by_itself) && self.begin_rolling(worker)? {
+                        rolls.under_way.push(worker);
+                    } else {
+                        plain.push(name.clone());
                     }
                 }
                 Target::Instance(_) if rolling => {
@@ -233,11 +234,12 @@ impl Loop {
         if !plain.is_empty() {
             self.wish(&plain, Wish::Restart)?;
         }
-        if rolls.is_empty() {
+        if rolls.under_way.is_empty() {
             return self.when(wait, Until::Running(before));
         }
         self.tell_core([]);
-        self.when(wait, Until::Rolled { rolling: rolls, plain: before, all, failures: Vec::new() })
+        self.look_at_rolls(&mut rolls);
+        self.when(wait, Until::Rolled { rolls, plain: before, all })
     }
 
     fn scale(&mut self, sizes: &[Size], wait: bool) -> Result<Outcome, ApiError> {
@@ -362,11 +364,17 @@ impl Loop {
                 Some(Standing { phase, launch, between_runs })
             };
             let has_come = waiter.until.has_come(standing) && self.is_all_gone(&mut waiter.until);
-            if let (true, Until::Rolled { failures, .. }) = (has_come, &waiter.until)
-                && !failures.is_empty()
+            let hint = match waiter.until {
+                Until::Applied { .. } => {
+                    "what was not replaced runs on as before; whatever is started from now on is by the new config"
+                }
+                _ => "what was not replaced runs on as before",
+            };
+            if let (true, Some(rolls)) = (has_come, waiter.until.rolls())
+                && !rolls.failures.is_empty()
             {
-                let error = ApiError::new(ErrorCode::Failed, failures.join("; "));
-                waiter.reply.refuse(error.hint("what was not replaced runs on as before"));
+                let error = ApiError::new(ErrorCode::Failed, rolls.failures.join("; "));
+                waiter.reply.refuse(error.hint(hint));
             } else if has_come {
                 waiter.reply.ok(&self.came_about(&waiter.until));
             } else if waiter.deadline.is_some_and(|deadline| deadline <= now) {

@@ -68,8 +68,9 @@ pub fn propose<'n>(
 ) -> Result<Proposal, (String, String)> {
     let differing: HashMap<&str, &WorkerChange> =
         offer.workers.iter().map(|(name, change)| (name.as_str(), change)).collect();
-    let wanted: HashMap<&str, &Worker> =
-        offer.setup.family.workers.iter().map(|worker| (worker.name.as_str(), worker)).collect();
+    let setups = offer.setup.workers.iter().zip(&offer.setup.family.workers);
+    let wanted: HashMap<&str, (&Worker, bool)> =
+        setups.map(|(setup, worker)| (worker.name.as_str(), (worker, setup.kept.rolling))).collect();
     let mut proposal = Proposal {
         workers: Vec::new(),
         shared: offer.things.iter().map(thing).collect(),
@@ -94,12 +95,12 @@ pub fn propose<'n>(
                     (now.instances, 0),
                 );
             }
-            (Some(wanted), difference) => {
+            (Some((wanted, rolls)), difference) => {
                 let changes = match difference {
                     Some(WorkerChange::Changed(changes)) => changes.as_slice(),
                     _ => &[],
                 };
-                proposal.keep(name, now, wanted, changes);
+                proposal.keep(name, now, wanted, changes, *rolls);
             }
         }
     }
@@ -192,7 +193,14 @@ impl Proposal {
     }
 
     /// What becomes of a worker that is in both configs.
-    fn keep(&mut self, name: &str, now: Standing, wanted: &Worker, changes: &[(Weight, String)]) {
+    fn keep(
+        &mut self,
+        name: &str,
+        now: Standing,
+        wanted: &Worker,
+        changes: &[(Weight, String)],
+        rolls: bool,
+    ) {
         let mut reasons: Vec<String> = changes.iter().map(|(_, words)| words.clone()).collect();
         let mut action = match changes.iter().map(|(weight, _)| *weight).max() {
             None => Action::None,
@@ -217,7 +225,11 @@ impl Proposal {
         }
         let restarts = changes.iter().any(|(weight, _)| *weight == Weight::Restart);
         if action != Action::None {
-            let manner = if restarts { Manner::Restart } else { Manner::Keep };
+            let manner = match (restarts, rolls) {
+                (false, _) => Manner::Keep,
+                (true, false) => Manner::Restart,
+                (true, true) => Manner::Roll,
+            };
             self.change.changed.push((now.id, wanted.clone(), manner));
         }
         let reason = Some(reasons.join("; ")).filter(|reason| !reason.is_empty());

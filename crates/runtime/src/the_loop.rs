@@ -56,7 +56,6 @@ use crate::notify::Notification;
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
-use crate::rolling::{RollId, Rolling};
 use crate::roster::Roster;
 use crate::run::WhenUp;
 use crate::setup::{Purpose, Setup, StopTo};
@@ -192,9 +191,8 @@ pub struct Loop {
     former_stops: HashMap<Process, (i32, StopTo)>,
     pub(crate) primitives: Primitives,
     pub(crate) waiters: Vec<Waiter>,
-    /// The rolling restarts under way, and how many there ever were.
-    pub(crate) rollings: Vec<Rolling>,
-    pub(crate) rolls: RollId,
+    /// Why the last rolling restart of a worker has ended early, if it has.
+    pub(crate) rolled: BTreeMap<WorkerId, Option<String>>,
     pub(crate) meetings: Meetings,
     pub(crate) mail: mailbox::Sender,
     pub(crate) folder: RunFolder,
@@ -357,8 +355,7 @@ impl Loop {
             former_stops: HashMap::new(),
             primitives,
             waiters: Vec::new(),
-            rollings: Vec::new(),
-            rolls: 0,
+            rolled: BTreeMap::new(),
             meetings: Meetings::default(),
             mail,
             environment: Environment::new(&setup.name, setup.programs.as_deref(), &folder.socket()),
@@ -522,11 +519,7 @@ impl Loop {
                 }
             }
             self.launch_queued();
-            if !self.news.is_empty() {
-                continue;
-            }
-            // Each step of a rolling restart follows from what has just changed.
-            if self.rollings.is_empty() || !self.roll() {
+            if self.news.is_empty() {
                 break;
             }
         }
@@ -627,6 +620,7 @@ impl Loop {
                 }
             }
             Action::Removed(worker) => self.removed(worker),
+            Action::Rolled(worker, outcome) => self.rolled(worker, outcome),
             Action::GaveUp(group, culprit) => self.tell_of_group(group, culprit),
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }

@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use crate::killing;
-use crate::rolling::RollId;
+use crate::rolling::Rolls;
 use control::Reply;
 use control::api::{Killed, Proposal};
 use process::Identity;
@@ -36,14 +36,12 @@ pub enum Until {
     },
     /// These rolling restarts are over, and each of the plainly restarted runs, or can not come to run.
     Rolled {
-        /// Those that are not over.
-        rolling: Vec<RollId>,
+        /// The rolling ones.
+        rolls: Rolls,
         /// Those that were restarted plainly.
         plain: Vec<Wanted>,
         /// All that were named.
         all: Vec<InstanceId>,
-        /// Why some of the rolling ones have ended early.
-        failures: Vec<String>,
     },
     /// Another config is carried out: what is new runs, or can not come to run, and nothing is left of what went.
     Applied {
@@ -51,6 +49,8 @@ pub enum Until {
         new: Vec<Wanted>,
         /// Launches of which nothing is to be left.
         gone: Vec<(InstanceId, Option<Launch>)>,
+        /// Those that are replaced one instance after the other.
+        rolls: Rolls,
         /// All of the workers that were touched.
         all: Vec<InstanceId>,
         /// What was said of it.
@@ -155,22 +155,25 @@ impl Until {
     pub fn has_come(&mut self, standing: impl Fn(InstanceId) -> Option<Standing>) -> bool {
         match self {
             Until::Running(wanted) => wanted.iter().all(|wanted| wanted.is_up(standing(wanted.instance))),
-            Until::Rolled { rolling, plain, .. } => {
-                rolling.is_empty() && plain.iter().all(|wanted| wanted.is_up(standing(wanted.instance)))
+            Until::Rolled { rolls, plain, .. } => {
+                rolls.under_way.is_empty()
+                    && plain.iter().all(|wanted| wanted.is_up(standing(wanted.instance)))
             }
             Until::Scaled { new, surplus, .. } => {
                 // One that somebody has called back meanwhile is no surplus any more.
                 let gone = |id: &InstanceId| standing(*id).is_none_or(|now| now.phase != Phase::Stopping);
                 new.iter().all(|wanted| wanted.is_up(standing(wanted.instance))) && surplus.iter().all(gone)
             }
-            Until::Applied { new, gone, .. } => {
+            Until::Applied { new, gone, rolls, .. } => {
                 let is_gone = |(id, launch): &(InstanceId, Option<Launch>)| {
                     standing(*id).is_none_or(|now| {
                         now.launch != *launch
                             || matches!(now.phase, Phase::Done | Phase::Failed | Phase::Stopped)
                     })
                 };
-                new.iter().all(|wanted| wanted.is_up(standing(wanted.instance))) && gone.iter().all(is_gone)
+                rolls.under_way.is_empty()
+                    && new.iter().all(|wanted| wanted.is_up(standing(wanted.instance)))
+                    && gone.iter().all(is_gone)
             }
             Until::Ended(instances) | Until::WaitedFor(instances) => instances.iter().all(|instance| {
                 standing(*instance)

@@ -50,6 +50,8 @@ pub enum Manner {
     Keep,
     /// What runs is asked to stop in its turn and started anew. What rests, has ended or has failed is started anew.
     Restart,
+    /// The same, but what runs is replaced as by [`crate::Request::Roll`], where that can be.
+    Roll,
 }
 
 /// What is to go for a change under way.
@@ -127,10 +129,13 @@ impl Supervisor {
         change.removed.retain(|id| known(id) && !self.crew(*id).removed);
         change.changed.retain(|(id, ..)| known(id));
         let mut going: BTreeMap<WorkerId, Then> = BTreeMap::new();
-        for (id, _, manner) in &mut change.changed {
-            if self.crew(*id).removed {
+        for (id, worker, manner) in &mut change.changed {
+            if self.crew(*id).removed || *manner == Manner::Roll && !self.would_roll(*id, worker) {
                 *manner = Manner::Restart;
             }
+        }
+        for id in change.removed.iter().chain(change.changed.iter().map(|(id, ..)| id)) {
+            self.break_off_rolling(*id);
         }
         let anew = change.changed.iter().filter(|(.., manner)| *manner == Manner::Restart);
         going.extend(anew.map(|(id, ..)| (*id, Then::StartsAnew)));
@@ -343,19 +348,24 @@ impl Supervisor {
             }
             match (&self.member(id).state, manner) {
                 (State::Idle, _) if newly_started => self.begin_with_run(id),
-                (State::Leaving { fate: Fate::Policy(_), .. }, Manner::Restart) => {
+                (_, Manner::Keep) => {}
+                (State::Leaving { fate: Fate::Policy(_), .. }, Manner::Restart | Manner::Roll) => {
                     self.destine(id, Fate::Changes)
                 }
-                (State::Resting { .. } | State::Done(_) | State::Failed { .. }, Manner::Restart) => {
-                    self.start_anew(id);
-                }
+                (
+                    State::Resting { .. } | State::Done(_) | State::Failed { .. },
+                    Manner::Restart | Manner::Roll,
+                ) => self.start_anew(id),
                 // Whatever it was restarted for before, it was by the former config.
-                (_, Manner::Restart) => self.change(id, Member::forgive),
-                (_, Manner::Keep) => {}
+                (_, Manner::Restart | Manner::Roll) => self.change(id, Member::forgive),
             }
         }
+        let old = self.those_to_replace(worker, instances);
         let starts = going_on && self.crew(worker).spec.autostart && (!dormant || newly_started);
         self.resize(worker, instances, starts);
+        if manner == Manner::Roll && self.is_open() {
+            self.begin_to_roll(worker, old);
+        }
     }
 
     /// Asks those whose turn has come; says whether there were any.

@@ -68,6 +68,7 @@ mod order;
 mod remarks;
 mod requests;
 mod restart;
+mod rolling;
 mod schedule;
 mod specs;
 mod stopping;

@@ -81,6 +81,11 @@ pub enum Request {
     Stop(Target),
     /// Stop, then start anew; what is not up is started.
     Restart(Target),
+    /// Restart every instance of a worker, one after the other: a new one is ready before an old one is asked to stop, and
+    /// there is one more for as long. Told by [`Action::Rolled`] when it is over. Where nothing is ready, or the worker runs
+    /// by the clock ([`crate::Supervisor::can_roll`]), it is restarted plainly, and nothing is told. No effect while it is
+    /// under way.
+    Roll(WorkerId),
     /// Add a worker while running; it becomes the next [`WorkerId`] and starts if it is `autostart`.
     Add(Box<Worker>),
     /// Make a worker have so many instances, at most [`crate::MAX_INSTANCES`]; touches only the difference (the highest
@@ -188,6 +193,9 @@ pub enum Action {
     /// A worker that a [`Change`] removed is gone, with all of its instances. Its id stays its own, should a worker of
     /// its name come back.
     Removed(WorkerId),
+    /// A rolling restart of a worker is over; or it has ended early, and why, in words for people: what was not replaced
+    /// runs on.
+    Rolled(WorkerId, Result<(), String>),
     /// A group has spent its restarts and is started again as a whole, for the sake of this instance. For logs.
     GaveUp(GroupId, InstanceId),
     /// The run is over: nothing lives any more. The last action of all.

@@ -14,14 +14,20 @@ impl Supervisor {
             Request::Add(worker) => self.add(*worker),
             _ if !self.is_open() => {}
             Request::Start(target) => self.each(target, Supervisor::ask_to_start),
-            Request::Stop(target) => self.each(target, Supervisor::ask_to_stop),
+            Request::Stop(target) => {
+                self.each(target, Supervisor::ask_to_stop);
+                if let Target::Worker(worker) = target {
+                    self.stop_rolling(worker);
+                }
+            }
             Request::Restart(target) => self.each(target, Supervisor::ask_to_restart),
+            Request::Roll(worker) => self.roll(worker),
             Request::Scale(worker, instances) => self.scale(worker, instances),
             Request::Change(change) => self.change_family(*change),
         }
     }
 
-    fn each(&mut self, target: Target, act: fn(&mut Supervisor, InstanceId)) {
+    pub(crate) fn each(&mut self, target: Target, act: fn(&mut Supervisor, InstanceId)) {
         let count =
             |worker: WorkerId| self.crews.get(worker.0 as usize).map_or(0, |crew| crew.members.len() as u32);
         let (worker, indexes) = match target {
@@ -82,7 +88,7 @@ impl Supervisor {
         }
     }
 
-    fn ask_to_restart(&mut self, id: InstanceId) {
+    pub(crate) fn ask_to_restart(&mut self, id: InstanceId) {
         match &self.member(id).state {
             State::Launching | State::Starting { .. } | State::Running { .. } => self.ask(id, Fate::Starts),
             _ => self.ask_to_start(id),
@@ -102,6 +108,7 @@ impl Supervisor {
 
     fn scale(&mut self, worker: WorkerId, instances: u32) {
         if self.crews.get(worker.0 as usize).is_some_and(|crew| !crew.removed) {
+            self.break_off_rolling(worker);
             self.resize(worker, instances.min(MAX_INSTANCES), true);
         }
     }

@@ -179,6 +179,7 @@ impl Supervisor {
     fn stop_all(&mut self, blame: Blame) {
         self.forget_regrouping();
         self.changing.forget();
+        self.break_off_all_rolling();
         let members = self.all_present();
         let kill_at = self.stop_within.map(|within| self.now + within);
         self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone(), kill_at };

@@ -49,6 +49,9 @@ impl Supervisor {
             return self.vanish(id);
         }
         match fate {
+            Fate::Policy(cause) | Fate::PolicyOrStopped(cause) if self.is_on_trial(id) => {
+                self.fail_trial(id, &Blame::Cause(cause));
+            }
             // It was to be asked for what has changed, and ended before its turn.
             Fate::Policy(_) if self.changing.awaits(id) => self.start_anew(id),
             Fate::Policy(cause) => self.judge(id, cause, None),

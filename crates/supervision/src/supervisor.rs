@@ -8,6 +8,7 @@ use crate::changing::Changing;
 use crate::groups::Groups;
 use crate::instance::{Kind, Member, State, Tally};
 use crate::order::{Place, places};
+use crate::rolling::Rolling;
 use crate::specs::Specs;
 use crate::stopping::Run;
 use crate::waiting::Waits;
@@ -83,6 +84,8 @@ pub struct Supervisor {
     pub(crate) run: Run,
     /// What is to go for a change of the family that is under way.
     pub(crate) changing: Changing,
+    /// The rolling restarts under way.
+    pub(crate) rolling: BTreeMap<WorkerId, Rolling>,
     pub(crate) waits: Waits,
     deadlines: BTreeSet<(Moment, InstanceId)>,
     /// Those that have failed for good, the first first.
@@ -222,6 +225,7 @@ impl Supervisor {
             now: Moment::START,
             run: Run::Ahead,
             changing: Changing::default(),
+            rolling: BTreeMap::new(),
             waits: Waits::default(),
             deadlines: BTreeSet::new(),
             failures: BTreeSet::new(),
@@ -298,7 +302,11 @@ impl Supervisor {
 
     /// Brings forward what concerns the whole family; says whether it did anything.
     fn proceed(&mut self) -> bool {
-        self.start_stopping() || self.next_level() || self.next_change() || self.reassemble()
+        self.start_stopping()
+            || self.next_level()
+            || self.next_change()
+            || self.reassemble()
+            || self.next_roll()
     }
 
     /// One more worker, which stands at this place in the order of dependence.

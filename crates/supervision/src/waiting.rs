@@ -110,6 +110,7 @@ impl Supervisor {
                     self.waits.ready.insert(id);
                 }
                 Prospect::Open(_) | Prospect::AfterChange(_) => self.outbox.touched.push(id),
+                Prospect::Never(blame) if self.is_on_trial(id) => self.fail_trial(id, &blame),
                 Prospect::Never(blame) => self.fail(id, blame, None),
             }
         }

@@ -179,7 +179,7 @@ impl Cause {
     }
 }
 
-fn ended(ending: Ending) -> String {
+pub(crate) fn ended(ending: Ending) -> String {
     match ending {
         Ending::Code(code) => format!("exit code {code}"),
         Ending::Signal(signal) => match signal_name(signal) {

@@ -86,7 +86,7 @@ impl Scene {
                 Action::Retired(worker) => (InstanceId { worker, index: 0 }, "retired"),
                 Action::Unretired(worker) => (InstanceId { worker, index: 0 }, "unretired"),
                 Action::Removed(worker) => (InstanceId { worker, index: 0 }, "removed"),
-                Action::Changed(_) | Action::GaveUp(..) => continue,
+                Action::Changed(_) | Action::GaveUp(..) | Action::Rolled(..) => continue,
                 Action::Conclude(_) => (WORKER, "conclude"),
             };
             if instance == WORKER {

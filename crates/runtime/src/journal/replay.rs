@@ -241,7 +241,7 @@ fn mentions(value: &Value, is_it: &dyn Fn(&Value) -> bool) -> bool {
     match value {
         Value::Object(members) => members.iter().any(|(key, member)| match key.as_str() {
             "worker" if member.is_u64() => is_it(member),
-            "Retired" | "Unretired" | "Removed" | "Worker" | "Scale" => {
+            "Retired" | "Unretired" | "Removed" | "Worker" | "Scale" | "Roll" | "Rolled" => {
                 member.as_array().and_then(|parts| parts.first()).is_some_and(is_it)
             }
             "removed" => member.as_array().is_some_and(|ids| ids.iter().any(is_it)),
@@ -263,7 +263,7 @@ fn words(value: &Value, names: &[String]) -> String {
     if let Some(InstanceId { worker, index }) = InstanceId::read(value) {
         return format!("{}:{index}", name(worker));
     }
-    let of_worker = ["Retired", "Unretired", "Removed", "Worker", "Scale"];
+    let of_worker = ["Retired", "Unretired", "Removed", "Worker", "Scale", "Roll", "Rolled"];
     match (parts_of(value), value) {
         (Some(("Change", _)), _) => "Change of the config".to_owned(),
         (Some((variant, parts)), _) => {

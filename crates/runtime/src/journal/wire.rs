@@ -264,7 +264,7 @@ enums! {
     Leftover { Kill, Fail, Adopt }
     Remark { OutOfMemory, CoreDumped, LeftBehind(count), Adopted(count) }
     Milestone { Started, Ready, Succeeded, Ended }
-    Manner { Keep, Restart }
+    Manner { Keep, Restart, Roll }
     Readiness { Start, Told { timeout }, Probed { timeout } }
     Timing { Every(every), Told }
     Overlap { Skip, Queue, Replace }
@@ -273,7 +273,7 @@ enums! {
     Ending { Code(code), Signal(signal), Unknown }
     Target { Worker(worker), Instance(instance) }
     Request {
-        Start(target), Stop(target), Restart(target), Add(worker), Scale(worker, instances), Change(change)
+        Start(target), Stop(target), Restart(target), Roll(worker), Add(worker), Scale(worker, instances), Change(change)
     }
     Event {
         Begin, TakenBack(process), Launched(process), LaunchFailed(process, failure), Ready(process), NeverReady(process, why),
@@ -282,7 +282,7 @@ enums! {
     }
     Action {
         Launch(process), Ask(process), Probe(process, purpose, within), Abort(process), Kill(process), Await(process), Adopt(process), Reclaim(process), Changed(instance), Retired(worker),
-        Unretired(worker), Removed(worker), GaveUp(group, culprit), Conclude(conclusion)
+        Unretired(worker), Removed(worker), Rolled(worker, outcome), GaveUp(group, culprit), Conclude(conclusion)
     }
     Conclusion { Succeeded, Failed { instance, ending }, Essential { instance, ending } }
 }
@@ -336,6 +336,7 @@ mod tests {
             Event::Ended(process(), Ending::Signal(9)),
             Event::Ended(process(), Ending::Unknown),
             Event::Asked(Request::Scale(WorkerId(1), 2)),
+            Event::Asked(Request::Roll(WorkerId(1))),
             Event::Asked(Request::Stop(Target::Instance(instance))),
             Event::Asked(Request::Add(Box::new(Worker::named("w")))),
         ] {
@@ -344,6 +345,8 @@ mod tests {
         for action in [
             Action::Launch(process()),
             Action::GaveUp(GroupId(1), instance),
+            Action::Rolled(WorkerId(1), Ok(())),
+            Action::Rolled(WorkerId(1), Err("web:2 did not get ready: exit code 7".into())),
             Action::Conclude(Conclusion::Failed { instance, ending: None }),
             Action::Conclude(Conclusion::Essential { instance, ending: Some(Ending::Code(3)) }),
         ] {

@@ -4,6 +4,7 @@
 mod clock;
 mod groups;
 mod orders;
+mod rolling;
 mod seen;
 mod turns;
 mod watch;
@@ -18,6 +19,7 @@ use supervision::{
 
 use clock::Clock;
 use groups::Tree;
+use rolling::Rolls;
 use turns::Turns;
 use watch::Watch;
 
@@ -37,6 +39,7 @@ pub struct Checks {
     is_open: bool,
     tree: Tree,
     turns: Turns,
+    rolls: Rolls,
     /// The longest grace there ever was.
     longest_grace: Duration,
     /// What people saw after the last event.
@@ -108,6 +111,7 @@ impl Checks {
             is_open: true,
             tree: Tree::of(family),
             turns: Turns::default(),
+            rolls: Rolls::default(),
             longest_grace: family.workers.iter().map(|worker| worker.grace).max().unwrap_or_default(),
             seen: BTreeMap::new(),
             begun_run: false,
@@ -207,8 +211,10 @@ impl Checks {
                     .get(&process.instance)
                     .is_some_and(|instance| instance.why == "says that it is stopping");
                 let reset_after = self.spec(process.instance).backoff.reset_after;
+                let born = self.seen.get(&process.instance).and_then(|instance| instance.launched_at);
                 let record = self.record(*process);
-                let lived = now.since(*record.lives_since.get_or_insert(now));
+                record.lives_since.get_or_insert(now);
+                let lived = born.map_or(Duration::ZERO, |born| now.since(born));
                 let rests_anew = !record.known_to_have_ended && lived >= reset_after;
                 let by_itself = departing || matches!(phase, Some(Phase::Starting | Phase::Running));
                 if !record.known_to_have_ended && by_itself {
@@ -275,7 +281,8 @@ impl Checks {
         self.requested = match request {
             Request::Stop(target) | Request::Restart(target) => self.targets(*target),
             Request::Scale(worker, _) => self.targets(Target::Worker(*worker)),
-            Request::Start(_) | Request::Add(_) | Request::Change(_) => Vec::new(),
+            Request::Roll(worker) if !self.keeps_up(*worker, None) => self.targets(Target::Worker(*worker)),
+            Request::Roll(_) | Request::Start(_) | Request::Add(_) | Request::Change(_) => Vec::new(),
         };
         match request {
             Request::Start(target) | Request::Restart(target) => {
@@ -284,7 +291,22 @@ impl Checks {
                     self.forgive(id);
                 }
             }
+            Request::Roll(worker) if self.is_rolling(*worker) => {}
+            Request::Roll(worker) => {
+                let rolls = self.note_roll(*worker);
+                for id in self.targets(Target::Worker(*worker)) {
+                    if rolls && matches!(self.phase(id), Some(Phase::Starting | Phase::Running)) {
+                        // It is forgiven when it is replaced.
+                        continue;
+                    }
+                    self.down.remove(&id);
+                    self.forgive(id);
+                }
+            }
             Request::Stop(target) => {
+                if let Target::Worker(worker) = target {
+                    self.break_off(*worker);
+                }
                 for id in self.targets(*target) {
                     if !matches!(self.phase(id), None | Some(Phase::Done | Phase::Failed | Phase::Stopped)) {
                         self.down.insert(id);
@@ -293,6 +315,7 @@ impl Checks {
             }
             Request::Scale(worker, instances) => {
                 if !self.removed.contains(worker) {
+                    self.break_off(*worker);
                     self.scaled.push((*worker, *instances));
                     self.may_come_back(*worker);
                 }

@@ -68,7 +68,11 @@ pub fn any_change(random: &mut Random, present: &Family, removed: &[WorkerId]) -
         match random.below(100) {
             0..25 if !gone => {
                 let worker = any_worker(random, id.0, count + added);
-                change.changed.push((id, worker, random.pick(&[Manner::Keep, Manner::Restart])));
+                change.changed.push((
+                    id,
+                    worker,
+                    random.pick(&[Manner::Keep, Manner::Restart, Manner::Roll]),
+                ));
             }
             0..40 if gone => {
                 let worker = any_worker(random, id.0, count + added);

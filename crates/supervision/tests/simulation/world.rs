@@ -368,6 +368,7 @@ impl World {
             | Action::Retired(_)
             | Action::Unretired(_)
             | Action::Removed(_)
+            | Action::Rolled(..)
             | Action::GaveUp(..) => {}
         }
     }

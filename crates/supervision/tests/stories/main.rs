@@ -6,6 +6,7 @@ mod milestones;
 mod remarks;
 mod requests;
 mod restarts;
+mod rolling;
 mod schedules;
 mod stops;
 mod strategies;

@@ -94,6 +94,11 @@ impl World {
                     let (group, culprit) = (group.0, self.label(culprit));
                     self.note(format!("group {group} gave up for {culprit}"));
                 }
+                Action::Rolled(worker, Ok(())) => self.note(format!("{} rolled", self.name_of(worker.0))),
+                Action::Rolled(worker, Err(why)) => {
+                    let line = format!("{}: {why}", self.name_of(worker.0));
+                    self.note(line);
+                }
                 Action::Changed(_) => {}
                 order => orders.push(order),
             }

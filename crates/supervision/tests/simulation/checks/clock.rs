@@ -65,6 +65,12 @@ impl Checks {
         }
     }
 
+    /// Whether its next run is due by the present event, and takes the place of the present one.
+    pub fn gives_way_to_the_next(&self, id: InstanceId) -> bool {
+        self.spec(id).schedule.is_some_and(|schedule| schedule.overlap == Overlap::Replace)
+            && self.clocks.get(&id).is_some_and(|clock| clock.due > 0)
+    }
+
     /// Its schedule is another one from `now` on, or none any more: what was owed is forgotten.
     pub fn rescheduled(&mut self, worker: WorkerId, now: Moment) {
         for id in self.targets(Target::Worker(worker)) {
@@ -172,6 +178,7 @@ impl Checks {
     fn asked_for(&self, id: InstanceId) -> bool {
         match &self.asked {
             Some(Request::Start(target) | Request::Restart(target)) => self.targets(*target).contains(&id),
+            Some(Request::Roll(worker)) => id.worker == *worker,
             _ => false,
         }
     }

@@ -42,6 +42,7 @@ impl Checks {
             | Action::Retired(_)
             | Action::Unretired(_)
             | Action::Removed(_)
+            | Action::Rolled(..)
             | Action::GaveUp(..) => {}
         }
     }
@@ -127,7 +128,11 @@ impl Checks {
             || instance.why == "its config has changed"
             || super::watch::is_failure(&instance.why);
         // What was told to stop while its launch was under way is asked when that is known.
-        by_itself || instance.launched_at == Some(now) || self.requested.contains(&instance.id)
+        // And its next run may take its place by the very event that ends the run.
+        by_itself
+            || instance.launched_at == Some(now)
+            || self.requested.contains(&instance.id)
+            || self.gives_way_to_the_next(instance.id)
     }
 
     /// When the run or the family is stopped, dependants go before what they depend on.

@@ -24,35 +24,34 @@ impl Checks {
         let seen: BTreeMap<InstanceId, Instance> =
             core.instances().map(|instance| (instance.id, instance)).collect();
         for (&id, instance) in &seen {
+            self.look_for_one_more(instance);
             self.look_at(core, now, id, instance, actions);
             self.look_at_waiting(instance, &seen);
             self.look_at_watched(now, instance);
             self.look_at_schedule(now, instance);
+            self.look_at_rolled(instance);
         }
         for &(worker, instances) in &self.scaled {
             let Some(spec) = self.family.workers.get(worker.0 as usize) else { continue };
             let of_it = || seen.values().filter(|instance| instance.id.worker == worker);
             let leaves = |instance: &&Instance| instance.why == "scaled away";
             assert!(
-                of_it().skip(instances as usize).all(|instance| leaves(&instance)),
+                of_it()
+                    .skip(instances as usize + usize::from(self.is_rolling(worker)))
+                    .all(|instance| leaves(&instance)),
                 "too many of {}",
                 spec.name
             );
             assert_eq!(of_it().take_while(|i| i.id.index < instances).count(), instances as usize, "too few");
         }
+        let mut gone = Vec::new();
         for (&id, instance) in &self.seen {
             if !seen.contains_key(&id) {
                 assert!(actions.contains(&Action::Changed(id)), "{instance:?} vanished unnoticed");
-                for forgetful in [&mut self.begun, &mut self.down, &mut self.finals] {
-                    forgetful.remove(&id);
-                }
-                self.failed.remove(&id);
-                self.restarts.remove(&id);
-                self.unseen.remove(&id);
-                self.rests.remove(&id);
-                self.clocks.remove(&id);
+                gone.push(id);
             }
         }
+        gone.into_iter().for_each(|id| self.forget(id));
         let changed = |action: &Action| match action {
             Action::Changed(id) => Some(*id),
             _ => None,
@@ -67,6 +66,7 @@ impl Checks {
             self.note_stop(now);
         }
         self.judge_restart(now, actions);
+        self.look_at_rolls(actions);
 
         let deadline = core.next_deadline();
         assert!(deadline.is_none_or(|at| at > now), "a deadline in the past: {deadline:?}, now {now:?}");

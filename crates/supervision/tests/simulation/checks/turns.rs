@@ -46,10 +46,15 @@ impl Checks {
         let known = |id: &WorkerId| (id.0 as usize) < self.family.workers.len();
         let removed: BTreeSet<WorkerId> =
             change.removed.iter().copied().filter(|id| known(id) && !self.removed.contains(id)).collect();
+        let rolls = self.note_rolls(change);
+        let known = |id: &WorkerId| (id.0 as usize) < self.family.workers.len();
+        let restarts = |id: &WorkerId, manner: Manner| {
+            manner != Manner::Keep && !rolls.contains(id) || self.removed.contains(id)
+        };
         let anew: BTreeSet<WorkerId> = change
             .changed
             .iter()
-            .filter(|(id, _, manner)| known(id) && (*manner == Manner::Restart || self.removed.contains(id)))
+            .filter(|(id, _, manner)| known(id) && restarts(id, *manner))
             .map(|(id, ..)| *id)
             .filter(|id| !removed.contains(id))
             .collect();
@@ -82,7 +87,7 @@ impl Checks {
             self.longest_grace = self.longest_grace.max(worker.grace);
             self.family.workers.push(worker.clone());
         }
-        for &worker in &anew {
+        for &worker in anew.union(&rolls) {
             for id in self.targets(supervision::Target::Worker(worker)) {
                 // Who was told to stop, and ended by itself before, has ended.
                 if matches!(self.phase(id), Some(Phase::Done | Phase::Failed)) {

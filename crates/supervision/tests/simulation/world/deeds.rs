@@ -57,12 +57,13 @@ impl World {
             0 => Target::Worker(worker),
             _ => Target::Instance(InstanceId { worker, index: self.random.below(3) as u32 }),
         };
-        match self.random.below(16) {
+        match self.random.below(18) {
             0..4 => Request::Start(target),
             4..8 => Request::Stop(target),
             8..11 => Request::Restart(target),
             11..13 => Request::Scale(worker, self.random.below(5) as u32),
-            13..15 => {
+            13..15 => Request::Roll(worker),
+            15..17 => {
                 let (present, removed) = self.checks.present();
                 Request::Change(Box::new(any_change(&mut self.random, &present, &removed)))
             }

@@ -1,0 +1,262 @@
+//! Rolling restarts: a new launch of a worker is ready before an old one is asked to stop.
+//!
+//! ```text
+//!   MakingRoom ─ its place is free ─► Trying the one more ─ ready ─► Trying 0 ─ ready ─► Trying 1 … ─ ready ─► Shrinking ─► over
+//!                                          └─────── failed ──────────────┴─ failed ─────────────────────────────┘
+//! ```
+//!
+//! The worker has one instance more for a while, numbered as the next would be, so that never fewer are ready than usual.
+//! When that one does not get ready, nothing old was touched: it is on trial, so its failure is not for its policy to judge,
+//! charges nobody, and takes nobody with it, whatever the strategy of its group. When a later one does not get ready, it
+//! stays in the care of its policy, and those after it keep running. Whoever says meanwhile how many there are to be, or
+//! what they are to be like, breaks it off: what was not replaced runs on.
+
+use std::collections::VecDeque;
+
+use crate::instance::{Fate, Member, State};
+use crate::supervisor::MAX_INSTANCES;
+use crate::words::{Blame, ended};
+use crate::{Action, InstanceId, Phase, Supervisor, Target, Worker, WorkerId};
+
+/// Why one has ended early that somebody else has broken off.
+const BROKEN_OFF: &str = "it was stopped or scaled meanwhile";
+
+/// One worker's rolling restart.
+#[derive(Debug)]
+pub(crate) struct Rolling {
+    /// How many instances it has as a rule: the number of the one more.
+    size: u32,
+    /// The launches that are still to be replaced, by their instances.
+    left: VecDeque<(u32, u64)>,
+    step: Step,
+}
+
+#[derive(Debug)]
+enum Step {
+    /// The place of the one more is still taken by one that was scaled away.
+    MakingRoom,
+    /// An instance is to get ready in the launch after this one.
+    Trying { index: u32, before: u64 },
+    /// The one more is to go; how it went.
+    Shrinking(Result<(), String>),
+}
+
+/// How an instance that is to get ready stands.
+enum Progress {
+    Ready,
+    Open,
+    Failed(String),
+}
+
+impl Supervisor {
+    /// Whether a worker is in the middle of a rolling restart.
+    pub fn is_rolling(&self, worker: WorkerId) -> bool {
+        self.rolling.contains_key(&worker)
+    }
+
+    /// Whether a rolling restart of a worker has anything to keep up: then that is what
+    /// [`crate::Request::Roll`] does; else it restarts plainly. One that runs by the clock is replaced by its next run, and
+    /// does not roll.
+    pub fn can_roll(&self, worker: WorkerId) -> bool {
+        self.crews.get(worker.0 as usize).is_some_and(|crew| self.can_roll_with(worker, crew.instances))
+    }
+
+    /// Whether [`crate::Manner::Roll`] has anything to keep up where a worker is to be like this from now on; else it is
+    /// [`crate::Manner::Restart`].
+    pub fn would_roll(&self, worker: WorkerId, next: &Worker) -> bool {
+        let is_there = (worker.0 as usize) < self.crews.len();
+        is_there && next.schedule.is_none() && self.can_roll_with(worker, next.instances)
+    }
+
+    /// The same, where it is to have so many instances.
+    fn can_roll_with(&self, worker: WorkerId, instances: u32) -> bool {
+        let crew = self.crew(worker);
+        let mut kept = crew.members.iter().take(instances as usize);
+        !crew.removed
+            && crew.spec.schedule.is_none()
+            && instances < MAX_INSTANCES
+            && kept.any(|member| member.state.phase() == Phase::Running)
+    }
+
+    /// Begins a rolling restart; what is not up is started at once.
+    pub(crate) fn roll(&mut self, worker: WorkerId) {
+        if self.is_rolling(worker) {
+            return;
+        }
+        if !self.can_roll(worker) {
+            return self.each(Target::Worker(worker), Supervisor::ask_to_restart);
+        }
+        let left = self.those_to_replace(worker, self.crew(worker).instances);
+        for index in 0..self.crew(worker).instances {
+            if left.iter().all(|(old, _)| *old != index) {
+                self.ask_to_restart(InstanceId { worker, index });
+            }
+        }
+        self.begin_to_roll(worker, left);
+    }
+
+    /// The launches of a worker that a rolling restart replaces, where it is to have so many instances.
+    pub(crate) fn those_to_replace(&self, worker: WorkerId, instances: u32) -> VecDeque<(u32, u64)> {
+        let members = (0..instances).zip(&self.crew(worker).members);
+        let up = members.filter(|(_, member)| is_coming_or_up(&member.state));
+        up.map(|(index, member)| (index, member.launch)).collect()
+    }
+
+    pub(crate) fn begin_to_roll(&mut self, worker: WorkerId, left: VecDeque<(u32, u64)>) {
+        let size = self.crew(worker).instances;
+        self.rolling.insert(worker, Rolling { size, left, step: Step::MakingRoom });
+    }
+
+    /// Ends a rolling restart of a worker early, if there is one: somebody else decides now what becomes of it.
+    pub(crate) fn break_off_rolling(&mut self, worker: WorkerId) {
+        if self.rolling.remove(&worker).is_some() {
+            self.outbox.told.push(Action::Rolled(worker, Err(BROKEN_OFF.to_owned())));
+        }
+    }
+
+    /// The worker was told to stop, and so was its one more.
+    pub(crate) fn stop_rolling(&mut self, worker: WorkerId) {
+        let Some(rolling) = self.rolling.get(&worker) else { return };
+        let (size, has_one_more) = (rolling.size, !matches!(rolling.step, Step::MakingRoom));
+        self.break_off_rolling(worker);
+        if has_one_more {
+            self.resize(worker, size, false);
+        }
+    }
+
+    /// The same for all.
+    pub(crate) fn break_off_all_rolling(&mut self) {
+        while let Some((&worker, _)) = self.rolling.first_key_value() {
+            self.break_off_rolling(worker);
+        }
+    }
+
+    /// Whether `id` is the one more of a rolling restart: until it goes, its failure ends that, and nothing else.
+    pub(crate) fn is_on_trial(&self, id: InstanceId) -> bool {
+        self.rolling
+            .get(&id.worker)
+            .is_some_and(|rolling| id.index == rolling.size && matches!(rolling.step, Step::Trying { .. }))
+    }
+
+    /// The one more has failed, of which nothing lives any more.
+    pub(crate) fn fail_trial(&mut self, id: InstanceId, blame: &Blame) {
+        let why = blame.words(self);
+        self.vanish(id);
+        if let Some(mut rolling) = self.rolling.remove(&id.worker) {
+            self.fail_rolling(id, &mut rolling, &why);
+            self.rolling.insert(id.worker, rolling);
+        }
+    }
+
+    /// Takes every rolling restart a step further that can go one; says whether there was one.
+    pub(crate) fn next_roll(&mut self) -> bool {
+        let workers: Vec<WorkerId> = self.rolling.keys().copied().collect();
+        let mut any = false;
+        for worker in workers {
+            if let Some(mut rolling) = self.rolling.remove(&worker) {
+                any |= self.advance(worker, &mut rolling);
+                let gone = self.known(InstanceId { worker, index: rolling.size }).is_none();
+                match rolling.step {
+                    Step::Shrinking(outcome) if gone => {
+                        self.outbox.told.push(Action::Rolled(worker, outcome));
+                    }
+                    _ => drop(self.rolling.insert(worker, rolling)),
+                }
+            }
+        }
+        any
+    }
+
+    fn advance(&mut self, worker: WorkerId, rolling: &mut Rolling) -> bool {
+        let one_more = InstanceId { worker, index: rolling.size };
+        match rolling.step {
+            Step::MakingRoom if self.known(one_more).is_some() => false,
+            Step::MakingRoom => {
+                let members = &self.crew(worker).members;
+                let before = members.get(rolling.size as usize).map_or(0, |member| member.launch);
+                rolling.step = Step::Trying { index: rolling.size, before };
+                self.resize(worker, rolling.size + 1, true);
+                true
+            }
+            Step::Trying { index, before } => match self.progress(InstanceId { index, ..one_more }, before) {
+                Progress::Open => false,
+                Progress::Failed(why) => {
+                    self.fail_rolling(InstanceId { index, ..one_more }, rolling, &why);
+                    true
+                }
+                Progress::Ready => {
+                    self.replace_next(worker, rolling);
+                    true
+                }
+            },
+            Step::Shrinking(_) => false,
+        }
+    }
+
+    /// Lets the next of the old ones go. Who has gone already, or was started anew meanwhile, need not.
+    fn replace_next(&mut self, worker: WorkerId, rolling: &mut Rolling) {
+        while let Some((index, before)) = rolling.left.pop_front() {
+            let id = InstanceId { worker, index };
+            let is_old = |member: &Member| member.launch == before && is_coming_or_up(&member.state);
+            if self.known(id).is_some_and(is_old) {
+                rolling.step = Step::Trying { index, before };
+                return self.ask(id, Fate::Starts);
+            }
+        }
+        self.shrink(worker, rolling, Ok(()));
+    }
+
+    fn fail_rolling(&mut self, id: InstanceId, rolling: &mut Rolling, why: &str) {
+        let name = &self.crew(id.worker).name;
+        let outcome = Err(format!("{name}:{} did not get ready: {why}", id.index));
+        self.shrink(id.worker, rolling, outcome);
+    }
+
+    fn shrink(&mut self, worker: WorkerId, rolling: &mut Rolling, outcome: Result<(), String>) {
+        rolling.step = Step::Shrinking(outcome);
+        self.resize(worker, rolling.size, false);
+    }
+
+    fn progress(&self, id: InstanceId, before: u64) -> Progress {
+        let Some(member) = self.known(id) else { return Progress::Failed(BROKEN_OFF.to_owned()) };
+        let tried = member.launch > before;
+        match &member.state {
+            State::Running { .. } if tried => Progress::Ready,
+            State::Launching | State::Starting { .. } if tried => Progress::Open,
+            // It has failed, and is about to be started again at once.
+            State::Waiting | State::Delayed { .. } if tried => {
+                let why = member.last.map_or_else(|| "its launch failed".to_owned(), ended);
+                Progress::Failed(why)
+            }
+            State::Leaving { fate: Fate::Policy(_) | Fate::PolicyOrStopped(_), .. } if tried => {
+                Progress::Open
+            }
+            state if tried || !state.is_on_its_way() => Progress::Failed(self.why(id)),
+            _ => Progress::Open,
+        }
+    }
+
+    fn why(&self, id: InstanceId) -> String {
+        self.face(id).blame.words(self)
+    }
+}
+
+/// Whether a launch is ordered, and not told to stop.
+fn is_coming_or_up(state: &State) -> bool {
+    matches!(state, State::Launching | State::Starting { .. } | State::Running { .. })
+}
+
+impl State {
+    /// Whether it is to be launched, or will be once it is gone.
+    fn is_on_its_way(&self) -> bool {
+        !matches!(
+            self,
+            State::Absent
+                | State::Idle
+                | State::Stopped(_)
+                | State::Done(_)
+                | State::Failed { .. }
+                | State::Leaving { fate: Fate::Stays(_) | Fate::Vanishes, .. }
+        )
+    }
+}

@@ -1,0 +1,179 @@
+//! What is promised of a rolling restart: the new is ready before the old is asked to stop, one after the other; and when
+//! one does not get ready, the rest is left alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use supervision::{Action, Change, Instance, InstanceId, Manner, Overlap, Phase, Process, WorkerId};
+
+use super::Checks;
+
+#[derive(Default)]
+pub struct Rolls {
+    under_way: BTreeMap<WorkerId, Roll>,
+    /// Those that the present event breaks off.
+    broken_off: BTreeSet<WorkerId>,
+    /// Who is, by the present event, on its way down to be started again.
+    going: Vec<Process>,
+}
+
+struct Roll {
+    /// The launches that are to be replaced.
+    old: BTreeSet<Process>,
+    /// The last of them that was asked.
+    last: Option<Process>,
+}
+
+impl Checks {
+    /// Whether a worker that is to have so many instances, if that is said, has any to be kept up.
+    pub fn keeps_up(&self, worker: WorkerId, instances: Option<u32>) -> bool {
+        let kept = |now: &&Instance| instances.is_none_or(|instances| now.id.index < instances);
+        let mut of_it = self.seen.values().filter(|now| now.id.worker == worker).filter(kept);
+        let spec = self.family.workers.get(worker.0 as usize);
+        spec.is_some_and(|spec| spec.schedule.is_none())
+            && !self.removed.contains(&worker)
+            && of_it.any(|now| now.phase == Phase::Running)
+    }
+
+    pub fn is_rolling(&self, worker: WorkerId) -> bool {
+        self.rolls.under_way.contains_key(&worker)
+    }
+
+    /// A rolling restart is asked for; says whether it is one.
+    pub fn note_roll(&mut self, worker: WorkerId) -> bool {
+        if !self.keeps_up(worker, None) {
+            return false;
+        }
+        self.begin_roll(worker, u32::MAX);
+        true
+    }
+
+    fn begin_roll(&mut self, worker: WorkerId, instances: u32) {
+        let coming = |now: &&Instance| matches!(now.phase, Phase::Starting | Phase::Running);
+        let of_it = self.seen.values().filter(|now| now.id.worker == worker && now.id.index < instances);
+        let old = of_it.filter(coming);
+        let old = old.filter_map(|now| Some(Process { instance: now.id, launch: now.launch? })).collect();
+        self.rolls.under_way.insert(worker, Roll { old, last: None });
+    }
+
+    pub fn break_off(&mut self, worker: WorkerId) {
+        if self.rolls.under_way.remove(&worker).is_some() {
+            self.rolls.broken_off.insert(worker);
+        }
+    }
+
+    /// Of the workers that a change is to replace: those that roll. Called while the former config still holds.
+    pub fn note_rolls(&mut self, change: &Change) -> BTreeSet<WorkerId> {
+        for id in change.changed.iter().map(|(id, ..)| id).chain(&change.removed) {
+            self.break_off(*id);
+        }
+        let rolls = change.changed.iter().filter(|(id, worker, manner)| {
+            *manner == Manner::Roll
+                && worker.schedule.is_none()
+                && !change.removed.contains(id)
+                && self.keeps_up(*id, Some(worker.instances))
+        });
+        let rolls: Vec<(WorkerId, u32)> = rolls.map(|(id, worker, _)| (*id, worker.instances)).collect();
+        for &(id, instances) in &rolls {
+            self.begin_roll(id, instances);
+        }
+        rolls.into_iter().map(|(id, _)| id).collect()
+    }
+
+    /// One that was scaled away may be gone, and its number the one more's, by one event.
+    pub fn look_for_one_more(&mut self, instance: &Instance) {
+        let id = instance.id;
+        let scaled = |(worker, instances): &(WorkerId, u32)| *worker == id.worker && id.index >= *instances;
+        let is_one_too_many = self.scaled.iter().any(scaled);
+        let was_leaving = |before: &Instance| is_one_too_many || before.why == "scaled away";
+        if instance.phase != Phase::Stopping
+            && self.is_rolling(id.worker)
+            && self.seen.get(&id).is_some_and(was_leaving)
+        {
+            self.forget(instance.id);
+        }
+    }
+
+    /// An instance is no more.
+    pub fn forget(&mut self, id: InstanceId) {
+        for forgetful in [&mut self.begun, &mut self.down, &mut self.finals] {
+            forgetful.remove(&id);
+        }
+        self.failed.remove(&id);
+        self.restarts.remove(&id);
+        self.unseen.remove(&id);
+        self.rests.remove(&id);
+        self.clocks.remove(&id);
+    }
+
+    /// Looks at one that may have been told to stop for being started again.
+    pub fn look_at_rolled(&mut self, instance: &Instance) {
+        const AGAIN: &str = "is started again once it is gone";
+        let Some(before) = self.seen.get(&instance.id) else { return };
+        let leaves = instance.phase == Phase::Stopping && instance.why == AGAIN;
+        if matches!(before.phase, Phase::Starting | Phase::Running)
+            && leaves
+            && let Some(launch) = instance.launch
+        {
+            self.rolls.going.push(Process { instance: instance.id, launch });
+        }
+        if before.phase == Phase::Stopping && before.why == AGAIN && instance.phase != Phase::Stopping {
+            // What was before is forgiven with it.
+            self.restarts.remove(&instance.id);
+            self.unseen.remove(&instance.id);
+            self.rests.remove(&instance.id);
+        }
+    }
+
+    /// Holds what the event brought about against what people now see.
+    pub fn look_at_rolls(&mut self, actions: &[Action]) {
+        for process in std::mem::take(&mut self.rolls.going) {
+            let id = process.instance;
+            let replaces =
+                self.spec(id).schedule.is_some_and(|schedule| schedule.overlap == Overlap::Replace);
+            if !self.requested.contains(&id) && !replaces {
+                self.its_roll_has_come(process);
+            }
+        }
+        for action in actions {
+            let Action::Rolled(worker, outcome) = action else { continue };
+            if self.rolls.broken_off.remove(worker) {
+                assert!(outcome.is_err(), "{worker:?} was broken off, and is told to be replaced");
+                continue;
+            }
+            let roll = self.rolls.under_way.remove(worker);
+            let roll = roll.unwrap_or_else(|| panic!("{worker:?} was not to roll, and is told to be over"));
+            let stays = |process: &&Process| {
+                let now = self.seen.get(&process.instance);
+                now.is_some_and(|now| now.launch == Some(process.launch) && now.phase == Phase::Running)
+            };
+            assert!(
+                outcome.is_err() || !roll.old.iter().any(|old| stays(&old)),
+                "{worker:?} is told to be replaced, and is not"
+            );
+        }
+        assert!(self.rolls.broken_off.is_empty(), "broken off, and nobody is told");
+        let over = self.stopping_since.is_none() || self.rolls.under_way.is_empty();
+        assert!(over, "the run is being stopped, and a worker rolls on");
+    }
+
+    fn its_roll_has_come(&mut self, process: Process) {
+        let InstanceId { worker, index } = process.instance;
+        let roll = self.rolls.under_way.get(&worker).filter(|roll| roll.old.contains(&process));
+        let Some(roll) = roll else { panic!("{process:?} is to be started again, and nobody wants that") };
+        let new = match roll.last {
+            Some(last) => self.seen.get(&last.instance).filter(|now| now.launch > Some(last.launch)),
+            None => self
+                .seen
+                .values()
+                .rfind(|now| now.id.worker == worker && now.why != "scaled away")
+                .filter(|now| now.id.index > index),
+        };
+        assert!(
+            new.is_some_and(|new| new.phase == Phase::Running),
+            "{process:?} is asked, and the new is not ready: {new:?}"
+        );
+        if let Some(roll) = self.rolls.under_way.get_mut(&worker) {
+            roll.last = Some(process);
+        }
+    }
+}

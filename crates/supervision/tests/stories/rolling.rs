@@ -1,0 +1,109 @@
+//! Rolling restarts: the new is ready before the old is asked to stop.
+
+use std::time::Duration;
+
+use supervision::{
+    Ending, Event, Manner, OnFailed, Phase, Readiness, Request, Strategy, Target, Worker, WorkerId,
+};
+
+use crate::world::{Trait, World, worker};
+
+const WEB: WorkerId = WorkerId(0);
+
+fn web(instances: u32) -> Worker {
+    let readiness = Readiness::Told { timeout: Duration::from_secs(5) };
+    Worker { instances, readiness, ..worker("web") }
+}
+
+fn ready(world: &mut World, name: &str) {
+    let seen = world.seen(name);
+    let launch = seen.launch.expect("it was launched");
+    world.tell(Event::Ready(supervision::Process { instance: seen.id, launch }));
+}
+
+/// Two of them, both ready.
+fn two(strategy: Strategy, web: Worker) -> World {
+    let mut world = World::under(strategy, None, [web]);
+    ready(&mut world, "web:0");
+    ready(&mut world, "web:1");
+    world.story();
+    world
+}
+
+#[test]
+fn each_is_asked_only_when_the_one_before_it_is_ready_and_the_one_more_goes_last() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    assert_eq!(world.seen("web:2").phase, Phase::Starting);
+    for name in ["web:2", "web:0"] {
+        assert_eq!(world.seen("web:1").launch.map(|launch| launch.0), Some(1), "nobody is out of turn");
+        ready(&mut world, name);
+    }
+    assert!(world.core.is_rolling(WEB));
+    ready(&mut world, "web:1");
+    assert!(!world.core.is_rolling(WEB));
+    let launches = ["web:0", "web:1"].map(|name| world.seen(name).launch.map(|launch| launch.0));
+    assert_eq!(launches, [Some(2); 2]);
+    assert_eq!(world.core.instances().count(), 2, "and there are as many as before");
+    assert!(world.story().iter().any(|line| line.ends_with("web rolled")));
+}
+
+/// Not even where they are restarted together, and one that fails would end the run: it is on trial.
+#[test]
+fn the_failure_of_the_new_one_touches_nobody_whatever_the_strategy() {
+    for strategy in [Strategy::OneForOne, Strategy::OneForAll] {
+        let mut world = two(strategy, Worker { on_failed: OnFailed::Stop, ..web(2) });
+        world.let_be("web:2", Trait::Broken);
+        world.tell(Event::Asked(Request::Roll(WEB)));
+        let story = world.story();
+        assert!(
+            story.iter().any(|line| line.ends_with("web: web:2 did not get ready: exec: no such file")),
+            "{story:?}"
+        );
+        assert_eq!(world.core.instances().count(), 2);
+        for name in ["web:0", "web:1"] {
+            let now = world.seen(name);
+            assert_eq!((now.phase, now.launch.map(|launch| launch.0)), (Phase::Running, Some(1)));
+        }
+    }
+}
+
+#[test]
+fn who_stops_the_worker_breaks_it_off_and_nothing_of_it_is_launched_any_more() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    world.tell(Event::Asked(Request::Stop(Target::Worker(WEB))));
+    assert!(!world.core.is_rolling(WEB));
+    let phases: Vec<Phase> = world.core.instances().map(|now| now.phase).collect();
+    assert_eq!(phases, [Phase::Stopped; 2]);
+}
+
+#[test]
+fn where_nothing_is_ready_it_is_a_plain_restart() {
+    let mut world = World::of([web(1)]);
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    assert!(!world.core.is_rolling(WEB));
+    assert_eq!(world.seen("web").launch.map(|launch| launch.0), Some(2));
+}
+
+#[test]
+fn a_change_that_rolls_tries_the_new_config_before_it_touches_what_runs_by_the_old() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    let next = Worker { grace: Duration::from_secs(7), ..web(3) };
+    let change = supervision::Change {
+        changed: vec![(WEB, next, Manner::Roll)],
+        order: vec![WEB],
+        ..supervision::Change::default()
+    };
+    world.tell(Event::Asked(Request::Change(Box::new(change))));
+    for name in ["web:0", "web:1"] {
+        assert_eq!(world.seen(name).phase, Phase::Running, "it waits for the new one");
+    }
+    for name in ["web:2", "web:3", "web:0", "web:1"] {
+        ready(&mut world, name);
+    }
+    assert!(!world.core.is_rolling(WEB));
+    let launches: Vec<u64> = world.core.instances().map(|now| now.launch.map_or(0, |l| l.0)).collect();
+    assert_eq!(launches, [2, 2, 1], "what is new already need not be replaced");
+    assert_ne!(world.seen("web:0").last, Some(Ending::Code(1)));
+}
