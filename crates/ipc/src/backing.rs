@@ -1,7 +1,8 @@
-//! Room on the disk for a durable queue, asked for before it is used.
+//! Room for a queue in a file, asked for before it is used.
 //!
-//! A mapped file with holes takes disk space when a hole is written to, and where there is none the writer is ended by
-//! a signal. So nothing of a durable queue is written to that was not reserved: the rings as their tickets go forward,
+//! A mapped file with holes takes space of its file system when a hole is written to, and where there is none the writer
+//! is ended by a signal. So nothing of a queue in a file is written to that was not reserved, be it durable or memory that
+//! has a name (there, only where the file system can reserve): the rings as their tickets go forward,
 //! one group of slots ahead of need; blocks and pages as their windows widen, before the window says so. Reserving
 //! what is reserved already changes nothing, so two may do it at the same time and anybody may die in it.
 
@@ -79,7 +80,7 @@ impl Core {
     /// Whether the slot of a ticket can be written to; sees to it that those after it can be too.
     #[inline(always)]
     pub(crate) fn has_backed_slot(&self, which: Which, ticket: u64) -> bool {
-        !self.settings.is_durable() || self.back_slot(which, ticket)
+        !self.settings.is_backed || self.back_slot(which, ticket)
     }
 
     fn back_slot(&self, which: Which, ticket: u64) -> bool {
@@ -102,11 +103,11 @@ impl Core {
 
     /// Whether the window of blocks can be widened so far.
     pub(crate) fn back_blocks(&self, from: u32, to: u32) -> bool {
-        !self.settings.is_durable() || reserve_blocks(self.segment.memory(), &self.layout, from, to).is_ok()
+        !self.settings.is_backed || reserve_blocks(self.segment.memory(), &self.layout, from, to).is_ok()
     }
 
     /// Whether the window of pages can be widened so far.
     pub(crate) fn back_pages(&self, from: u32, to: u32) -> bool {
-        !self.settings.is_durable() || reserve_pages(self.segment.memory(), &self.layout, from, to).is_ok()
+        !self.settings.is_backed || reserve_pages(self.segment.memory(), &self.layout, from, to).is_ok()
     }
 }

@@ -226,7 +226,7 @@ pub enum PutError {
     },
     /// A signal came and the flag of [`Queue::set_interrupt`](crate::Queue::set_interrupt) was up.
     Interrupted,
-    /// The disk of a durable queue has no room for the message.
+    /// The disk that the queue's file is on has no room for the message.
     NoRoom,
     /// The queue cannot be used at all.
     Fault(Fault),
@@ -268,7 +268,7 @@ pub enum TryPutError {
         /// Bytes it may have at most.
         limit: u64,
     },
-    /// The disk of a durable queue has no room for the message.
+    /// The disk that the queue's file is on has no room for the message.
     NoRoom,
     /// The queue cannot be used at all.
     Fault(Fault),
@@ -312,7 +312,7 @@ pub enum PutTimeoutError {
     },
     /// A signal came and the flag of [`Queue::set_interrupt`](crate::Queue::set_interrupt) was up.
     Interrupted,
-    /// The disk of a durable queue has no room for the message.
+    /// The disk that the queue's file is on has no room for the message.
     NoRoom,
     /// The queue cannot be used at all.
     Fault(Fault),

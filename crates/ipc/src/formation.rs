@@ -22,7 +22,12 @@ pub(crate) struct Settings {
     pub(crate) salt: u32,
     /// What it promises of the disk.
     pub(crate) fsync: Option<Fsync>,
+    /// Whether room in its file is asked for before it is used (see [`crate::backing`]).
+    pub(crate) is_backed: bool,
 }
+
+/// Which of a header's own numbers says that a queue that is only memory is backed all the same.
+pub(crate) const BACKED: usize = 7;
 
 impl Settings {
     #[inline(always)]
@@ -64,12 +69,13 @@ pub(crate) fn plan(name: &str, options: &QueueOptions) -> Result<(Header, Layout
 
 /// What [`plan`] wrote, checked again.
 pub(crate) fn understand(header: &Header) -> Option<(Settings, Layout)> {
-    let [capacity, bound, blocks, pages, max_message, max_deliveries, checksums, ..] = header.own;
+    let [capacity, bound, blocks, pages, max_message, max_deliveries, checksums, backed, ..] = header.own;
     let layout = Layout::of(Counts { bound, blocks, pages, participants: header.participants })?;
     let possible = layout.total == header.total
         && (capacity == 0 || capacity == bound)
         && max_message <= MOST_MESSAGE_BYTES
-        && checksums <= 1;
+        && checksums <= 1
+        && backed <= 1;
     possible.then_some(())?;
     let max_deliveries = u32::try_from(max_deliveries).ok()?;
     let settings = Settings {
@@ -79,6 +85,7 @@ pub(crate) fn understand(header: &Header) -> Option<(Settings, Layout)> {
         has_checksums: checksums == 1 || header.fsync.is_some(),
         salt: crc32c::crc32c(&header.uuid),
         fsync: header.fsync,
+        is_backed: backed == 1 || header.fsync.is_some(),
     };
     Some((settings, layout))
 }

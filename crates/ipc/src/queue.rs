@@ -9,11 +9,12 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::atomic::{Ordering, fence};
+use crate::backing;
 use crate::core::{Core, End};
 use crate::errors::{
     Fault, GetError, GetTimeoutError, OpenError, PutError, PutTimeoutError, TryGetError, TryPutError,
 };
-use crate::formation::{format, plan, understand};
+use crate::formation::{BACKED, format, plan, understand};
 use crate::futex;
 use crate::header::Kind;
 use crate::lease::Lease;
@@ -78,8 +79,8 @@ impl Queue {
     /// [`QueueOptions::durable`] it is on the disk when this returns.
     ///
     /// # Errors
-    /// [`OpenError::Exists`] where something is at `path`; [`OpenError::Options`]; [`OpenError::CannotReserve`];
-    /// [`OpenError::System`].
+    /// [`OpenError::Exists`] where something is at `path`; [`OpenError::Options`]; [`OpenError::System`], where the disk is
+    /// full, too; [`OpenError::CannotReserve`] for a durable one.
     pub fn create(path: impl AsRef<Path>, options: &QueueOptions) -> Result<Self, OpenError> {
         let path = path.as_ref();
         let name = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
@@ -87,11 +88,23 @@ impl Queue {
         if options.durable.is_some() {
             return Ok(Self { core: life::create(path, header, &layout)? });
         }
-        let segment = Segment::create(path, header, |memory| {
-            format(memory, &layout);
-            Ok(())
-        })?;
-        Self::over(segment)
+        let backed = {
+            let mut header = header.clone();
+            header.own[BACKED] = 1;
+            Segment::create(path, header, |memory| {
+                backing::begin(memory, &layout)?;
+                format(memory, &layout);
+                Ok(())
+            })
+        };
+        match backed {
+            // Then it does as well as it can: a full disk is met when it is written to.
+            Err(OpenError::CannotReserve) => Self::over(Segment::create(path, header, |memory| {
+                format(memory, &layout);
+                Ok(())
+            })?),
+            backed => Self::over(backed?),
+        }
     }
 
     /// Opens a queue that somebody made: a file, or `/proc/PID/fd/N` of a process that holds it.

@@ -52,7 +52,8 @@ impl Cgroups {
         let stay: Vec<_> = survivors.iter().filter_map(|pid| leaf_of(*pid, &self.name)).collect();
         let killed = former.clear(|kept, leaf| stay.iter().any(|(k, l)| k == kept && l == leaf));
         if killed > 0 {
-            talk::say(format_args!("killed {killed} processes that a former run left behind in cgroups"));
+            let whom = crate::words::processes(killed);
+            talk::say(format_args!("killed {whom} that a former run left behind in cgroups"));
         }
         if stay.is_empty() {
             self.former = None;

@@ -108,7 +108,8 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
     let leaderless: Vec<Identity> =
         marked.iter().filter(|(_, process)| !led(*process)).map(|(identity, _)| *identity).collect();
     if !leaderless.is_empty() {
-        talk::say(format_args!("killing {} processes that a former run left behind", leaderless.len()));
+        let whom = crate::words::processes(leaderless.len());
+        talk::say(format_args!("killing {whom} that a former run left behind"));
         process::freeze_and_kill(&leaderless, |pid| leaders.values().any(|(leader, _)| leader.pid == pid))?;
     }
     let mut survivors = Survivors { leaders: Vec::new(), attendants };

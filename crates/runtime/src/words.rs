@@ -73,3 +73,8 @@ pub fn reason(error: &std::io::Error) -> String {
         None => error.to_string(),
     }
 }
+
+/// So many processes, in words.
+pub fn processes(count: usize) -> String {
+    if count == 1 { "a process".to_owned() } else { format!("{count} processes") }
+}

@@ -102,7 +102,7 @@ fn a_user_or_group_that_there_is_not_is_a_problem_of_the_config_at_its_place() {
 fn without_the_right_to_it_another_user_and_more_urgency_are_refused_before_anything_starts() {
     let sandbox = open_sandbox();
     let config = json!({ "workers": { "w": {
-        "command": "touch started", "user": "root", "nice": -5, "oom_score_adj": -500, "ionice": "realtime:0",
+        "command": "touch started", "user": "root", "nice": -20, "oom_score_adj": -500, "ionice": "realtime:0",
         "private_tmp": "mount",
     } } });
     sandbox.write("config.json", config.to_string());
@@ -128,7 +128,7 @@ fn without_the_right_to_it_another_user_and_more_urgency_are_refused_before_anyt
 fn what_is_optional_is_left_out_where_it_cannot_be_given_and_that_is_said() {
     let sandbox = open_sandbox();
     let config = json!({ "workers": { "w": {
-        "command": "nice > said; echo $TMPDIR >> said", "nice": -5, "private_tmp": "mount", "restart": "never",
+        "command": "nice > said; echo $TMPDIR >> said", "nice": -20, "private_tmp": "mount", "restart": "never",
         "optional": ["nice", "private_tmp"],
     } } });
     sandbox.write("config.json", config.to_string());

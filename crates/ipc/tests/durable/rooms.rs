@@ -10,6 +10,7 @@ use crate::lives::{drain, options, place, restore};
 
 pub const ALL: &[Story] = &[
     ("a full disk refuses a put with an error and goes on when there is room", full_disk),
+    ("a full disk refuses a put into memory with a name, and all that was put is got", full_memory),
     ("a file takes disk space as it needs it", takes_as_it_needs),
     ("a damaged file is refused with a word and left alone", damaged_file),
 ];
@@ -38,6 +39,34 @@ impl Drop for Small {
     fn drop(&mut self) {
         let _ = Command::new("umount").arg(self.path()).output();
     }
+}
+
+fn full_memory() -> Option<&'static str> {
+    let Some(disk) = Small::of(1024) else { return Some("no file system can be mounted here") };
+    let path = disk.path().join("jobs.queue");
+    let options = QueueOptions { max_bytes: Some(64 << 20), ..Default::default() };
+    let queue = Queue::create(&path, &options).unwrap();
+    let message = |number: u64| vec![number as u8; 40 + 100 * (number % 20) as usize];
+    let mut put = 0;
+    while queue.put(&message(put)).is_ok() {
+        put += 1;
+    }
+    assert_eq!(queue.put(&message(put)), Err(PutError::NoRoom));
+    assert!(put > 100, "{put}");
+    // Another finds all of it, while the disk is full.
+    let other = Queue::open(&path).unwrap();
+    (0..put).for_each(|number| assert_eq!(other.try_get().as_deref(), Ok(&message(number)[..]), "{number}"));
+    other.ack_got();
+    assert!(other.is_empty());
+    queue.put(b"there is room again").unwrap();
+    assert_eq!(other.get().unwrap(), b"there is room again");
+    drop((queue, other));
+    std::fs::remove_file(&path).unwrap();
+    // Where not even an empty one fits, there is an error and no file.
+    std::fs::write(disk.path().join("ballast"), vec![1; 900 << 10]).unwrap();
+    assert!(matches!(Queue::create(&path, &options), Err(OpenError::System(_))));
+    assert!(!path.exists());
+    None
 }
 
 fn full_disk() -> Option<&'static str> {

@@ -75,16 +75,21 @@ impl Loop {
     /// Takes in all that a launch has said.
     pub(super) fn hear_notifications(&mut self, process: Process) {
         while let Some(heard) = self.ear_of(process).and_then(NotifySocket::receive) {
-            let early = self.pending.values().any(|pending| pending.process == process);
-            if !early {
-                self.take_notification(process, heard);
-            } else if self.early.len() < EARLY_AT_MOST {
-                self.early.push(Early::Notification(process, heard));
-            }
+            self.take_notification(process, heard);
         }
     }
 
+    /// Takes in what a launch said, now or when its spawner has told that it runs.
     pub(super) fn take_notification(&mut self, process: Process, heard: Notification) {
+        let early = self.pending.values().any(|pending| pending.process == process);
+        if !early {
+            self.heed(process, heard);
+        } else if self.early.len() < EARLY_AT_MOST {
+            self.early.push(Early::Notification(process, heard));
+        }
+    }
+
+    fn heed(&mut self, process: Process, heard: Notification) {
         let Notification { message, datagram: Datagram { sender, mut descriptors, .. } } = heard;
         if !sender.as_ref().is_some_and(|sender| self.is_of(sender, process)) {
             let from =
