@@ -107,10 +107,15 @@ impl Supervisor {
         self.rolling.insert(worker, Rolling { size, left, step: Step::MakingRoom });
     }
 
-    /// Ends a rolling restart of a worker early, if there is one: somebody else decides now what becomes of it.
+    /// Ends a rolling restart of a worker early, if there is one: somebody else decides now what becomes of it. When only
+    /// the one more was still to go, it has come out as it has.
     pub(crate) fn break_off_rolling(&mut self, worker: WorkerId) {
-        if self.rolling.remove(&worker).is_some() {
-            self.outbox.told.push(Action::Rolled(worker, Err(BROKEN_OFF.to_owned())));
+        if let Some(rolling) = self.rolling.remove(&worker) {
+            let outcome = match rolling.step {
+                Step::MakingRoom | Step::Trying { .. } => Err(BROKEN_OFF.to_owned()),
+                Step::Shrinking(outcome) => outcome,
+            };
+            self.outbox.told.push(Action::Rolled(worker, outcome));
         }
     }
 

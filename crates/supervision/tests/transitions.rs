@@ -16,6 +16,8 @@ const TABLE: &str = include_str!("transitions.txt");
 
 const GATE: InstanceId = InstanceId { worker: WorkerId(0), index: 0 };
 const WORKER: InstanceId = InstanceId { worker: WorkerId(1), index: 0 };
+/// What `worker` has one more of while it rolls.
+const ONE_MORE: InstanceId = InstanceId { worker: WorkerId(1), index: 1 };
 
 fn process(instance: InstanceId) -> Process {
     Process { instance, launch: Launch(1) }
@@ -62,8 +64,8 @@ impl Scene {
         scene
     }
 
-    /// Hands an event in; says what was ordered, of `worker` only.
-    fn tell(&mut self, event: Event) -> Vec<&'static str> {
+    /// Hands an event in; says what was ordered, of `worker` and its one more only.
+    fn tell(&mut self, event: Event) -> Vec<String> {
         self.now = self.now + Duration::from_millis(1);
         if event == Event::Tick
             && let Some(deadline) = self.core.next_deadline()
@@ -86,11 +88,15 @@ impl Scene {
                 Action::Retired(worker) => (InstanceId { worker, index: 0 }, "retired"),
                 Action::Unretired(worker) => (InstanceId { worker, index: 0 }, "unretired"),
                 Action::Removed(worker) => (InstanceId { worker, index: 0 }, "removed"),
-                Action::Changed(_) | Action::GaveUp(..) | Action::Rolled(..) => continue,
+                Action::Rolled(worker, Ok(())) => (InstanceId { worker, index: 0 }, "rolled"),
+                Action::Rolled(worker, Err(_)) => (InstanceId { worker, index: 0 }, "not rolled"),
+                Action::Changed(_) | Action::GaveUp(..) => continue,
                 Action::Conclude(_) => (WORKER, "conclude"),
             };
-            if instance == WORKER {
-                orders.push(order);
+            match instance {
+                WORKER => orders.push(order.to_owned()),
+                ONE_MORE => orders.push(format!("{order} the one more")),
+                _ => {}
             }
         }
         orders
@@ -128,6 +134,15 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     let asked = |request: Request| way(&[up[0].clone(), up[1].clone(), ask(request)]);
     let scaled = asked(Request::Scale(WORKER.worker, 0));
     let gathered = way(&[&up[..], &gate_is_gone[..]].concat());
+    let more = process(ONE_MORE);
+    let rolling = asked(Request::Roll(WORKER.worker));
+    let and = |way: &[Event], steps: &[Event]| [way, steps].concat();
+    let one_up = and(&rolling, &[Event::Launched(more)]);
+    let its_turn = and(&one_up, &[Event::Ready(more)]);
+    let back = and(&its_turn, &[&end[..], &[Event::Launched(second)]].concat());
+    let shrinking = and(&back, &[Event::Ready(second)]);
+    let last = and(&shrinking, &[Event::Ended(more, Ending::Code(0)), Event::Emptied(more)]);
+    let in_vain = and(&one_up, &[Event::Ended(more, Ending::Code(7)), Event::Emptied(more)]);
     let mut failed = way(&[]);
     for launch in (1..=6).map(Launch) {
         let it = Process { launch, ..it };
@@ -172,6 +187,13 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
         ("scaling away", scaled.clone()),
         ("scaled away", [scaled, end.to_vec()].concat()),
         ("being taken out", [way(&up), vec![ask(Request::Change(Box::new(removal())))]].concat()),
+        ("rolling", rolling),
+        ("rolling, one up", one_up),
+        ("rolling, asked", its_turn),
+        ("rolling, back", back),
+        ("rolling, shrinks", shrinking),
+        ("rolling, last", last),
+        ("rolling, in vain", in_vain),
         ("together, asked", gathered.clone()),
         ("together, held", [gathered, end.to_vec()].concat()),
     ]
@@ -240,10 +262,23 @@ fn events(state: &str) -> Vec<(&'static str, Event)> {
         ("scale away", Event::Asked(Request::Scale(WORKER.worker, 0))),
         ("scale to one", Event::Asked(Request::Scale(WORKER.worker, 1))),
         ("another is added", Event::Asked(Request::Add(Box::new(Worker::named("other"))))),
+        ("roll", Event::Asked(Request::Roll(WORKER.worker))),
+        ("stop all of it", Event::Asked(Request::Stop(Target::Worker(WORKER.worker)))),
         ("config changes", changed(state, Manner::Restart)),
+        ("config rolls", changed(state, Manner::Roll)),
         ("a limit changes", changed(state, Manner::Keep)),
         ("taken out", Event::Asked(Request::Change(Box::new(removal())))),
         ("gate opens", Event::Launched(process(GATE))),
+        ("next is ready", Event::Ready(Process { launch: Launch(2), ..it })),
+        ("one more up", Event::Launched(process(ONE_MORE))),
+        (
+            "one more fails",
+            Event::LaunchFailed(process(ONE_MORE), LaunchFailure("exec: no such file".into())),
+        ),
+        ("one more ready", Event::Ready(process(ONE_MORE))),
+        ("one more ends", Event::Ended(process(ONE_MORE), Ending::Code(7))),
+        ("one more emptied", Event::Emptied(process(ONE_MORE))),
+        ("one more is gone", Event::Reclaimed(process(ONE_MORE))),
         ("shutdown", Event::Shutdown),
         ("shutdown now", Event::ShutdownNow),
     ]
@@ -267,7 +302,7 @@ fn transitions() -> Vec<String> {
             let face = |seen: &Option<Instance>| seen.as_ref().map(|seen| (seen.phase, seen.why.clone()));
             let same = face(&after) == face(&before);
             if moved && orders.is_empty() && same {
-                orders.push("(the deadline moves)");
+                orders.push("(the deadline moves)".to_owned());
             }
             let (phase, why) = match after {
                 _ if same && orders.is_empty() => continue,

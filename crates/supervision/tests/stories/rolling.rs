@@ -107,3 +107,18 @@ fn a_change_that_rolls_tries_the_new_config_before_it_touches_what_runs_by_the_o
     assert_eq!(launches, [2, 2, 1], "what is new already need not be replaced");
     assert_ne!(world.seen("web:0").last, Some(Ending::Code(1)));
 }
+
+#[test]
+fn who_scales_it_when_only_the_one_more_is_still_to_go_does_not_undo_that_all_was_replaced() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    world.let_be("web:2", Trait::Deaf);
+    for name in ["web:2", "web:0", "web:1"] {
+        ready(&mut world, name);
+    }
+    assert!(world.core.is_rolling(WEB), "the one more takes its time");
+    world.story();
+    world.tell(Event::Asked(Request::Scale(WEB, 2)));
+    assert!(!world.core.is_rolling(WEB));
+    assert!(world.story().iter().any(|line| line.ends_with("web rolled")));
+}

@@ -10,8 +10,8 @@ use super::Checks;
 #[derive(Default)]
 pub struct Rolls {
     under_way: BTreeMap<WorkerId, Roll>,
-    /// Those that the present event breaks off.
-    broken_off: BTreeSet<WorkerId>,
+    /// Those that the present event breaks off; whether all that was old had been replaced by then.
+    broken_off: BTreeMap<WorkerId, bool>,
     /// Who is, by the present event, on its way down to be started again.
     going: Vec<Process>,
 }
@@ -56,9 +56,15 @@ impl Checks {
     }
 
     pub fn break_off(&mut self, worker: WorkerId) {
-        if self.rolls.under_way.remove(&worker).is_some() {
-            self.rolls.broken_off.insert(worker);
+        if let Some(roll) = self.rolls.under_way.remove(&worker) {
+            let all_replaced = !roll.old.iter().any(|old| self.runs_on(old));
+            self.rolls.broken_off.insert(worker, all_replaced);
         }
+    }
+
+    fn runs_on(&self, old: &Process) -> bool {
+        let now = self.seen.get(&old.instance).filter(|now| now.launch == Some(old.launch));
+        now.is_some_and(|now| matches!(now.phase, Phase::Starting | Phase::Running))
     }
 
     /// Of the workers that a change is to replace: those that roll. Called while the former config still holds.
@@ -136,18 +142,17 @@ impl Checks {
         }
         for action in actions {
             let Action::Rolled(worker, outcome) = action else { continue };
-            if self.rolls.broken_off.remove(worker) {
-                assert!(outcome.is_err(), "{worker:?} was broken off, and is told to be replaced");
+            if let Some(all_replaced) = self.rolls.broken_off.remove(worker) {
+                assert!(
+                    outcome.is_err() || all_replaced,
+                    "{worker:?} was broken off, and is told to be replaced"
+                );
                 continue;
             }
             let roll = self.rolls.under_way.remove(worker);
             let roll = roll.unwrap_or_else(|| panic!("{worker:?} was not to roll, and is told to be over"));
-            let stays = |process: &&Process| {
-                let now = self.seen.get(&process.instance);
-                now.is_some_and(|now| now.launch == Some(process.launch) && now.phase == Phase::Running)
-            };
             assert!(
-                outcome.is_err() || !roll.old.iter().any(|old| stays(&old)),
+                outcome.is_err() || !roll.old.iter().any(|old| self.runs_on(old)),
                 "{worker:?} is told to be replaced, and is not"
             );
         }
