@@ -17,12 +17,12 @@ struct Bug {
     to: &'static str,
 }
 
-const BUGS: [Bug; 25] = [
+const BUGS: [Bug; 28] = [
     Bug {
         what: "a successor is launched before what its predecessor held was given back",
         file: "living.rs",
-        from: "        if self.leaves_by(process, Step::Clearing) {\n            self.step(process.instance, Step::Reclaiming);\n            self.order(Action::Reclaim(process));\n        }",
-        to: "        if self.leaves_by(process, Step::Clearing)\n            && let State::Leaving { fate, .. } = self.member(process.instance).state.clone()\n        {\n            self.gone(process.instance, fate);\n        }",
+        from: "        if matches!(self.present(process), Some(State::Leaving { step, .. }) if leaves(step)) {\n            self.step(process.instance, Step::Reclaiming);\n            self.order(Action::Reclaim(process));\n        }",
+        to: "        if let Some(State::Leaving { step, fate }) = self.present(process).cloned()\n            && leaves(&step)\n        {\n            self.gone(process.instance, fate);\n        }",
     },
     Bug {
         what: "news of an old launch is taken for news of the present one",
@@ -111,14 +111,32 @@ const BUGS: [Bug; 25] = [
     Bug {
         what: "what was stopped by request is started by a change",
         file: "changing.rs",
-        from: "                (State::Resting { .. } | State::Done(_) | State::Failed { .. }, Manner::Restart) => {",
-        to: "                (\n                    State::Stopped(_) | State::Resting { .. } | State::Done(_) | State::Failed { .. },\n                    Manner::Restart,\n                ) => {",
+        from: "                    State::Resting { .. } | State::Done(_) | State::Failed { .. },\n                    Manner::Restart | Manner::Roll,",
+        to: "                    State::Stopped(_) | State::Resting { .. } | State::Done(_) | State::Failed { .. },\n                    Manner::Restart | Manner::Roll,",
     },
     Bug {
         what: "who changed comes back before what it comes after and changed too is gone",
         file: "changing.rs",
         from: "        self.blocked.get(&worker)?.first().copied()",
         to: "        self.blocked.get(&worker)?.first().copied().filter(|_| false)",
+    },
+    Bug {
+        what: "an old one is asked before the new one is ready",
+        file: "rolling.rs",
+        from: "            State::Running { .. } if tried => Progress::Ready,",
+        to: "            State::Starting { .. } | State::Running { .. } if tried => Progress::Ready,",
+    },
+    Bug {
+        what: "a rolling restart goes on though a new one did not get ready",
+        file: "rolling.rs",
+        from: "                Progress::Failed(why) => {\n                    self.fail_rolling(InstanceId { index, ..one_more }, rolling, &why);\n",
+        to: "                Progress::Failed(_) => {\n                    self.replace_next(worker, rolling);\n",
+    },
+    Bug {
+        what: "the one more of a rolling restart charges its group when it fails",
+        file: "strategy.rs",
+        from: "            Fate::Policy(cause) | Fate::PolicyOrStopped(cause) if self.is_on_trial(id) => {",
+        to: "            Fate::Policy(cause) | Fate::PolicyOrStopped(cause) if self.is_on_trial(id) && false => {",
     },
     Bug {
         what: "who waits for a worker that was removed waits for ever",
