@@ -1,7 +1,7 @@
 //! From what differs between two configs, and how the run stands, to what becomes of every worker. Pure: what `plan`
 //! shows is made by the same function as what `apply` does.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use control::api::{Action, ProposedThing, ProposedWorker};
 use supervision::{Change, Manner, Worker, WorkerId};
@@ -68,9 +68,11 @@ pub fn propose<'n>(
 ) -> Result<Proposal, (String, String)> {
     let differing: HashMap<&str, &WorkerChange> =
         offer.workers.iter().map(|(name, change)| (name.as_str(), change)).collect();
+    let wanted: HashMap<&str, &Worker> =
+        offer.setup.family.workers.iter().map(|worker| (worker.name.as_str(), worker)).collect();
     let setups = offer.setup.workers.iter().zip(&offer.setup.family.workers);
-    let wanted: HashMap<&str, (&Worker, bool)> =
-        setups.map(|(setup, worker)| (worker.name.as_str(), (worker, setup.kept.rolling))).collect();
+    let rolling: HashSet<&str> =
+        setups.filter(|(setup, _)| setup.kept.rolling).map(|(_, worker)| worker.name.as_str()).collect();
     let mut proposal = Proposal {
         workers: Vec::new(),
         shared: offer.things.iter().map(thing).collect(),
@@ -95,12 +97,12 @@ pub fn propose<'n>(
                     (now.instances, 0),
                 );
             }
-            (Some((wanted, rolls)), difference) => {
+            (Some(wanted), difference) => {
                 let changes = match difference {
                     Some(WorkerChange::Changed(changes)) => changes.as_slice(),
                     _ => &[],
                 };
-                proposal.keep(name, now, wanted, changes, *rolls);
+                proposal.keep(name, now, wanted, changes, rolling.contains(name));
             }
         }
     }
