@@ -7,17 +7,20 @@
 mod abandoning;
 mod adopting;
 mod attending;
+mod ending;
 mod fronting;
 mod guarding;
 mod hearing;
 mod leading;
 mod lingering;
+mod parts;
 mod passing_on;
 mod probes;
 mod scheduling;
 mod spawning;
 mod trees;
 
+pub use parts::Parts;
 pub(crate) use passing_on::PASSED_ON;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
@@ -25,22 +28,20 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use control::api::NewWorker;
-use control::{Call, RunFolder, Server};
+use control::{Call, RunFolder};
 use nix::errno::Errno;
-use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, SignalQueue, Spawn, Spawner};
 use supervision::{
-    Action, Conclusion, Ending, Event, InstanceId, Moment, Phase, Policy, Process, Supervisor, WorkerId,
+    Action, Conclusion, Ending, Event, InstanceId, Moment, Phase, Process, Supervisor, WorkerId,
 };
 
 use crate::additions::Additions;
-use crate::applying::{Configs, no_family};
-use crate::appointments;
-use crate::askers::{Asker, Askers};
+use crate::applying::Configs;
+use crate::askers::Askers;
 use crate::attendant::{self, Role};
 use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
@@ -59,8 +60,7 @@ use crate::queues::Queues;
 use crate::roster::Roster;
 use crate::run::WhenUp;
 use crate::setup::{Purpose, Setup, StopTo};
-use crate::source::Source;
-use crate::sweeping::{self, Marks};
+use crate::sweeping::Marks;
 use crate::talk;
 use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
@@ -265,167 +265,7 @@ pub struct Loop {
     conclusion: Option<Conclusion>,
 }
 
-/// What the loop is put together from.
-#[derive(Debug)]
-pub struct Parts {
-    /// The run.
-    pub setup: Setup,
-    /// Its names.
-    pub roster: Roster,
-    /// The run's folder.
-    pub folder: RunFolder,
-    /// The log pump.
-    pub pump: Pump,
-    /// The run's queues.
-    pub queues: Queues,
-    /// The run's locks and their like.
-    pub primitives: Primitives,
-    /// The threads that spawn.
-    pub spawner: Spawner,
-    /// The signals that the run listens to.
-    pub signals: SignalQueue,
-    /// The run's cgroups.
-    pub cgroups: Cgroups,
-    /// The temporary folders of its launches.
-    pub temporary: Temporary,
-    /// The sockets that its workers listen on.
-    pub sockets: Sockets,
-    /// How other threads reach the loop.
-    pub mail: mailbox::Sender,
-    /// The loop's end of that.
-    pub mailbox: Mailbox,
-    /// Whom to tell when all is up.
-    pub when_up: Option<WhenUp>,
-    /// Whether it goes to the background then.
-    pub background: bool,
-    /// Whether the loop runs on another thread than the main one, so that its children are no orphans.
-    pub spawns_itself: bool,
-    /// What is added while it runs, as it is kept.
-    pub additions: Additions,
-    /// How many of its workers are of its config: the first ones.
-    pub of_config: usize,
-    /// Where other configs come from.
-    pub source: Option<Arc<dyn Source>>,
-    /// Where all that is decided is written down.
-    pub journal: Option<Journal>,
-}
-
 impl Loop {
-    /// Puts the loop together.
-    pub fn new(parts: Parts) -> io::Result<Loop> {
-        let Parts {
-            mut setup,
-            roster,
-            folder,
-            pump,
-            queues,
-            primitives,
-            spawner,
-            signals,
-            cgroups,
-            temporary,
-            sockets,
-            mail,
-            mailbox,
-            when_up,
-            background,
-            spawns_itself,
-            additions,
-            of_config,
-            source,
-            journal,
-        } = parts;
-        // The core keeps it; the setup's own would be a second copy of everything.
-        let family = std::mem::replace(&mut setup.family, no_family());
-        let has_daemons = setup.purpose == Purpose::Command
-            || family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
-        let mut all = Loop {
-            when_up,
-            not_up_yet: Vec::new(),
-            some_failed: false,
-            background,
-            roster,
-            core: Supervisor::new(family),
-            clock: Clock::start(),
-            processes: Processes::default(),
-            queues,
-            askers: Askers::default(),
-            journal,
-            configs: Configs::new(source, of_config),
-            former_stops: HashMap::new(),
-            primitives,
-            waiters: Vec::new(),
-            rolled: BTreeMap::new(),
-            meetings: Meetings::default(),
-            mail,
-            environment: Environment::new(&setup.name, setup.programs.as_deref(), &folder.socket()),
-            folder,
-            cgroups,
-            temporary,
-            sockets,
-            history: History::default(),
-            dumped_core: BTreeSet::new(),
-            others: HashMap::new(),
-            pump,
-            spawner,
-            spawns_itself,
-            slow_to_execute: BTreeSet::new(),
-            pending: HashMap::new(),
-            queued: VecDeque::new(),
-            tickets: GUARDS_TICKET,
-            guard: None,
-            guards_left: GUARDS_AT_MOST,
-            early: Vec::new(),
-            signals,
-            mailbox,
-            ears: Ears::default(),
-            probes: Probes::default(),
-            schedules: Schedules::default(),
-            telling: None,
-            additions,
-            added: HashMap::new(),
-            unsent: Vec::new(),
-            passed_on: None,
-            settling: BTreeMap::new(),
-            lost_early: BTreeMap::new(),
-            retiring: BTreeSet::new(),
-            alarm: Alarm::new()?,
-            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            watched: HashMap::new(),
-            tokens: 0,
-            news: VecDeque::new(),
-            told: Told::Nothing,
-            has_daemons,
-            begun: false,
-            starting: Starting::UnderWay,
-            child_changed: false,
-            unsure: None,
-            look_at_killed: None,
-            abandoned: Vec::new(),
-            leaving: BTreeMap::new(),
-            changed: false,
-            conclusion: None,
-            setup,
-        };
-        let fixed = [
-            (Watched::Signals, Some(all.signals.as_fd())),
-            (Watched::Spawner, Some(all.spawner.as_fd())),
-            (Watched::Mailbox, Some(all.mailbox.as_fd())),
-            (Watched::Alarm, Some(all.alarm.as_fd())),
-            (Watched::Troubles, Some(all.pump.troubles_bell())),
-        ];
-        let mut watched = HashMap::new();
-        for (token, (what, descriptor)) in (1u64..).zip(fixed) {
-            if let Some(descriptor) = descriptor {
-                all.epoll.add(descriptor, EpollEvent::new(EpollFlags::EPOLLIN, token))?;
-                watched.insert(token, what);
-            }
-        }
-        all.tokens = watched.len() as u64 + 1;
-        all.watched = watched;
-        Ok(all)
-    }
-
     /// Runs until the run is over.
     ///
     /// # Errors
@@ -674,40 +514,6 @@ impl Loop {
         }
     }
 
-    fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {
-        if self.told == Told::Nothing {
-            let by = sender.filter(|pid| *pid > 0).map(|pid| format!(" from pid {pid}")).unwrap_or_default();
-            talk::say(format_args!(
-                "got {}{by}: stopping; once more kills at once",
-                process::signal::name(signal)
-            ));
-            self.askers.told_to_stop(
-                Asker::signal(process::signal::name(signal).as_ref(), sender),
-                self.clock.now(),
-            );
-            self.shut_down();
-        } else {
-            self.stop_now();
-        }
-    }
-
-    /// Stops the run gracefully.
-    pub(crate) fn shut_down(&mut self) {
-        if self.told == Told::Nothing {
-            self.told = Told::Stop;
-            self.news.push_back(Event::Shutdown);
-        }
-    }
-
-    /// Stops the run at once.
-    pub(crate) fn stop_now(&mut self) {
-        if self.told != Told::StopNow {
-            self.told = Told::StopNow;
-            talk::say("killing everything at once");
-            self.news.push_back(Event::ShutdownNow);
-        }
-    }
-
     /// Takes a process of a former run back, before the run begins.
     pub(crate) fn take_back(&mut self, process: Process, tree: Tree) {
         if let Err(why) = self.open_ear(process) {
@@ -721,50 +527,5 @@ impl Loop {
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();
-    }
-
-    /// Ends what is left when the run is over: orphans that belong to nobody are killed, all output is written, and
-    /// those who wait are told.
-    pub fn finish(mut self, server: Server) {
-        self.dismiss_attendants();
-        self.kill_strays();
-        self.cgroups.remove();
-        appointments::clear(self.folder.path());
-        self.temporary.remove();
-        self.sockets.close_all();
-        self.await_guard();
-        if let Some(guard) = self.guard.take() {
-            guard.dismiss();
-        }
-        self.tell_waiters_it_is_over();
-        if let Some(journal) = self.journal.take() {
-            journal.end();
-        }
-        for trouble in self.pump.stop() {
-            talk::say(trouble);
-        }
-        self.additions.clear();
-        // Those who follow what happens are told that nothing will any more.
-        drop(self.history);
-        server.stop();
-        if self.background {
-            for log in [BACKGROUND_LOG.to_owned(), format!("{BACKGROUND_LOG}.1")] {
-                // Mostly there is none.
-                let _ = std::fs::remove_file(self.folder.path().join(log));
-            }
-        }
-    }
-
-    fn kill_strays(&mut self) {
-        // SIGKILL is refused by nothing but a process in the middle of the kernel; do not wait for that for ever.
-        let patience = if self.abandoned.is_empty() { STRAYS_TAKE_AT_MOST } else { Duration::ZERO };
-        let give_up = self.clock.now() + patience;
-        let guard = self.guard.as_ref().and_then(|guard| guard.pid);
-        while sweeping::kill_strays(&mut self.processes, guard) && self.clock.now() < give_up {
-            // A child's end wakes it; the limit is for those whose end comes between the look and the wait.
-            let mut events = [EpollEvent::empty(); 16];
-            let _ = self.epoll.wait(&mut events, EpollTimeout::from(100u8));
-            let _ = self.signals.pending().count();
-        }
     }
 }

@@ -9,9 +9,12 @@
 //! | `ordering` | dependences are missing, ignored, or waited for in vain; all goes one after the other | `after`; who waits for what cannot come is told so; side by side as far as dependences allow |
 //! | `logs` | lines lost at rotation or at the end, torn at buffers, without time; full disks | every line once, whole and stamped, in bounded space |
 //! | `requests` | commands that block one another, double what they start, restart whom they should not | each worker has its own state; the difference is touched and nothing else |
+//! | `changes` | a reload restarts whom it should not, starts what was stopped, runs an old config in silence, doubles | the difference is touched and nothing else; a newer file is told; what is wrong changes nothing |
+//! | `terms` | the user's home, limits and priorities are missing, or of the whole supervisor | each worker has its own; what cannot be given is said before anything starts |
 //! | `robustness` | busy loops, leaks, limits of descriptors, lost notifications, open ports | idle costs nothing; nothing leaks; nothing listens but a private socket |
 #![forbid(unsafe_code)]
 
+mod changes;
 mod containers;
 mod logs;
 mod ordering;
@@ -19,6 +22,7 @@ mod orphans;
 mod requests;
 mod restarts;
 mod robustness;
+mod terms;
 
 use serde_json::{Value, json};
 

@@ -1,0 +1,92 @@
+//! The end of a run: being told to stop, and what is done when all is over.
+
+use std::time::Duration;
+
+use control::Server;
+use nix::sys::epoll::{EpollEvent, EpollTimeout};
+use supervision::Event;
+
+use super::{BACKGROUND_LOG, Loop, STRAYS_TAKE_AT_MOST, Told};
+use crate::askers::Asker;
+use crate::{appointments, sweeping, talk};
+
+impl Loop {
+    pub(super) fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {
+        if self.told == Told::Nothing {
+            let by = sender.filter(|pid| *pid > 0).map(|pid| format!(" from pid {pid}")).unwrap_or_default();
+            talk::say(format_args!(
+                "got {}{by}: stopping; once more kills at once",
+                process::signal::name(signal)
+            ));
+            self.askers.told_to_stop(
+                Asker::signal(process::signal::name(signal).as_ref(), sender),
+                self.clock.now(),
+            );
+            self.shut_down();
+        } else {
+            self.stop_now();
+        }
+    }
+
+    /// Stops the run gracefully.
+    pub(crate) fn shut_down(&mut self) {
+        if self.told == Told::Nothing {
+            self.told = Told::Stop;
+            self.news.push_back(Event::Shutdown);
+        }
+    }
+
+    /// Stops the run at once.
+    pub(crate) fn stop_now(&mut self) {
+        if self.told != Told::StopNow {
+            self.told = Told::StopNow;
+            talk::say("killing everything at once");
+            self.news.push_back(Event::ShutdownNow);
+        }
+    }
+
+    /// Ends what is left when the run is over: orphans that belong to nobody are killed, all output is written, and
+    /// those who wait are told.
+    pub fn finish(mut self, server: Server) {
+        self.dismiss_attendants();
+        self.kill_strays();
+        self.cgroups.remove();
+        appointments::clear(self.folder.path());
+        self.temporary.remove();
+        self.sockets.close_all();
+        self.await_guard();
+        if let Some(guard) = self.guard.take() {
+            guard.dismiss();
+        }
+        self.tell_waiters_it_is_over();
+        if let Some(journal) = self.journal.take() {
+            journal.end();
+        }
+        for trouble in self.pump.stop() {
+            talk::say(trouble);
+        }
+        self.additions.clear();
+        // Those who follow what happens are told that nothing will any more.
+        drop(self.history);
+        server.stop();
+        if self.background {
+            for log in [BACKGROUND_LOG.to_owned(), format!("{BACKGROUND_LOG}.1")] {
+                // Mostly there is none.
+                let _ = std::fs::remove_file(self.folder.path().join(log));
+            }
+        }
+    }
+
+    fn kill_strays(&mut self) {
+        // SIGKILL is refused by nothing but a process in the middle of the kernel; do not wait for that for ever.
+        let patience = if self.abandoned.is_empty() { STRAYS_TAKE_AT_MOST } else { Duration::ZERO };
+        let give_up = self.clock.now() + patience;
+        let guard = self.guard.as_ref().and_then(|guard| guard.pid);
+        while sweeping::kill_strays(&mut self.processes, guard) && self.clock.now() < give_up {
+            // A child's end wakes it; the limit is for those whose end comes between the look and the wait.
+            let mut events = [EpollEvent::empty(); 16];
+            let _ = self.epoll.wait(&mut events, EpollTimeout::from(100u8));
+            let _ = self.signals.pending().count();
+        }
+    }
+}
