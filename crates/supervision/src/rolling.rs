@@ -19,7 +19,7 @@ use crate::words::{Blame, ended};
 use crate::{Action, InstanceId, Phase, Supervisor, Target, Worker, WorkerId};
 
 /// Why one has ended early that somebody else has broken off.
-const BROKEN_OFF: &str = "it was stopped or scaled meanwhile";
+const BROKEN_OFF: &str = "it was stopped, scaled or changed meanwhile";
 
 /// One worker's rolling restart.
 #[derive(Debug)]
