@@ -225,7 +225,9 @@ fn a_queue_that_a_script_made_durable_survives_the_kill_of_its_supervisor() {
 #[test]
 fn a_durable_queue_in_a_file_needs_no_supervisor() {
     let sandbox = Sandbox::new();
-    sandbox.supervisor(&["queue", "create", "--file", "d", "--durable", "--fsync", "never"]).ends_with(0);
+    let small = ["--capacity", "10", "--max-bytes", "65536"];
+    let create = ["queue", "create", "--file", "d", "--durable", "--fsync", "never"];
+    sandbox.supervisor(&[&create[..], &small].concat()).ends_with(0);
     sandbox.supervisor(&["queue", "put", "--file", "d", "kept"]).ends_with(0);
     // A copy is what a restart of the machine would leave: no process has ever had it open.
     std::fs::copy(sandbox.path().join("d"), sandbox.path().join("e")).unwrap();
