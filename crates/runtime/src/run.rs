@@ -1,6 +1,7 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -280,11 +281,24 @@ fn open_sockets(setup: &Setup, roster: &Roster, survivors: &[Survivor]) -> Resul
     Ok(sockets)
 }
 
+/// A worker that is still there has fewer instances than the former run had, which was scaled, or was in the middle of a
+/// rolling restart: those that are too many are asked to end, and nobody waits for them.
+fn dismiss(running: &Loop, survivor: &Survivor) {
+    let id = survivor.process.instance;
+    let Some(worker) = running.setup.workers.get(id.worker.0 as usize) else {
+        return takeover::say_left_alone(survivor.pid);
+    };
+    let show = running.roster.show(id);
+    let asked = process::signal::send(survivor.pidfd.as_fd(), worker.kept.stop_signal);
+    let outcome =
+        asked.map_or_else(|error| format!("cannot be asked to end: {error}"), |_| "asked to end".to_owned());
+    talk::say(format_args!("{show}, pid {}: one more than the config has: {outcome}", survivor.pid));
+}
+
 fn take_back(running: &mut Loop, survivor: Survivor) {
     let process = survivor.process;
     if running.core.instance(process.instance, supervision::Moment::START).is_none() {
-        takeover::say_left_alone(survivor.pid);
-        return;
+        return dismiss(running, &survivor);
     }
     let (name, show) =
         (&running.roster.shared_name(process.instance.worker), &running.roster.shared_show(process.instance));

@@ -150,6 +150,24 @@ fn a_daemon_killed_with_its_supervisor_while_it_is_being_started_is_not_missed()
 }
 
 #[test]
+fn the_next_run_asks_those_to_end_that_are_more_than_its_config_has() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"], "instances": 2 } } });
+    let first = sandbox.run(&config);
+    first.until_all("running");
+    sandbox.supervisor(&["scale", "w=3"]).ends_with(0);
+    let pids: Vec<i32> = first.until_all("running").iter().filter_map(|row| row.pid).collect();
+    assert_eq!(pids.len(), 3);
+    first.kill_9();
+    let mut second = sandbox.run(&config);
+    until_gone(pids[2]);
+    let kept: Vec<i32> = second.until_all("running").iter().filter_map(|row| row.pid).collect();
+    assert_eq!(kept, pids[..2]);
+    assert!(second.err().contains("one more than the config has: asked to end"), "{}", second.err());
+    assert_eq!(second.stop(), 0);
+}
+
+#[test]
 fn the_next_run_takes_a_surviving_worker_back_and_starts_no_second_copy() {
     let sandbox = Sandbox::new();
     let config = json!({ "name": "r", "workers": { "w": { "restart": "never", "command":
