@@ -364,9 +364,7 @@ impl Core {
             let message = read(claim.block).map_err(|damage| self.fault(damage))?;
             self.segment.check_whole().map_err(Fault::Corrupt)?;
             if self.acknowledges_at_once.load(Ordering::Relaxed) {
-                self.acknowledge(me, claim);
-                fence(Ordering::SeqCst);
-                self.tell_if_drained();
+                self.acknowledge_and_tell(me, claim);
             } else {
                 self.remember_got(local, claim);
             }

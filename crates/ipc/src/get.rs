@@ -6,7 +6,7 @@ use crate::atomic::{Ordering, barrier_after_rmw, fence};
 use crate::core::Core;
 use crate::errors::Damage;
 use crate::futex;
-use crate::layout::{CAME, DRAINED, DUE, MEMORY, PLACE, TAG};
+use crate::layout::{CAME, DRAINED, DUE, INLINE, LENGTH, MEMORY, PLACE, TAG};
 use crate::locals::Local;
 use crate::put::TURNS;
 use crate::ring::Slot;
@@ -174,6 +174,26 @@ impl Core {
             self.free_block(claim.block);
             self.note_change();
         }
+    }
+
+    /// The message is done with, and who waits for its memory, or for the last message in hand, is woken.
+    #[inline]
+    pub(crate) fn acknowledge_and_tell(&self, me: u32, claim: Claim) {
+        let place = self.look_at_block(claim.block);
+        if place.u32::<LENGTH>().load(Ordering::Relaxed) as usize <= INLINE {
+            // Done by a read-modify-write, it needs no fence before the look for those who wait.
+            let leased = Tag::leased(me, claim.ticket).0;
+            let freed =
+                place.u64::<TAG>().compare_exchange(leased, Tag::FREE.0, Ordering::SeqCst, Ordering::Relaxed);
+            if freed.is_ok() {
+                self.note_change();
+            }
+            barrier_after_rmw();
+        } else {
+            self.acknowledge(me, claim);
+            fence(Ordering::SeqCst);
+        }
+        self.tell_if_drained();
     }
 
     /// Wakes those who wait for memory, or for the last message in hand.

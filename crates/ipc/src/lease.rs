@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::atomic::{Ordering, fence};
+use crate::atomic::Ordering;
 use crate::core::Core;
 use crate::errors::Damage;
 use crate::get::Claim;
@@ -63,9 +63,7 @@ impl Lease {
 
     fn settle(&mut self) {
         if self.is_unsettled() {
-            self.core.acknowledge(self.me, self.claim);
-            fence(Ordering::SeqCst);
-            self.core.tell_if_drained();
+            self.core.acknowledge_and_tell(self.me, self.claim);
         }
         self.is_settled = true;
     }
