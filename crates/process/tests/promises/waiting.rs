@@ -58,8 +58,10 @@ fn the_exit_of_a_process_that_is_not_ours_is_known_once_its_parent_took_it() {
         path.display().to_string()
     };
     let (end, take) = (gate("end"), gate("take"));
-    let script =
-        format!("(read x < {end}; exit 7) & echo $!; read x < {take}; wait $!; echo taken; read x < {take}");
+    // Opened both ways at once: the end of the child would interrupt an opening that waits, and the shell would go on.
+    let script = format!(
+        "exec 3<> {take}; (read x < {end}; exit 7) & echo $!; read x <&3; wait $!; echo taken; read x <&3"
+    );
     let (parent, mut reader) = spawn_reading(shell(&script));
     let pid = Pid::from_raw(line(&mut reader).parse().expect("a pid"));
     let pidfd = pidfd_open(pid).expect("allowed").expect("it lives");
