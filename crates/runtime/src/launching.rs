@@ -15,7 +15,7 @@ use process::{Plot, Spawn, Stdio};
 use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
-use crate::environment::{Environment, PROBE};
+use crate::environment::{Environment, PROBE, Paths};
 use crate::listening;
 use crate::logs::{self, Label, Pump, Stream, StreamId, Watch};
 use crate::mailbox::{self, Mail};
@@ -39,6 +39,8 @@ pub struct Launch<'a> {
     pub worker: &'a WorkerSetup,
     /// Its notification socket.
     pub notify: Option<&'a Path>,
+    /// Its control socket, where that is not the run's own.
+    pub door: Option<&'a Path>,
     /// Whom to tell of a line that shows that it is ready.
     pub mail: &'a mailbox::Sender,
 }
@@ -175,7 +177,8 @@ impl Launch<'_> {
     }
 
     fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Vec<CString> {
-        environment.of_launch(self.worker, self.name, self.policy, self.notify, self.process, tmp)
+        let paths = Paths { notify: self.notify, door: self.door, tmp };
+        environment.of_launch(self.worker, self.name, self.policy, self.process, paths)
     }
 
     /// Hands sockets over as `sd_listen_fds` looks for them. They all bear the worker's name.
