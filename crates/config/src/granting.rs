@@ -67,8 +67,11 @@ impl Asking<'_, '_> {
         if let Some((name, at)) = &user {
             let group = group_name.as_deref();
             let mounted_tmp = worker.private_tmp.value.0 == PrivateTmp::Mount;
-            if self.stays(None, &["user"], *at, &Wish::User { name, group }) {
+            let wish = Wish::User { name, group };
+            if self.reading.surroundings.grant(&wish).is_ok() {
                 self.stays(None, &["user"], *at, &Wish::Control { user: name, group, mounted_tmp });
+            } else {
+                self.stays(None, &["user"], *at, &wish);
             }
         }
         if let Some((name, at)) = &group {

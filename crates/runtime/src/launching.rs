@@ -11,10 +11,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::fchown;
 use process::{Plot, Spawn, Stdio};
 use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
+use crate::doors::other_user;
 use crate::environment::{Environment, PROBE, Paths};
 use crate::listening;
 use crate::logs::{self, Label, Pump, Stream, StreamId, Watch};
@@ -109,6 +111,7 @@ impl Launch<'_> {
         };
         let stdout = output(&self.worker.kept.stdout, Stream::Stdout)?;
         let stderr = output(&self.worker.kept.stderr, Stream::Stderr)?;
+        self.give_pipes([&stdin, &stdout, &stderr])?;
         let tmp = given.temporary.path.as_deref();
         let mut spawn = Spawn {
             argv: self.argv()?,
@@ -137,6 +140,27 @@ impl Launch<'_> {
         self.apply_terms(&mut spawn);
         let newline = self.hand_pipe(&mut spawn)?;
         Ok(Prepared { spawn, streams, attendants, newline })
+    }
+
+    /// Gives the pipes that were made for it to the user it runs as: who opens `/dev/stdout` anew is asked whose it is.
+    fn give_pipes(&self, [stdin, stdout, stderr]: [&Stdio; 3]) -> Result<(), LaunchFailure> {
+        let Some(user) = other_user(self.worker) else { return Ok(()) };
+        let kept = &self.worker.kept;
+        let is_made = |output: &Output| matches!(output, Output::Log | Output::Queue(_));
+        let made = [
+            (stdin, "stdin", matches!(kept.stdin, Input::Queue(_))),
+            (stdout, "stdout", is_made(&kept.stdout)),
+            (stderr, "stderr", is_made(&kept.stderr)),
+        ];
+        for (stdio, name, _) in made.iter().filter(|(.., is_made)| *is_made) {
+            if let Stdio::Fd(pipe) = stdio {
+                let given = fchown(&**pipe, Some(user.uid.into()), Some(user.gid.into()));
+                given.map_err(|errno| {
+                    LaunchFailure(format!("{name}: it cannot be given to its user: {}", errno.desc()))
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Hands it the end of a pipe on which it shows that it is ready, if that is its way; gives the other end.

@@ -121,7 +121,7 @@ mod tests {
         };
         let (mut orders, mut page) = Orders::in_lines(HelloLine::Hello(Box::new(hello)));
         let mut context = Context::from_waker(Waker::noop());
-        let mut next = || page.poll_line(&mut context).map(|line| line.map(|bytes| String::from_utf8(bytes)));
+        let mut next = || page.poll_line(&mut context).map(|line| line.map(String::from_utf8));
         let Poll::Ready(Some(Ok(first))) = next() else { panic!("there is one") };
         assert!(first.starts_with(r#"{"hello":{"run":"r","#), "{first}");
         assert!(next().is_pending());

@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use control::api::{self, Request};
+use control::api::{self, ErrorCode, Request};
 use control::{Client, ClientError};
 use ipc_channel::ipc::IpcOneShotServer;
 use nix::sys::stat::{Mode, umask};
@@ -62,7 +62,16 @@ impl std::error::Error for JoinError {
 /// See [`JoinError`]. It does not wait for a supervisor that is dead.
 pub fn join() -> Result<Me, JoinError> {
     let socket = std::env::var_os("SUPERVISOR_SOCKET").map(PathBuf::from).ok_or(JoinError::NotSupervised)?;
-    if is_of_another_user(&socket) { enter(socket) } else { meet(socket) }
+    if is_of_another_user(&socket) {
+        return enter(socket);
+    }
+    match meet(&socket) {
+        // It does not find a server of ours: a /tmp of our own is not its.
+        Err(JoinError::Supervisor(ClientError::Refused(error))) if error.code == ErrorCode::Failed => {
+            enter(socket)
+        }
+        met => met,
+    }
 }
 
 /// Whether the supervisor runs as somebody else: then it connects to no socket of ours, and its files are not to be opened.
@@ -84,8 +93,8 @@ fn enter(socket: PathBuf) -> Result<Me, JoinError> {
 }
 
 /// Joins by a meeting.
-fn meet(socket: PathBuf) -> Result<Me, JoinError> {
-    let mut client = Client::connect(&socket).map_err(JoinError::Supervisor)?;
+fn meet(socket: &Path) -> Result<Me, JoinError> {
+    let mut client = Client::connect(socket).map_err(JoinError::Supervisor)?;
     let nonce = nonce().map_err(JoinError::Meeting)?;
     // The library makes the socket for everybody whom the umask lets; let it be nobody else.
     let before = umask(Mode::from_bits_truncate(0o077));
@@ -101,7 +110,7 @@ fn meet(socket: PathBuf) -> Result<Me, JoinError> {
         return Err(JoinError::Stranger);
     }
     let (welcome, orders) = Welcome::from_meeting(hello);
-    Ok(Me::new(welcome, orders, socket))
+    Ok(Me::new(welcome, orders, socket.to_owned()))
 }
 
 /// 128 random bits.
