@@ -71,7 +71,7 @@ fn what_a_killed_consumer_of_another_user_held_is_delivered_again() {
         "keeper": worker(json!(["sleep", "1000"]), None),
     } }));
     until("it holds a message", || run.out().contains("leased job-0 time 1").then_some(()));
-    kill_9(run.instance("taker", 0).pid.expect("it lives"));
+    kill_9(run.until_launch("taker", 1));
     until("the message is back", || (run.queue("jobs").redelivered == 1).then_some(()));
     assert_eq!(sandbox.supervisor(&["queue", "get", "jobs", "--timeout", "30s"]).ends_with(0).out, "job-0");
     assert_eq!(run.stop(), 137);
@@ -106,7 +106,7 @@ fn the_lock_of_a_killed_holder_is_handed_on_between_users() {
         let lock = &sandbox.supervisor(&["lock", "ls", "--json"]).json()[0];
         (lock["waiters"].as_array().map(Vec::len) == Some(1)).then_some(())
     });
-    let first = run.instance("first", 0).pid.expect("it lives");
+    let first = run.until_launch("first", 1);
     kill_9(first);
     until("the second is told whose it was", || {
         run.out().contains(&format!("second | after pid {first}")).then_some(())
@@ -127,7 +127,7 @@ fn a_killed_lock_run_of_another_user_takes_its_command_along_and_nobody_elses() 
     } }));
     let (under, holder) = (sandbox.until_pid("under"), sandbox.until_pid("holder"));
     written(&sandbox, "up");
-    let roots = run.instance("roots", 0).pid.expect("it lives");
+    let roots = run.until_launch("roots", 1);
     until("it bears the warrant", || {
         process::environ_var(process::Pid::from_raw(roots), "SUPERVISOR_LOCK_WARRANT").map(drop)
     });

@@ -18,8 +18,7 @@ fn a_worker_of_another_user_outlives_its_supervisor_and_reaches_the_next() {
     let run = sandbox.run(&config);
     until("it is put", || (run.queue("jobs").puts == 1).then_some(()));
     until("the queue is held", || run.out().contains("holds ").then_some(()));
-    let (worker, holder) =
-        (run.instance("w", 0).pid.expect("it lives"), run.instance("holder", 0).pid.expect("it lives"));
+    let (worker, holder) = (run.until_launch("w", 1), run.until_launch("holder", 1));
     let door = door(&run, "w");
     run.kill_9();
     assert!(lives(worker) && lives(holder));
@@ -47,7 +46,7 @@ fn a_daemon_of_another_user_dies_with_its_supervisor_and_its_whole_tree_with_it(
     let config = json!({ "workers": { "w": worker } });
     let run = sandbox.run(&config);
     let below = sandbox.until_pid("below");
-    let leader = run.instance("w", 0).pid.expect("it lives");
+    let leader = run.until_launch("w", 1);
     run.kill_9();
     tests::until_gone(leader);
     tests::until_gone(below);
@@ -67,7 +66,7 @@ fn what_escapes_from_a_worker_of_another_user_is_still_its_and_goes_with_it() {
     let escaped = sandbox.until_pid("escaped");
     assert_eq!(written(&sandbox, "asked"), ["0"], "it is of the worker, and is answered as that");
     assert!(run.pids_of("w").contains(&escaped));
-    kill_9(run.instance("w", 0).pid.expect("it lives"));
+    kill_9(run.until_launch("w", 1));
     tests::until_gone(escaped);
     run.stop();
 }
