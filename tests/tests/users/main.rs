@@ -28,11 +28,12 @@ fn sandbox_of_root() -> Option<Sandbox> {
         std::fs::set_permissions(sandbox.path(), std::fs::Permissions::from_mode(0o777)).expect("it is ours");
         return Some(sandbox);
     }
-    let config = json!({ "workers": { "w": { "command": "touch started", "user": NOBODY } } });
+    // Whoever this is, it is not root.
+    let config = json!({ "workers": { "w": { "command": "touch started", "user": "root" } } });
     sandbox.write("config.json", config.to_string());
     for verb in ["check", "run"] {
         let said = sandbox.supervisor(&[verb, "config.json"]).ends_with(3);
-        said.tells("workers.w.user").tells("only root may run it as another user, \"nobody\"");
+        said.tells("workers.w.user").tells("only root may run it as another user, \"root\"");
     }
     assert!(!sandbox.has("started"));
     skipped("only root can have workers of other users; others are refused, as was seen");
