@@ -23,6 +23,7 @@
 #![allow(unsafe_code)]
 
 mod account;
+mod as_its_user;
 mod capability;
 mod cgroup;
 mod datagram;
@@ -45,6 +46,7 @@ mod tree;
 mod wait;
 
 pub use account::{Account, AccountError};
+pub use as_its_user::user_of;
 pub use capability::{Capability, is_capable};
 pub use cgroup::{
     Ceilings, Cgroup, CgroupError, Cgroups, Former, Home, Kept, Plot, Resource, Vigil, leaf_of,
@@ -59,9 +61,7 @@ pub use nix::unistd::Pid;
 pub use offer::{Offer, Refused};
 pub use peer::{Peer, peer};
 pub use priority::{IoPriority, Processors};
-pub use proc::{
-    Stat, TICKS_A_SECOND, blocked_in, cmdline, environ_var, is_being_executed, ticks_since_boot, user_of,
-};
+pub use proc::{Stat, TICKS_A_SECOND, blocked_in, cmdline, environ_var, is_being_executed, ticks_since_boot};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
     at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, ignore_full_files,

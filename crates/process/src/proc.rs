@@ -5,6 +5,7 @@
 use std::fs::File;
 use std::io::{self, Read};
 
+use crate::as_its_user;
 use nix::time::{ClockId, clock_gettime};
 use nix::unistd::{Pid, SysconfVar, sysconf};
 
@@ -48,16 +49,6 @@ pub fn ticks_since_boot() -> u64 {
     let now = clock_gettime(ClockId::CLOCK_BOOTTIME)
         .map_or(0, |now| now.tv_sec() * 100 + now.tv_nsec() / 10_000_000);
     u64::try_from(now).unwrap_or(0)
-}
-
-/// The user a process runs as; `None` when it does not exist, or is of several: who runs a program that changes its user may
-/// not be treated as if he were the one or the other.
-pub fn user_of(pid: Pid) -> Option<u32> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
-    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
-    let mut users = users.split_ascii_whitespace().map(|user| user.parse::<u32>().ok());
-    let first = users.next()??;
-    users.all(|user| user == Some(first)).then_some(first)
 }
 
 fn page_bytes() -> u64 {
@@ -176,7 +167,8 @@ fn environment_end(line: &[u8]) -> Option<u64> {
 
 /// The entries of the environment a process was started with; none when they can not be read.
 pub(crate) fn environ(pid: Pid) -> Vec<Vec<u8>> {
-    let bytes = read_up_to(&format!("/proc/{pid}/environ"), ENVIRON_BYTES).unwrap_or_default();
+    let bytes =
+        as_its_user::read_up_to(pid, &format!("/proc/{pid}/environ"), ENVIRON_BYTES).unwrap_or_default();
     bytes.split(|byte| *byte == 0).filter(|entry| !entry.is_empty()).map(<[u8]>::to_vec).collect()
 }
 

@@ -169,3 +169,31 @@ fn lines_of_standard_streams_come_from_and_go_to_queues_for_any_user() {
     assert_eq!(code, 0, "{}", run.err());
     assert!(run.out().contains("last   | 100"), "{}", run.out());
 }
+
+#[test]
+fn a_worker_that_destroys_the_memory_it_was_given_harms_that_queue_alone() {
+    let Some(sandbox) = sandbox_of_root() else { return };
+    let mut vandal = worker("probe scribble jobs; probe cut kept; exec sleep 1000".into(), Some(NOBODY));
+    vandal["queues"] = json!({ "put": ["jobs", "kept"] });
+    let mut run = sandbox.run(&json!({
+        "queues": { "jobs": { "capacity": 5 }, "kept": { "durable": true }, "well": {} },
+        "workers": { "vandal": vandal, "bystander": worker(json!(["sleep", "1000"]), None) },
+    }));
+    until("it is done", || run.out().contains("vandal    | cut\n").then_some(()));
+    assert!(run.out().contains("it cannot be cut short") && run.out().contains("scribbled"), "{}", run.out());
+    for queue in ["jobs", "kept"] {
+        let said = sandbox.supervisor(&["queue", "put", queue, "x", "--timeout", "5s"]);
+        assert!(said.code == 1 || said.code == 7, "{queue}: {} {}", said.code, said.err);
+        let said = sandbox.supervisor(&["queue", "get", queue, "--timeout", "1s"]);
+        assert!(said.code == 1 || said.code == 7, "{queue}: {} {} {}", said.code, said.out, said.err);
+    }
+    // The supervisor looks at all of them, when asked and when somebody dies, and lives.
+    sandbox.supervisor(&["queue", "ls"]).ends_with(0);
+    kill_9(run.until_launch("vandal", 1));
+    until("its end is seen", || (run.instance("vandal", 0).state == "failed").then_some(()));
+    sandbox.supervisor(&["queue", "ls"]).ends_with(0);
+    sandbox.supervisor(&["queue", "put", "well", "hi"]).ends_with(0);
+    assert_eq!(sandbox.supervisor(&["queue", "get", "well"]).ends_with(0).out, "hi");
+    assert_eq!(run.instance("bystander", 0).state, "running");
+    assert_eq!(run.stop(), 137);
+}

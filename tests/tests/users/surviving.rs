@@ -1,7 +1,7 @@
 //! Workers of other users outlive their supervisor, and meet the next one.
 
 use serde_json::json;
-use tests::{kill_9, lives, until};
+use tests::{Said, Sandbox, kill_9, lives, until};
 
 use crate::{NOBODY, door, of, sandbox_of_root, written};
 
@@ -69,4 +69,53 @@ fn what_escapes_from_a_worker_of_another_user_is_still_its_and_goes_with_it() {
     kill_9(run.until_launch("w", 1));
     tests::until_gone(escaped);
     run.stop();
+}
+
+/// `supervisor` as root has it in most containers: without the right to look into others' processes.
+fn without_the_right_to_trace(sandbox: &Sandbox, arguments: &[&str]) -> Said {
+    let outfit = sandbox.command("supervisor");
+    let mut command = std::process::Command::new("setpriv");
+    let rights = "-sys_ptrace,-perfmon,-sys_admin";
+    command.args([&format!("--bounding-set={rights}"), &format!("--inh-caps={rights}")]);
+    command.arg(outfit.get_program()).args(arguments).current_dir(sandbox.path());
+    for (name, value) in outfit.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Said::of(&mut command)
+}
+
+#[test]
+fn without_the_right_to_look_into_others_processes_they_are_told_apart_all_the_same() {
+    let Some(sandbox) = sandbox_of_root() else { return };
+    let line = "(setsid sh -c 'echo $$ > escaped.new; mv escaped.new escaped; exec sleep 1000' &); \
+                until [ -e again ]; do sleep 0.01; done; supervisor status > said; echo $? > code";
+    let config = json!({ "workers": { "w": of(NOBODY, line), "other": of(NOBODY, "true") } });
+    sandbox.write("config.json", config.to_string());
+    let begin = || without_the_right_to_trace(&sandbox, &["run", "config.json", "--detach"]).ends_with(0);
+    begin();
+    let escaped = sandbox.until_pid("escaped");
+    let supervisor = |arguments: &[&str]| sandbox.supervisor(arguments).ends_with(0).json();
+    let row = |name: &str| {
+        let rows = supervisor(&["status", name, "--json"])["workers"].clone();
+        rows[0].clone()
+    };
+    let owner = || {
+        let rows = supervisor(&["ps", "--json"]);
+        let rows = rows.as_array().expect("rows").clone();
+        rows.into_iter().find(|row| row["pid"] == escaped).map(|row| row["worker"].clone())
+    };
+    until("it is known whose the escaped is", || (owner()? == "w").then_some(()));
+    let (leader, first) = (row("w")["pid"].clone(), supervisor(&["status", "--json"])["pid"].clone());
+    kill_9(i32::try_from(first.as_i64().expect("a pid")).expect("pids are small"));
+    begin();
+    assert_eq!(row("w")["pid"], leader, "it was taken back");
+    sandbox.write("again", "");
+    assert_eq!(written(&sandbox, "code"), ["0"], "{}", sandbox.read("said"));
+    sandbox.supervisor(&["stop", "w"]).ends_with(0);
+    assert!(!lives(escaped), "all of it is gone");
+    assert_eq!(row("other")["state"], "running");
+    sandbox.supervisor(&["shutdown"]).ends_with(0);
 }

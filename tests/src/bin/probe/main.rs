@@ -52,6 +52,8 @@ fn main() -> ExitCode {
         ["ask", method, path, body] => ask(method, path, body),
         ["ask", method, path] => ask(method, path, ""),
         ["knock", path] => knock(path),
+        ["scribble", queue] => scribble(queue),
+        ["cut", queue] => cut(queue),
         ["serve"] => serve(),
         ["hold-lock", name] => sync::hold_lock(name),
         ["wait-lock", name] => sync::wait_lock(name),
@@ -375,6 +377,33 @@ fn ask(method: &str, path: &str, body: &str) -> Done {
     let status = answer.split(' ').nth(1).ok_or("no status")?;
     let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
     say(&format!("{status} {}", body.replace('\n', " ")))
+}
+
+/// The memory of a queue, as it is handed to a worker of another user.
+fn memory_of(queue: &str) -> Result<File, Box<dyn Error>> {
+    let socket = std::env::var_os("SUPERVISOR_SOCKET").ok_or("SUPERVISOR_SOCKET is not set")?;
+    let mut client = Client::connect(std::path::Path::new(&socket))?;
+    let request = Request::QueueHandle { queue: queue.to_owned() };
+    let (_, mut handed): (serde_json::Value, _) = client.call_with_descriptors(&request)?;
+    Ok(handed.pop().ok_or("no descriptor")?.into())
+}
+
+/// Writes nonsense over a queue, its head apart, after trying to cut it short.
+fn scribble(queue: &str) -> Done {
+    use std::os::unix::fs::FileExt;
+    let memory = memory_of(queue)?;
+    say(if memory.set_len(0).is_err() { "it cannot be cut short" } else { "it was cut short" })?;
+    let length = memory.metadata()?.len().min(1 << 20);
+    for at in (0x1000..length).step_by(4096) {
+        memory.write_all_at(&[0xa5; 4096], at)?;
+    }
+    say("scribbled")
+}
+
+/// Cuts a durable queue's file short.
+fn cut(queue: &str) -> Done {
+    memory_of(queue)?.set_len(4096)?;
+    say("cut")
 }
 
 /// Says what becomes of a connection to a socket.
