@@ -201,16 +201,6 @@ impl Loop {
     fn stop(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
         self.wish(names, Wish::Stop)?;
         let instances = self.instances_of(names)?;
-        if self.processes.has_adopted() {
-            // Who has ended for good stays so; what it left behind goes.
-            let now = self.clock.now();
-            for id in &instances {
-                let phase = self.core.instance(*id, now).map(|instance| instance.phase);
-                if matches!(phase, Some(Phase::Done | Phase::Failed)) {
-                    self.end_leftovers(*id);
-                }
-            }
-        }
         self.when(wait, Until::Ended(instances))
     }
 
@@ -371,8 +361,17 @@ impl Loop {
             waiter.until.kill_if_due(now);
             let standing = |id: InstanceId| {
                 let between_runs = self.core.is_between_runs(id);
-                let (phase, launch) = self.core.standing(id)?;
-                Some(Standing { phase, launch, between_runs })
+                let parting = self.processes.has_adopted() && self.core.left_behind(id).leaving;
+                let Some((phase, launch)) = self.core.standing(id) else {
+                    // Of one that was scaled away something may still be there.
+                    return parting.then_some(Standing {
+                        phase: Phase::Stopping,
+                        launch: None,
+                        between_runs,
+                        parting,
+                    });
+                };
+                Some(Standing { phase, launch, between_runs, parting })
             };
             let has_come = waiter.until.has_come(standing) && self.is_all_gone(&mut waiter.until);
             let hint = match waiter.until {

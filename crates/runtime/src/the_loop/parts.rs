@@ -177,7 +177,6 @@ impl Loop {
             unsure: None,
             look_at_killed: None,
             abandoned: Vec::new(),
-            leaving: BTreeMap::new(),
             changed: false,
             conclusion: None,
             setup,
