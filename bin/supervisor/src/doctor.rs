@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use process::Cgroups;
+use process::{Capability, Cgroups, Fact, is_capable};
 
 use crate::output::{Cell, Colour, Side, Table, print, print_json, wants_colour};
 use crate::talk::Failure;
@@ -27,12 +27,27 @@ fn tier(cgroups: &Cgroups) -> (&'static str, String) {
     }
 }
 
+/// Whether workers of other users can be let in.
+fn doors() -> Fact {
+    let place = runtime::place_of_doors();
+    let (available, detail) = match &place {
+        Ok(_) if !is_capable(Capability::Chown) => {
+            (false, "workers of other users cannot be given a control socket (CAP_CHOWN)".to_owned())
+        }
+        Ok(place) => (true, format!("workers of other users get a control socket below {}", place.display())),
+        Err(why) => (false, format!("workers of other users cannot be given a control socket: {why}")),
+    };
+    Fact { name: "their sockets", available, detail }
+}
+
 /// `doctor`: a row a fact, then the tier.
 ///
 /// # Errors
 /// When the output cannot be written.
 pub fn doctor(json: bool) -> Result<ExitCode, Failure> {
-    let facts = process::facts();
+    let mut facts = process::facts();
+    let beside = facts.iter().position(|fact| fact.name == "other users").map_or(facts.len(), |at| at + 1);
+    facts.insert(beside, doors());
     let (tier, why) = tier(&Cgroups::look());
     if json {
         let facts: Vec<serde_json::Value> = facts

@@ -182,7 +182,9 @@ document! {
         clear_env: bool = false;
         /// The folder it runs in.
         cwd: Filled = Filled(".".to_owned());
-        /// The user it runs as, by name or number; HOME, USER, LOGNAME and SHELL tell it. Empty: the supervisor's.
+        /// The user it runs as, by name or number; HOME, USER, LOGNAME and SHELL tell it. Empty: the supervisor's. As another
+        /// user than the supervisor's it has a control socket of its own, by which it joins, reports, and uses queues, locks
+        /// and their like, but commands nothing.
         user: Option<Placed<Text>> = None;
         /// The group it runs as, by name or number. Empty: the user's own. The supplementary groups are the user's.
         group: Option<Placed<Text>> = None;
@@ -222,7 +224,8 @@ document! {
         stderr: Sink = Sink::Log;
         /// How its logs are written.
         log: Log = Log::default();
-        /// The queues it works with.
+        /// The queues it works with. A worker that runs as another user and names any, here or for its standard streams, may
+        /// use those, and the queue of their dead letters, and no others.
         queues: Ends = Ends::default();
         /// When it runs by the clock, again and again. A run that fails is started again by its policy; when it is over,
         /// the worker waits for the next. A worker with a schedule never ends for good: with the policy wait, the run

@@ -23,7 +23,7 @@
 //! |---|---|
 //! | `status` | the run's rows; the reasons of workers of other users, and the config's place, are left out |
 //! | `hello`, `tell` | for the launch in whose tree it is, and no other |
-//! | `queues`, a queue's `handle` and `close` | the queues that the worker's config lists, under `get` or `put`, and where the dead letters of those it gets from go; all of them where it lists none. Closing is for those who put |
+//! | `queues`, a queue's `handle` and `close` | the queues that the worker's config names, under `get` or `put` or for a standard stream, and where the dead letters of those it gets from go; all of them where it names none. Closing is for those who put |
 //! | `sync`, all of it | all locks and their like: they share one memory |
 //!
 //! The memory itself comes as a descriptor beside the answer, opened by the supervisor: the other user needs no right to any

@@ -248,9 +248,16 @@ pub enum Wanted {
 impl Wanted {
     /// `--name`, if given; else what the environment says: `$SUPERVISOR_SOCKET` inside a worker, `$SUPERVISOR_NAME`.
     ///
-    /// A worker has both of them; a `$SUPERVISOR_NAME` that is not its own supervisor's was set to mean another run.
+    /// A worker has both of them; a `$SUPERVISOR_NAME` that is not its own supervisor's was set to mean another run. One
+    /// that runs as another user has no other way to its own run than its socket, also where it gives the name.
     pub fn from_environment(name: Option<&str>) -> Wanted {
-        Wanted::from(name, |name| std::env::var_os(name))
+        let wanted = Wanted::from(name, |name| std::env::var_os(name));
+        match (wanted, Wanted::from(None, |name| std::env::var_os(name))) {
+            (Wanted::Named(name), Wanted::Socket(socket)) if is_door_of(&socket, &name) => {
+                Wanted::Socket(socket)
+            }
+            (wanted, _) => wanted,
+        }
     }
 
     fn from(given: Option<&str>, variable: impl Fn(&str) -> Option<OsString>) -> Wanted {
@@ -270,6 +277,13 @@ impl Wanted {
             (None, _) => Wanted::TheOnlyOne,
         }
     }
+}
+
+/// Whether this is the socket of the run of that name for workers of another user: its folder belongs to somebody else.
+fn is_door_of(socket: &Path, name: &str) -> bool {
+    let folder = socket.parent().unwrap_or(Path::new("/"));
+    folder.file_name().is_some_and(|run| run == name)
+        && fs::symlink_metadata(folder).is_ok_and(|facts| facts.uid() != own_uid())
 }
 
 fn knock(socket: &Path, name: Option<&str>) -> Result<Client, RoomError> {

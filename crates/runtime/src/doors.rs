@@ -86,7 +86,10 @@ pub fn is_possible(uid: u32, tmp: PrivateTmp) -> Result<(), String> {
 }
 
 /// The folder below which doors are made: one that we can write to and everybody can pass.
-fn place() -> Result<PathBuf, String> {
+///
+/// # Errors
+/// Says that there is none.
+pub fn place() -> Result<PathBuf, String> {
     let candidates = [PathBuf::from("/run"), std::env::temp_dir()];
     let found = candidates.iter().find(|place| is_writable(place) && all_may_pass(place));
     found.cloned().ok_or_else(|| {

@@ -49,7 +49,7 @@ mod waiting;
 mod words;
 
 pub use adding::name_of;
-pub use doors::is_possible as is_door_possible;
+pub use doors::{is_possible as is_door_possible, place as place_of_doors};
 pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{

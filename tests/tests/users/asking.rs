@@ -25,6 +25,7 @@ fn everything_that_a_worker_does_works_from_a_script_of_nobody() {
         "id -un",
         "supervisor status",
         "supervisor status w --json",
+        "supervisor --name config status",
         "supervisor queue ls --json",
         "supervisor queue put jobs one",
         "echo two | supervisor queue put jobs",
