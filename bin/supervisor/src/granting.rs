@@ -38,6 +38,7 @@ pub fn grant(offer: &Offer, wish: &Wish<'_>) -> Result<(), Refusal> {
             Err(_) if user.is_some() => Ok(()),
             found => found.map(drop).map_err(of_account),
         },
+        Wish::Port(port) => offer.port(port).map_err(refusal),
         Wish::Nice(nice) => offer.nice(nice).map_err(refusal),
         Wish::IoPriority(priority) => offer.io_priority(io_priority(priority)).map_err(refusal),
         Wish::OomScoreAdj(score) => offer.oom_score_adj(score).map_err(refusal),

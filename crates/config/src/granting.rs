@@ -4,6 +4,7 @@
 use crate::collection::{Entry, Placed};
 use crate::document::{File, Limits, Worker};
 use crate::limit::{Bound, IoNice};
+use crate::listen::Place;
 use crate::measure::{Fraction, Size, Whole};
 use crate::node::Path;
 use crate::plan::{Limit, Optional, PrivateTmp, TreeBy};
@@ -27,6 +28,7 @@ pub(crate) fn check(file: &mut File, reading: &mut Reading<'_>) -> Vec<Omission>
         asking.account(worker);
         asking.priorities(worker);
         asking.tree(worker);
+        asking.ports(worker);
         asking.limits(&mut worker.limits);
     }
     omissions
@@ -112,6 +114,16 @@ impl Asking<'_, '_> {
         let wish = Wish::MountedTmp;
         if tmp == PrivateTmp::Mount && !self.stays(Some(Optional::PrivateTmp), &["private_tmp"], at, &wish) {
             worker.private_tmp.value = Word(PrivateTmp::Folder);
+        }
+    }
+
+    fn ports(&mut self, worker: &Worker) {
+        for listed in &worker.listen.0 {
+            let (Place::Tcp(address) | Place::Udp(address)) = &listed.place else { continue };
+            if let Err(Refusal { message, hint }) = self.reading.surroundings.grant(&Wish::Port(address.port))
+            {
+                listed.note(&self.path, Complaint { message, hint }, self.reading);
+            }
         }
     }
 

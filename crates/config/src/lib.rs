@@ -121,6 +121,8 @@ pub enum Wish<'w> {
         /// Whether it has a `/tmp` of its own.
         mounted_tmp: bool,
     },
+    /// To listen at this port.
+    Port(u16),
     /// This niceness, which is not 0.
     Nice(i32),
     /// This priority of input and output.

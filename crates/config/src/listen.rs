@@ -44,6 +44,13 @@ pub(crate) struct Listed {
     at: usize,
 }
 
+impl Listed {
+    /// Notes what is wrong with it, of the worker at this path.
+    pub fn note(&self, worker: &Path<'_>, complaint: Complaint, reading: &mut Reading<'_>) {
+        reading.note_at(&Path::Index(&worker.key("listen"), self.index), self.at, complaint);
+    }
+}
+
 /// All addresses of a worker.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Places(pub Vec<Listed>);
@@ -91,16 +98,12 @@ pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
     let mut seen: Vec<(&Place, &str)> = Vec::new();
     for Entry { name, value: Worker { listen, .. }, .. } in &file.workers.0 {
         let path = all.key(name);
-        let path = path.key("listen");
         for listed in &listen.0 {
             match seen.iter().find(|(place, _)| **place == listed.place) {
                 Some((_, other)) => {
                     let complaint = Complaint::new(format!("{} listens there already", quoted(other)));
-                    reading.note_at(
-                        &Path::Index(&path, listed.index),
-                        listed.at,
-                        complaint.hint("the instances of one worker share its sockets"),
-                    );
+                    let complaint = complaint.hint("the instances of one worker share its sockets");
+                    listed.note(&path, complaint, reading);
                 }
                 None => seen.push((&listed.place, name)),
             }

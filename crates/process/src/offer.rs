@@ -132,6 +132,21 @@ impl Offer {
         Err(Refused { why: format!("this machine has the processors {}", possible.trim()), hint: None })
     }
 
+    /// Whether this process can listen at a port on its machine's own addresses.
+    ///
+    /// # Errors
+    ///
+    /// Says what stands in the way.
+    pub fn port(&self, port: u16) -> Result<(), Refused> {
+        let first = fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").ok();
+        let first: u16 = first.and_then(|first| first.trim().parse().ok()).unwrap_or(1024);
+        if port >= first || port == 0 || is_capable(Capability::NetBindService) {
+            return Ok(());
+        }
+        let why = format!("only root may listen at ports below {first}");
+        Err(Refused { why, hint: Some("run the supervisor as root, or choose a higher port") })
+    }
+
     /// Whether a program can have folders mounted for it alone.
     ///
     /// # Errors

@@ -9,12 +9,13 @@ use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, lchown};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::sys::socket::{Backlog, getsockopt, listen, sockopt};
+use process::Credentials;
 use supervision::WorkerId;
 
 use crate::takeover::Survivor;
@@ -94,7 +95,8 @@ struct Socket {
 
 impl Sockets {
     /// The sockets of a worker that listens at these addresses, in their order: those that are open already as they are,
-    /// others bound now, what it no longer listens on closed. Those of `survivors` are taken from them.
+    /// others bound now, what it no longer listens on closed. Those of `survivors` are taken from them. A socket that is a
+    /// file belongs to `user`, where the worker runs as another.
     ///
     /// # Errors
     ///
@@ -103,6 +105,7 @@ impl Sockets {
         &mut self,
         worker: WorkerId,
         addresses: &[Address],
+        user: Option<&Credentials>,
         survivors: &[&Survivor],
     ) -> Result<Vec<Arc<OwnedFd>>, CannotListen> {
         let mut before = self.open.remove(&worker).unwrap_or_default();
@@ -112,7 +115,7 @@ impl Sockets {
             let known = before.iter().position(|socket| socket.address == *address);
             let opened = match known {
                 Some(place) => Ok(before.remove(place)),
-                None => taken_back(address, number, survivors).map_or_else(|| bound(address), Ok),
+                None => taken_back(address, number, survivors).map_or_else(|| bound(address, user), Ok),
             };
             match opened {
                 Ok(socket) => after.push(socket),
@@ -165,13 +168,18 @@ fn inode_of(path: &Path) -> Option<u64> {
         .map(|found| found.ino())
 }
 
-fn bound(address: &Address) -> io::Result<Socket> {
+fn bound(address: &Address, user: Option<&Credentials>) -> io::Result<Socket> {
     let descriptor: OwnedFd = match address {
         Address::Tcp { host, port } => TcpListener::bind((host.as_str(), *port))?.into(),
         Address::Udp { host, port } => UdpSocket::bind((host.as_str(), *port))?.into(),
         Address::Unix(path) => {
             make_way(path)?;
-            UnixListener::bind(path)?.into()
+            let listener = UnixListener::bind(path)?;
+            if let Some(user) = user {
+                // Not following: it is ours until then, but the folder may be anybody's.
+                lchown(path, Some(user.uid), Some(user.gid))?;
+            }
+            listener.into()
         }
     };
     if !matches!(address, Address::Udp { .. }) {
@@ -268,10 +276,10 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let (a, b) = (folder.path().join("a"), folder.path().join("b"));
         let mut sockets = Sockets::default();
-        let first = sockets.of(WORKER, &[unix(&a), unix(&b)], &[]).expect("both are free");
-        let again = sockets.of(WORKER, &[unix(&b), unix(&a)], &[]).expect("both are ours");
+        let first = sockets.of(WORKER, &[unix(&a), unix(&b)], None, &[]).expect("both are free");
+        let again = sockets.of(WORKER, &[unix(&b), unix(&a)], None, &[]).expect("both are ours");
         assert!(Arc::ptr_eq(&first[0], &again[1]) && Arc::ptr_eq(&first[1], &again[0]));
-        sockets.of(WORKER, &[unix(&b)], &[]).expect("it is ours");
+        sockets.of(WORKER, &[unix(&b)], None, &[]).expect("it is ours");
         assert!(!a.exists() && b.exists());
         sockets.close_all();
         assert!(!b.exists());
@@ -283,12 +291,12 @@ mod tests {
         let path = folder.path().join("s");
         drop(UnixListener::bind(&path).expect("it is free"));
         let mut sockets = Sockets::default();
-        sockets.of(WORKER, &[unix(&path)], &[]).expect("it was left behind");
-        let taken = Sockets::default().of(WORKER, &[unix(&path)], &[]).unwrap_err();
+        sockets.of(WORKER, &[unix(&path)], None, &[]).expect("it was left behind");
+        let taken = Sockets::default().of(WORKER, &[unix(&path)], None, &[]).unwrap_err();
         assert_eq!(taken.to_string(), format!("cannot listen on unix:{}: address in use", path.display()));
         sockets.close_all();
         std::fs::write(&path, "precious").expect("a file");
-        let error = Sockets::default().of(WORKER, &[unix(&path)], &[]).unwrap_err();
+        let error = Sockets::default().of(WORKER, &[unix(&path)], None, &[]).unwrap_err();
         assert_eq!(error.why, "there is a file that is no socket");
         assert_eq!(std::fs::read(&path).expect("it is there"), b"precious");
     }
@@ -298,7 +306,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("s");
         let mut sockets = Sockets::default();
-        sockets.of(WORKER, &[unix(&path)], &[]).expect("it is free");
+        sockets.of(WORKER, &[unix(&path)], None, &[]).expect("it is free");
         // The new one first, so that it cannot get the number of the old one.
         let other = folder.path().join("other");
         let _theirs = UnixListener::bind(&other).expect("it is free");

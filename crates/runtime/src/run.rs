@@ -13,7 +13,7 @@ use supervision::{Conclusion, Ending, InstanceId, Leftover, Policy, WorkerId};
 use crate::adding;
 use crate::additions::{Addition, Additions};
 use crate::cgroups::Cgroups;
-use crate::doors::Doors;
+use crate::doors::{Doors, other_user};
 use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::listening::Sockets;
@@ -293,7 +293,7 @@ fn open_sockets(setup: &Setup, roster: &Roster, survivors: &[Survivor]) -> Resul
         };
         let own: Vec<&Survivor> =
             survivors.iter().filter(|survivor| survivor.process.instance.worker == id).collect();
-        if let Err(error) = sockets.of(id, &terms.listen, &own) {
+        if let Err(error) = sockets.of(id, &terms.listen, other_user(worker), &own) {
             sockets.close_all();
             return Err(RunError { what: format!("worker {}", roster.name(id)), why: error.to_string() });
         }

@@ -143,3 +143,28 @@ fn a_socket_survives_a_killed_supervisor_with_who_serves_it() {
         assert!(!Path::new(&sandbox.path().join("web.sock")).exists());
     }
 }
+
+#[test]
+fn a_port_for_root_is_refused_to_others_before_anything_starts() {
+    let sandbox = Sandbox::new();
+    std::fs::set_permissions(sandbox.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    let config =
+        json!({ "workers": { "w": { "command": "touch started", "listen": ["tcp:127.0.0.1:81"] } } });
+    sandbox.write("config.json", config.to_string());
+    let first = std::fs::read_to_string("/proc/sys/net/ipv4/ip_unprivileged_port_start").unwrap_or_default();
+    if first.trim().parse::<u16>().is_ok_and(|first| first <= 81) {
+        return tests::skipped("this machine lets everybody listen at port 81");
+    }
+    for verb in ["check", "run"] {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]);
+        if tests::is_root() {
+            command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups"]);
+        }
+        command.arg(tests::program("supervisor")).args([verb, "config.json"]).current_dir(sandbox.path());
+        command.env("SUPERVISOR_RUNTIME_DIR", sandbox.path().join("others"));
+        let said = tests::Said::of(&mut command).ends_with(3);
+        said.tells("workers.w.listen[0] (1:").tells("only root may listen at ports below");
+    }
+    assert!(!sandbox.has("started"));
+}

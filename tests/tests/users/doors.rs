@@ -152,3 +152,20 @@ fn a_worker_of_the_owner_whose_tmp_is_its_own_joins_too() {
     assert!(said.out.contains(r#""worker":"w""#) && said.out.contains("w | job-0"), "{}", said.out);
     assert!(!runtime.exists());
 }
+
+#[test]
+fn a_socket_that_is_opened_for_a_worker_of_another_user_belongs_to_that_user() {
+    let Some(sandbox) = sandbox_of_root() else { return };
+    let path = sandbox.path().join("served");
+    let mut worker = of(NOBODY, "true");
+    worker["command"] = json!(["probe", "serve"]);
+    worker["listen"] = json!([format!("unix:{}", path.display())]);
+    let mut run = sandbox.run(&json!({ "workers": { "w": worker } }));
+    run.until_launch("w", 1);
+    assert_eq!(std::fs::symlink_metadata(&path).expect("it is there").uid(), nobody());
+    let mut command = as_user(nobody());
+    command.arg(tests::program("probe")).arg("knock").arg(&path).current_dir("/");
+    assert_eq!(Said::of(&mut command).ends_with(0).out, "let in\n");
+    assert_eq!(run.stop(), 0);
+    assert!(!path.exists());
+}

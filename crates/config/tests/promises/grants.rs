@@ -99,6 +99,16 @@ fn a_user_who_can_be_had_and_cannot_be_let_in_is_a_problem_too() {
 }
 
 #[test]
+fn a_port_that_may_not_be_listened_at_is_a_problem_at_its_place() {
+    World::poor().refuses(
+        &worker(r#""listen": ["unix:/run/x.sock", →"udp:localhost:53"]"#),
+        "workers.reader.listen[1]",
+        "no Port(53)",
+        None,
+    );
+}
+
+#[test]
 fn what_is_optional_and_cannot_be_given_is_left_out_and_said_but_never_an_identity() {
     for (keys, path, message) in WISHES {
         let keys = format!(r#"{}, "optional": ["{path}"]"#, keys.replace('→', ""));

@@ -9,6 +9,7 @@ use supervision::{Event, LaunchFailure, Policy, Process};
 
 use super::{EARLY_AT_MOST, Early, GUARDS_TICKET, LAUNCHES_AT_ONCE, Loop, Pending, Starting};
 use crate::attendant;
+use crate::doors::other_user;
 use crate::launching::{Given, Launch, Place, Prepared};
 use crate::processes::{Kinship, Tree};
 use crate::setup::Purpose;
@@ -99,8 +100,8 @@ impl Loop {
     fn given_to(&mut self, process: Process) -> Result<Given, LaunchFailure> {
         let id = process.instance.worker;
         let worker = self.setup.workers.get(id.0 as usize).zip(self.core.worker(id));
-        let Some((terms, decided)) =
-            worker.and_then(|(setup, decided)| Some((setup.kept.terms.as_deref()?, decided)))
+        let Some((terms, decided, user)) = worker
+            .and_then(|(setup, decided)| Some((setup.kept.terms.as_deref()?, decided, other_user(setup))))
         else {
             return Ok(Given::default());
         };
@@ -111,7 +112,7 @@ impl Loop {
             temporary: self.temporary.give(terms.private_tmp, &leaf, credentials)?,
             sockets: self
                 .sockets
-                .of(id, &terms.listen, &[])
+                .of(id, &terms.listen, user, &[])
                 .map_err(|error| LaunchFailure(error.to_string()))?,
         })
     }
