@@ -23,6 +23,9 @@ const GONE: &str = ".gone-";
 /// What is mounted, inside the folder of a launch: everybody in there may write to it, nobody outside gets to it.
 const INNER: &str = "tmp";
 
+/// Where temporary files usually are.
+const PLACES: [&str; 2] = ["/var/tmp", "/tmp"];
+
 /// The temporary folders of a run.
 #[derive(Debug)]
 pub struct Temporary {
@@ -77,6 +80,7 @@ impl Temporary {
         if kind == PrivateTmp::None {
             return Ok(Given::default());
         }
+        let mut uncovered = None;
         let made = self.base().and_then(|base| {
             let path = base.join(leaf);
             // Of a former launch of the same number there can be nothing but what could not be removed.
@@ -85,6 +89,7 @@ impl Temporary {
             if kind == PrivateTmp::Mount {
                 fs::create_dir(path.join(INNER))?;
                 fs::set_permissions(path.join(INNER), Permissions::from_mode(0o1777))?;
+                uncovered = uncover(&self.folder, &path.join(INNER))?;
             }
             if let Some(Credentials { uid, gid, .. }) = credentials {
                 chown(&path, Some(*uid), Some(*gid))?;
@@ -95,7 +100,10 @@ impl Temporary {
             LaunchFailure(format!("private_tmp: it cannot be made: {}", words::reason(&error)))
         })?;
         Ok(match kind {
-            PrivateTmp::Mount => Given { path: Some("/tmp".into()), mounts: mounts(&path.join(INNER)) },
+            PrivateTmp::Mount => {
+                let mounts = uncovered.into_iter().chain(mounts(&path.join(INNER))).collect();
+                Given { path: Some("/tmp".into()), mounts }
+            }
             _ => Given { path: Some(path), mounts: Vec::new() },
         })
     }
@@ -152,11 +160,20 @@ impl Temporary {
     }
 }
 
+/// Makes the place inside the folder at which a run's folder is seen that lies in what is covered; a worker that has a
+/// `/tmp` of its own still finds its supervisor. Says what goes where, if anything has to.
+fn uncover(run: &Path, inner: &Path) -> io::Result<Option<(PathBuf, PathBuf)>> {
+    let run = run.canonicalize()?;
+    let Some(below) = PLACES.iter().find_map(|place| run.strip_prefix(place).ok()) else { return Ok(None) };
+    let place = inner.join(below);
+    fs::create_dir_all(&place)?;
+    Ok(Some((run.clone(), place)))
+}
+
 /// Where both usual places of temporary files are covered; the second first, whose path may lead through the first.
 fn mounts(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
-    let places = ["/var/tmp", "/tmp"].map(PathBuf::from);
-    let real = places.iter().filter(|place| place.is_dir() && !place.is_symlink());
-    real.map(|place| (folder.to_owned(), place.clone())).collect()
+    let real = PLACES.iter().map(Path::new).filter(|place| place.is_dir() && !place.is_symlink());
+    real.map(|place| (folder.to_owned(), place.to_owned())).collect()
 }
 
 /// The folder that a former run noted, if it is still ours.

@@ -138,19 +138,27 @@ fn a_worker_of_the_owner_whose_tmp_is_its_own_joins_too() {
     if !is_root() {
         return tests::skipped("only root may mount a folder at /tmp");
     }
-    let sandbox = Sandbox::new();
-    // A run's folder below /tmp would be covered with it.
-    let runtime = std::path::PathBuf::from("/run").join(tests::unique("supervisor-test"));
-    let config = json!({ "queues": { "jobs": {} }, "workers": { "w": {
-        "command": "probe who && probe put jobs 1 job- && supervisor queue get jobs", "private_tmp": "mount", "cwd": "/",
-        "restart": "never",
-    } } });
-    sandbox.write("config.json", config.to_string());
-    let mut command = sandbox.command("supervisor");
-    command.args(["run", "config.json"]).env("SUPERVISOR_RUNTIME_DIR", &runtime);
-    let said = Said::of(&mut command).ends_with(0);
-    assert!(said.out.contains(r#""worker":"w""#) && said.out.contains("w | job-0"), "{}", said.out);
-    assert!(!runtime.exists());
+    // The run's folder is below /tmp, where everything else is covered, and somewhere else.
+    let elsewhere = std::path::PathBuf::from("/run").join(tests::unique("supervisor-test"));
+    for runtime in [None, Some(elsewhere)] {
+        let sandbox = Sandbox::new();
+        assert!(sandbox.path().starts_with(std::env::temp_dir()));
+        let config = json!({ "queues": { "jobs": {} }, "workers": { "w": {
+            "command": "probe who && probe put jobs 1 job- && supervisor queue get jobs && echo && ls /tmp && \
+                        probe tell READY=1 && echo left > /tmp/left",
+            "private_tmp": "mount", "cwd": "/", "restart": "never", "ready": "notify",
+        } } });
+        sandbox.write("config.json", config.to_string());
+        let mut command = sandbox.command("supervisor");
+        command.args(["run", "config.json"]);
+        if let Some(runtime) = &runtime {
+            command.env("SUPERVISOR_RUNTIME_DIR", runtime);
+        }
+        let said = Said::of(&mut command).ends_with(0);
+        assert!(said.out.contains(r#""worker":"w""#) && said.out.contains("w | job-0"), "{}", said.out);
+        let runtime = runtime.unwrap_or(sandbox.runtime());
+        assert!(!runtime.exists() && !std::path::Path::new("/tmp/left").exists());
+    }
 }
 
 #[test]

@@ -255,9 +255,10 @@ fn mount_folders(orders: &Orders) -> Result<(), Failure> {
     done(Stage::Mount, -1, answer.into())?;
     let mut index = 0;
     for (folder, place) in orders.mounts {
+        // With what an earlier one has put into it.
+        let flags = libc::MS_BIND | libc::MS_REC;
         // SAFETY: as above.
-        let answer =
-            unsafe { libc::mount(folder.as_ptr(), place.as_ptr(), nothing, libc::MS_BIND, nothing.cast()) };
+        let answer = unsafe { libc::mount(folder.as_ptr(), place.as_ptr(), nothing, flags, nothing.cast()) };
         done(Stage::Mount, index, answer.into())?;
         index = index.wrapping_add(1);
     }
