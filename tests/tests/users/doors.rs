@@ -166,7 +166,6 @@ fn a_socket_that_is_opened_for_a_worker_of_another_user_belongs_to_that_user() {
     let Some(sandbox) = sandbox_of_root() else { return };
     let path = sandbox.path().join("served");
     let mut worker = of(NOBODY, "true");
-    worker["command"] = json!(["probe", "serve"]);
     worker["listen"] = json!([format!("unix:{}", path.display())]);
     let mut run = sandbox.run(&json!({ "workers": { "w": worker } }));
     run.until_launch("w", 1);
