@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use control::{Limits, Server};
+use nix::sys::resource::{Resource, getrlimit};
 use process::Credentials;
 
 use crate::mailbox::{Mail, Sender};
@@ -36,14 +37,22 @@ const NOTED: &str = "doors";
 /// Folders that a worker with a `/tmp` of its own does not see.
 const COVERED: [&str; 2] = ["/tmp", "/var/tmp"];
 
-/// What one user's workers may take up of their supervisor: less than its owner may, so that nobody keeps others out.
-const LIMITS: Limits = Limits {
-    head_bytes: 16 * 1024,
-    body_bytes: 64 * 1024,
-    connections: 64,
-    waiting: 512,
-    patience: Duration::from_secs(30),
-};
+/// So many processes of one user may wait, or be joined, at once; each of them costs us a descriptor.
+const WAITING_AT_MOST: usize = 8192;
+
+/// What one user's workers may take up of their supervisor: so much, that many can be joined, and a small part of the
+/// descriptors that it can have, so that nobody keeps others out.
+fn limits() -> Limits {
+    let descriptors = getrlimit(Resource::RLIMIT_NOFILE).map_or(1024, |(soft, _)| soft);
+    let share = usize::try_from(descriptors / 4).unwrap_or(usize::MAX);
+    Limits {
+        head_bytes: 16 * 1024,
+        body_bytes: 64 * 1024,
+        connections: 64,
+        waiting: share.clamp(64, WAITING_AT_MOST),
+        patience: Duration::from_secs(30),
+    }
+}
 
 /// The doors of a run.
 #[derive(Debug)]
@@ -161,7 +170,9 @@ impl Doors {
         let listener = UnixListener::bind(socket)?;
         give(socket, uid, gid)?;
         let mail = self.mail.clone();
-        Server::start_for_workers(listener, uid, LIMITS, move |visit| mail.send(Mail::Visit(Box::new(visit))))
+        Server::start_for_workers(listener, uid, limits(), move |visit| {
+            mail.send(Mail::Visit(Box::new(visit)))
+        })
     }
 
     /// Where the control socket of a worker is, if it is not the run's own.
