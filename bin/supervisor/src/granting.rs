@@ -29,7 +29,8 @@ pub fn grant(offer: &Offer, wish: &Wish<'_>) -> Result<(), Refusal> {
             let tmp = if mounted_tmp { PrivateTmp::Mount } else { PrivateTmp::None };
             runtime::is_door_possible(credentials.uid, tmp).map_err(|why| Refusal {
                 message: format!("a worker of user {user:?} cannot be given a way to its supervisor: {why}"),
-                hint: None,
+                hint: Some("where a container takes rights away, give this one back".to_owned())
+                    .filter(|_| why.contains("CAP_")),
             })
         }
         Wish::Group { name, user } => match Account::find(user, Some(name)) {

@@ -176,3 +176,20 @@ fn a_socket_that_is_opened_for_a_worker_of_another_user_belongs_to_that_user() {
     assert_eq!(run.stop(), 0);
     assert!(!path.exists());
 }
+
+#[test]
+fn a_root_who_may_not_give_files_away_is_told_so_at_check_and_at_start() {
+    let Some(sandbox) = sandbox_of_root() else { return };
+    sandbox.write("config.json", json!({ "workers": { "w": of(NOBODY, "touch started") } }).to_string());
+    for verb in ["check", "run"] {
+        let mut command = std::process::Command::new("setpriv");
+        command.args(["--bounding-set=-chown", "--inh-caps=-chown"]).arg(tests::program("supervisor"));
+        command.args([verb, "config.json"]).current_dir(sandbox.path());
+        command.env("SUPERVISOR_RUNTIME_DIR", sandbox.runtime());
+        let said = Said::of(&mut command).ends_with(3);
+        said.tells("workers.w.user")
+            .tells("this process may not give files away (CAP_CHOWN)")
+            .tells("hint: ");
+    }
+    assert!(!sandbox.has("started"));
+}
