@@ -168,7 +168,11 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         let marks = Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() };
         let workers = &setup.family.workers;
         let adopted = |instance: InstanceId| workers.get(instance.worker.0 as usize).is_some_and(adopts);
-        takeover::survivors(marks, adopted).map_err(cannot("cannot look for survivors of a former run"))?
+        let user = |instance: InstanceId| {
+            setup.workers.get(instance.worker.0 as usize).and_then(other_user).map(|user| user.uid)
+        };
+        takeover::survivors(marks, adopted, user)
+            .map_err(cannot("cannot look for survivors of a former run"))?
     } else {
         Survivors::default()
     };

@@ -76,9 +76,23 @@ pub fn await_executions() -> io::Result<()> {
 
 /// Finds the survivors of the run whose marks these are. What has no leader any more is killed, but where what a launch leaves
 /// behind is `adopted`. One launch an instance: the latest, should there be several.
-pub fn survivors(marks: Marks<'_>, adopted: impl Fn(InstanceId) -> bool) -> io::Result<Survivors> {
+///
+/// A process's environment says what the process likes; its user is a fact. Who runs as somebody else than the launch that
+/// it claims to lead does not take the place of one who fits, however late a launch it names; and attendants are ours. The
+/// user of an instance is what `user` says, where that is another than ours.
+pub fn survivors(
+    marks: Marks<'_>,
+    adopted: impl Fn(InstanceId) -> bool,
+    user: impl Fn(InstanceId) -> Option<u32>,
+) -> io::Result<Survivors> {
     let snapshot = Snapshot::take()?;
+    let own = nix::unistd::geteuid().as_raw();
+    // Who is of several users is at changing from the one to the other.
+    let fits = |pid: Pid, wanted: Option<u32>| {
+        process::user_of(pid).is_none_or(|uid| uid == own || uid == 0 || Some(uid) == wanted)
+    };
     let mut leaders: BTreeMap<InstanceId, (Identity, Process)> = BTreeMap::new();
+    let mut fitting: BTreeSet<InstanceId> = BTreeSet::new();
     let mut marked: Vec<(Identity, Process)> = Vec::new();
     let mut attendants = Vec::new();
     let mut founders: BTreeMap<Process, Identity> = BTreeMap::new();
@@ -86,7 +100,9 @@ pub fn survivors(marks: Marks<'_>, adopted: impl Fn(InstanceId) -> bool) -> io::
     let appointed_for = |process| appointments::read(marks.socket.parent()?, &marks.roster.leaf(process));
     for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
         if let Some((role, process)) = attendant_mark_of(stat.pid, marks) {
-            if let Some(pidfd) = Identity::from(stat).hold()? {
+            if !fits(stat.pid, None) {
+                say_left_alone(stat.pid);
+            } else if let Some(pidfd) = Identity::from(stat).hold()? {
                 attendants.push(OldAttendant { role, process, pid: stat.pid, pidfd });
             }
             continue;
@@ -99,14 +115,22 @@ pub fn survivors(marks: Marks<'_>, adopted: impl Fn(InstanceId) -> bool) -> io::
         };
         let found = (Identity::from(stat), mark.process);
         marked.push(found);
-        let latest =
-            leaders.get(&mark.process.instance).is_none_or(|(_, other)| other.launch < mark.process.launch);
+        let instance = mark.process.instance;
+        let (wanted, known) = (user(instance), fitting.contains(&instance));
+        let fits = fits(stat.pid, wanted);
+        // A worker of ours may have become somebody else by itself; one of another user has no right to that.
+        let may_lead = fits || (wanted.is_none() && !known);
+        let latest = (fits && !known)
+            || leaders.get(&instance).is_none_or(|(_, other)| other.launch < mark.process.launch);
         let appointed = *appointed.entry(mark.process).or_insert_with(|| appointed_for(mark.process));
         if mark.leads {
             founders.insert(mark.process, found.0);
         }
-        if appointed.map_or(mark.leads, |leader| leader == found.0) && latest {
-            leaders.insert(mark.process.instance, found);
+        if appointed.map_or(mark.leads, |leader| leader == found.0) && may_lead && latest {
+            leaders.insert(instance, found);
+            if fits {
+                fitting.insert(instance);
+            }
         }
     }
     let led = |process: Process| leaders.get(&process.instance).is_some_and(|(_, leads)| *leads == process);

@@ -119,3 +119,32 @@ fn without_the_right_to_look_into_others_processes_they_are_told_apart_all_the_s
     assert_eq!(row("other")["state"], "running");
     sandbox.supervisor(&["shutdown"]).ends_with(0);
 }
+
+#[test]
+fn nobody_takes_the_place_of_roots_worker_by_what_it_says_of_itself() {
+    let Some(sandbox) = sandbox_of_root() else { return };
+    let lie = "export SUPERVISOR_WORKER=roots SUPERVISOR_INSTANCE=0 SUPERVISOR_LAUNCH=999; \
+               (setsid sh -c 'export SUPERVISOR_LEADER=$$; echo $$ > liar.new; mv liar.new liar; exec sleep 1000' &); \
+               (SUPERVISOR_ATTENDS=feeder setsid sh -c 'echo $$ > feeder.new; mv feeder.new feeder; exec sleep 1000' &)";
+    let config = json!({ "workers": {
+        "roots": { "command": "exec sleep 1000", "restart": "never" },
+        "w": of(NOBODY, lie),
+    } });
+    let run = sandbox.run(&config);
+    let roots = run.until_launch("roots", 1);
+    let (liar, feeder) = (sandbox.until_pid("liar"), sandbox.until_pid("feeder"));
+    for pid in [liar, feeder] {
+        let told = || process::environ_var(process::Pid::from_raw(pid), "SUPERVISOR_LAUNCH");
+        until("it is executed", || told().filter(|launch| launch == b"999"));
+    }
+    run.kill_9();
+    let mut next = sandbox.run(&config);
+    let row = next.instance("roots", 0);
+    assert_eq!((row.pid, row.launch), (Some(roots), Some(1)), "{}", next.err());
+    kill_9(feeder);
+    tests::until_gone(feeder);
+    assert_eq!(next.instance("roots", 0).pid, Some(roots), "the end of a false attendant is no news");
+    assert!(lives(roots));
+    assert_eq!(next.stop(), 0);
+    sandbox.clean();
+}
