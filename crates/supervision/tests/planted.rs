@@ -125,7 +125,7 @@ const BUGS: [Bug; 38] = [
     Bug {
         what: "an old one is asked before the new one is ready",
         file: "rolling.rs",
-        from: "            State::Running { .. } if tried => Progress::Ready,",
+        from: "            State::Running { .. } if tried && self.is_proven(id) => Progress::Ready,",
         to: "            State::Starting { .. } | State::Running { .. } if tried => Progress::Ready,",
     },
     Bug {

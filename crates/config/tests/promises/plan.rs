@@ -55,6 +55,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         watchdog: None,
         health: None,
         schedule: None,
+        min_ready: Duration::from_secs(1),
         start_delay: Duration::ZERO,
         autostart: true,
     };
