@@ -40,8 +40,11 @@ pub struct Offer {
     pub former: BTreeMap<u64, WorkerChanges>,
     /// To be called when it has become the one that runs: with the number that the one before it has from now on, and the
     /// numbers of those that are to be kept, as launches by them still run.
-    pub adopt: Box<dyn FnOnce(u64, &BTreeSet<u64>) + Send>,
+    pub adopt: Adopt,
 }
+
+/// Exchanges the config that runs.
+pub type Adopt = Box<dyn FnOnce(u64, &BTreeSet<u64>) + Send>;
 
 /// What differs in workers, by name; who is not named is the same.
 pub type WorkerChanges = Vec<(String, WorkerChange)>;

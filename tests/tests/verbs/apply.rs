@@ -292,7 +292,7 @@ fn the_plan_says_what_takes_effect_later_only() {
 #[test]
 fn a_changed_stop_timeout_holds_at_once() {
     let sandbox = Sandbox::new();
-    let deaf = json!({ "command": "trap '' TERM; touch deaf; while :; do sleep 0.05; done", "stop": { "grace": "10m" } });
+    let deaf = json!({ "command": "trap '' TERM; echo x > deaf; while :; do sleep 0.05; done", "stop": { "grace": "10m" } });
     let all = |timeout: &str| json!({ "name": "r", "stop_timeout": timeout, "workers": { "w": deaf } });
     let mut run = sandbox.run(&all("10m"));
     sandbox.until_written("deaf");
