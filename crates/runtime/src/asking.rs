@@ -1,10 +1,10 @@
 //! Answering what people and programs ask over the control API.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use control::api::{Acted, ApiError, ErrorCode, InstanceStatus, Request, Size, Status, Waited, Who};
-use control::{Call, Feed};
+use control::{Call, Feed, Reply};
 use process::{Identity, Pid};
 use serde::Serialize;
 use serde_json::Value;
@@ -30,6 +30,8 @@ pub(crate) enum Outcome {
     When(Until, Option<Moment>),
     /// It is answered with what comes.
     Stream(Box<dyn Feed>),
+    /// It is answered at once, and descriptors come beside the answer.
+    Enclosed(Value, Vec<OwnedFd>),
     /// A config is read, and answered with what it would change, or has changed.
     Read(Reading),
     /// The worker that asks is met, and answered then.
@@ -80,10 +82,19 @@ impl Loop {
             Request::QueueRemove { queue } => self.remove_queue(&queue),
             Request::Sync(request) => self.synchronise(&request, peer.pid),
             Request::Join(join) => self.join(join, peer.pid),
+            Request::Hello(enter) => {
+                self.joiner(peer.pid).and_then(|process| self.greet(enter, process, peer.pid))
+            }
             Request::Tell(tell) => self.hear(tell, peer.pid),
         };
+        self.give(outcome, reply);
+    }
+
+    /// Gives what came of a call to whoever asked, now or later.
+    pub(crate) fn give(&mut self, outcome: Result<Outcome, ApiError>, reply: Reply) {
         match outcome {
             Ok(Outcome::Now(value)) => reply.ok(&value),
+            Ok(Outcome::Enclosed(value, descriptors)) => reply.ok_with(&value, descriptors),
             Ok(Outcome::When(until, deadline)) => {
                 self.waiters.push(Waiter { until, reply, deadline });
                 self.look_at_waiters();
@@ -95,7 +106,7 @@ impl Loop {
         }
     }
 
-    fn status(&self, workers: &[String]) -> Result<Status, ApiError> {
+    pub(crate) fn status(&self, workers: &[String]) -> Result<Status, ApiError> {
         let instances: Vec<Instance> = if workers.is_empty() {
             self.core.instances().collect()
         } else {
@@ -447,7 +458,7 @@ impl Loop {
 }
 
 /// Holds a process, whoever it is.
-pub(crate) fn hold(pid: i32) -> Option<std::os::fd::OwnedFd> {
+pub(crate) fn hold(pid: i32) -> Option<OwnedFd> {
     Identity::of(Pid::from_raw(pid)).ok()??.hold().ok()?
 }
 

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use ipc_channel::ipc::IpcSender;
 use process::{Cgroup, Exit, Identity, Pid, Vigil};
 use supervision::{Ending, Event, InstanceId, Moment, Process};
-use worker::wire::{self, Command};
 
 use crate::attendant::Role;
 use crate::logs::StreamId;
+use crate::orders::Orders;
 
 /// What the runtime holds of one launch, from its execution until its tree is empty and given back.
 #[derive(Debug)]
@@ -55,8 +54,8 @@ pub struct Nest {
 pub struct Talk {
     /// What it says of itself.
     pub status: Option<String>,
-    /// The channel to it, once it has joined, and how many commands it was sent.
-    pub commands: Option<(IpcSender<Command>, u32)>,
+    /// The way to it, once it has joined.
+    pub orders: Option<Orders>,
     /// Whether it is loading its configuration anew.
     pub reloading: bool,
     /// One-shot servers that it opened to meet us; their folders go with it.
@@ -189,14 +188,10 @@ impl Tree {
         self.talk.as_ref().map_or(&[], |talk| &talk.meeting_places)
     }
 
-    /// Sends a command, if the worker has joined and was not sent too many. A worker that is gone is no trouble.
-    pub fn command(&mut self, command: Command) {
-        if let Some(Talk { commands: Some((channel, sent)), .. }) = self.talk.as_deref_mut()
-            && *sent < wire::COMMANDS_AT_MOST
-        {
-            *sent += 1;
-            // An error means that the worker has gone, which its pidfd says better.
-            let _ = channel.send(command);
+    /// Orders it to stop, if it has joined.
+    pub fn order_to_stop(&mut self) {
+        if let Some(Talk { orders: Some(orders), .. }) = self.talk.as_deref_mut() {
+            orders.stop();
         }
     }
 }

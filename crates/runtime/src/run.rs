@@ -13,6 +13,7 @@ use supervision::{Conclusion, Ending, InstanceId, Leftover, Policy, WorkerId};
 use crate::adding;
 use crate::additions::{Addition, Additions};
 use crate::cgroups::Cgroups;
+use crate::doors::Doors;
 use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::listening::Sockets;
@@ -189,6 +190,11 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     primitives.reclaim_dead();
 
     notify::clear(folder.path());
+    let mut doors = Doors::of(folder.path(), &setup.name, mail.clone());
+    if let Err(error) = doors.open_for(&setup.workers) {
+        doors.close();
+        return Err(cannot("cannot let workers of other users in")(error));
+    }
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();
@@ -206,6 +212,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         signals,
         cgroups,
         temporary,
+        doors,
         sockets,
         mail,
         mailbox,
@@ -322,7 +329,7 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
         let (policy, mail) = (decided.policy, &running.mail);
-        let launch = Launch { process, name, show, policy, worker, notify: None, mail };
+        let launch = Launch { process, name, show, policy, worker, notify: None, door: None, mail };
         for (output, stream) in [(&worker.kept.stdout, Stream::Stdout), (&worker.kept.stderr, Stream::Stderr)]
         {
             if *output == Output::Log

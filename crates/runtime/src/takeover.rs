@@ -14,7 +14,7 @@ use supervision::{InstanceId, Process};
 
 use crate::appointments;
 use crate::attendant::{self, Role};
-use crate::sweeping::{Marks, attendant_mark_of, bears_mark_of, mark_of};
+use crate::sweeping::{Marks, attendant_mark_of, bears_mark_of, is_of, mark_of};
 use crate::talk;
 
 /// A worker that outlived its supervisor.
@@ -148,8 +148,7 @@ pub fn living_workers(socket: &Path) -> io::Result<BTreeSet<String>> {
     let living = snapshot.iter().filter(|stat| !stat.is_zombie());
     let worker = |pid: Pid| {
         let origin = process::origin(pid).ok()??;
-        let here =
-            origin.mark("SOCKET").map(Path::new) == Some(socket) && origin.mark(attendant::MARK).is_none();
+        let here = is_of(&origin, socket) && origin.mark(attendant::MARK).is_none();
         origin.mark("WORKER").filter(|_| here).map(str::to_owned)
     };
     Ok(living.filter_map(|stat| worker(stat.pid)).collect())

@@ -31,7 +31,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use control::api::NewWorker;
-use control::{Call, RunFolder};
+use control::{Call, RunFolder, Visit};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, SignalQueue, Spawn, Spawner};
@@ -43,6 +43,7 @@ use crate::askers::Askers;
 use crate::attendant::{self, Role};
 use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
+use crate::doors::Doors;
 use crate::environment::Environment;
 use crate::guard::Guard;
 use crate::history::History;
@@ -52,6 +53,7 @@ use crate::logs::{Pump, StreamId};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
 use crate::notify::Notification;
+use crate::orders::Orders;
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
@@ -146,6 +148,7 @@ const STRAYS_TAKE_AT_MOST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Early {
     Call(Call),
+    Visit(Visit),
     Notification(Process, Notification),
 }
 
@@ -199,6 +202,8 @@ pub struct Loop {
     environment: Environment,
     pub(crate) cgroups: Cgroups,
     temporary: Temporary,
+    /// The doors of workers of other users.
+    pub(crate) doors: Doors,
     pub(crate) sockets: Sockets,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
@@ -465,10 +470,11 @@ impl Loop {
         while let Some(mail) = self.mailbox.next() {
             match mail {
                 Mail::Call(call) => self.take_call(*call),
+                Mail::Visit(visit) => self.take_visit(*visit),
                 Mail::Read(read) => self.config_read(*read),
                 Mail::Met(process, commands) => {
                     if let Some(tree) = self.processes.get_mut(process) {
-                        tree.talk().commands = Some((commands, 0));
+                        tree.talk().orders = Some(Orders::over(commands));
                     }
                 }
                 Mail::Probed(process, purpose, answer) => self.answer_probe(process, purpose, answer),

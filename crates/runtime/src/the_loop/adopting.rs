@@ -67,7 +67,8 @@ impl Loop {
         };
         let (name, show) = (&self.roster.shared_name(id.worker), &self.roster.shared_show(id));
         let (policy, mail) = (decided.policy, &self.mail);
-        let launch = crate::launching::Launch { process, name, show, policy, worker, notify: None, mail };
+        let launch =
+            crate::launching::Launch { process, name, show, policy, worker, notify: None, door: None, mail };
         let adopt = |stream| left.iter().find_map(|one| logs::adopt(one.pid.as_raw(), stream).ok());
         let outputs =
             [(&worker.kept.stdout, logs::Stream::Stdout), (&worker.kept.stderr, logs::Stream::Stderr)];

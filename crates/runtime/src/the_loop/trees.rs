@@ -54,7 +54,7 @@ impl Loop {
         let Some((signal, to)) = self.how_to_stop(process) else { return };
         let signal = self.passed_on.unwrap_or(signal);
         let Some(tree) = self.processes.get_mut(process) else { return };
-        tree.command(worker::wire::Command::Stop);
+        tree.order_to_stop();
         let leader = tree.pid;
         if tree.ended.is_none() {
             // Errors mean that it is gone, which its descriptor says as well.
