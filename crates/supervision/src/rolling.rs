@@ -264,10 +264,17 @@ impl Supervisor {
                     self.fail_rolling(InstanceId { index, ..one_more }, rolling, &why);
                     true
                 }
-                Progress::Ready => {
-                    self.replace_next(worker, rolling);
-                    true
-                }
+                Progress::Ready => match self.stand_in(one_more, rolling) {
+                    Progress::Ready => {
+                        self.replace_next(worker, rolling);
+                        true
+                    }
+                    Progress::Open => false,
+                    Progress::Failed(why) => {
+                        self.fail_rolling(one_more, rolling, &why);
+                        true
+                    }
+                },
             },
             Step::Shrinking(_) => false,
         }
@@ -313,6 +320,15 @@ impl Supervisor {
             }
             state if tried || !state.is_on_its_way() => Progress::Failed(self.why(id)),
             _ => Progress::Open,
+        }
+    }
+
+    /// Whether the one more stands in for whoever is asked next; where nobody is, it need not.
+    fn stand_in(&self, one_more: InstanceId, rolling: &Rolling) -> Progress {
+        match self.known(one_more).map(|member| &member.state) {
+            _ if rolling.left.is_empty() => Progress::Ready,
+            Some(State::Running { .. }) => Progress::Ready,
+            _ => self.progress(one_more, 0),
         }
     }
 

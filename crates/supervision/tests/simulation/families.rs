@@ -112,6 +112,29 @@ pub fn any_change(random: &mut Random, present: &Family, removed: &[WorkerId]) -
     change
 }
 
+/// One worker of `present` in another number, or to be replaced, and nothing else.
+pub fn a_little_change(random: &mut Random, present: &Family, id: WorkerId) -> Change {
+    let former = &present.workers[id.0 as usize];
+    let worker = Worker {
+        instances: random.pick(&[1, 2, 3, 4]),
+        grace: random.pick(&[0, 50, 1000].map(Duration::from_millis)),
+        min_ready: random.pick(&[0, 50, 1000].map(Duration::from_millis)),
+        ..former.clone()
+    };
+    let manner = random.pick(&[Manner::Keep, Manner::Roll, Manner::Roll, Manner::Roll]);
+    let spared = (0..4).filter(|_| random.percent(25)).map(|index| InstanceId { worker: id, index });
+    Change {
+        spared: spared.collect(),
+        changed: vec![(id, worker, manner)],
+        order: (0..present.workers.len() as u32).map(WorkerId).collect(),
+        stop_within: present.stop_within,
+        strategy: present.strategy,
+        intensity: present.intensity,
+        groups: present.groups.clone(),
+        ..Change::default()
+    }
+}
+
 /// The worker `id` of `workers`.
 pub fn any_worker(random: &mut Random, id: u32, workers: u32) -> Worker {
     Worker {

@@ -98,8 +98,14 @@ impl Checks {
                 self.break_off(*id);
             } else if was_rolling {
                 self.rolls.changed.insert(*id);
+                let of_it = self.seen.values().filter(|now| now.id.worker == *id && now.why != "scaled away");
+                let one_more = of_it.map(|now| now.id.index).max();
                 if let Some(roll) = self.rolls.under_way.get_mut(id) {
                     roll.size = worker.instances;
+                    if one_more.is_none_or(|one_more| worker.instances > one_more) {
+                        // That is one like the others now, and another comes first.
+                        roll.last = None;
+                    }
                 }
             }
             let keeps_up = || was_rolling || self.keeps_up(*id, Some(worker.instances));
@@ -127,8 +133,15 @@ impl Checks {
     pub fn look_for_one_more(&mut self, instance: &Instance) {
         let id = instance.id;
         let scaled = |(worker, instances): &(WorkerId, u32)| *worker == id.worker && id.index >= *instances;
-        let is_one_too_many = self.scaled.iter().any(scaled);
-        let was_leaving = |before: &Instance| is_one_too_many || before.why == "scaled away";
+        let is_one_too_many = self.scaled.iter().any(scaled) && !self.goes_on_rolling(id.worker);
+        // Or it was one too many of a rolling restart that came to its end, and another has begun.
+        let is_more = self.rolls.under_way.get(&id.worker).is_some_and(|roll| id.index >= roll.size);
+        let was_over =
+            |before: &Instance| matches!(before.phase, Phase::Done | Phase::Failed | Phase::Stopped);
+        let is_over = was_over(instance);
+        let was_leaving = |before: &Instance| {
+            is_one_too_many || before.why == "scaled away" || is_more && was_over(before) && !is_over
+        };
         if instance.phase != Phase::Stopping
             && self.is_rolling(id.worker)
             && self.seen.get(&id).is_some_and(was_leaving)
@@ -232,7 +245,9 @@ impl Checks {
         let InstanceId { worker, index } = process.instance;
         let roll = self.rolls.under_way.get(&worker).filter(|roll| roll.old.contains(&process));
         let Some(roll) = roll else { panic!("{process:?} is to be started again, and nobody wants that") };
-        let new = match roll.last {
+        // One that was launched by what held before is replaced once more: then the one more stands in for it.
+        let last = roll.last.filter(|last| last.instance != process.instance);
+        let new = match last {
             Some(last) => self.seen.get(&last.instance).filter(|now| now.launch > Some(last.launch)),
             None => self
                 .seen

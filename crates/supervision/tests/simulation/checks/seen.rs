@@ -232,14 +232,6 @@ impl Checks {
     fn judge_restart(&mut self, now: Moment, actions: &[Action]) {
         let Some((process, succeeded)) = self.judged else { return };
         let id = process.instance;
-        let Some(instance) = self.seen.get(&id).cloned() else { return };
-        let instance = &instance;
-        let spec = self.spec(id).clone();
-        let again = match spec.restart {
-            Restart::Never => false,
-            Restart::OnFailure => !succeeded,
-            Restart::Always => true,
-        };
         let gave_up: Vec<GroupId> = actions
             .iter()
             .filter_map(|action| match action {
@@ -247,6 +239,22 @@ impl Checks {
                 _ => None,
             })
             .collect();
+        let Some(instance) = self.seen.get(&id).cloned() else {
+            // It was one too many of a rolling restart that came to its end by this very event.
+            if gave_up.is_empty() {
+                self.tree.lost_count(id.worker);
+            } else {
+                self.charge(now, id, &gave_up);
+            }
+            return;
+        };
+        let instance = &instance;
+        let spec = self.spec(id).clone();
+        let again = match spec.restart {
+            Restart::Never => false,
+            Restart::OnFailure => !succeeded,
+            Restart::Always => true,
+        };
         let to_blame = !gave_up.is_empty() || together_with_itself(instance);
         if spec.schedule.is_some() && self.run_is_over(id, succeeded, again, to_blame, now) {
             return;

@@ -92,7 +92,8 @@ impl Checks {
         }
         for &worker in anew.union(&rolls) {
             for id in self.targets(supervision::Target::Worker(worker)) {
-                if spared.contains(&id) {
+                let is_surplus = rolls.contains(&worker) && id.index >= self.spec(id).instances;
+                if spared.contains(&id) || is_surplus {
                     continue;
                 }
                 // Who was told to stop, and ended by itself before, has ended.
