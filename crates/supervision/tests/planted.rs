@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// How many seeds each bug has to show itself in.
-const SEEDS: &str = "6000";
+const SEEDS: &str = "20000";
 
 struct Bug {
     what: &'static str,

@@ -237,6 +237,16 @@ impl Checks {
             );
         }
         assert!(self.rolls.broken_off.is_empty(), "broken off, and nobody is told");
+        for (worker, roll) in &self.rolls.under_way {
+            let min_ready = self.family.workers[worker.0 as usize].min_ready;
+            let is_good = |instance: &Instance| {
+                instance.phase == Phase::Running && now.since(instance.since) >= min_ready
+            };
+            let mut of_it = self.seen.values().filter(|now| now.id.worker == *worker).peekable();
+            let all_good = of_it.peek().is_some() && of_it.all(is_good);
+            let replaced = !roll.old.iter().any(|old| self.runs_on(old));
+            assert!(!all_good || !replaced, "all of {worker:?} is replaced, and its rolling restart goes on");
+        }
         let over = self.stopping_since.is_none() || self.rolls.under_way.is_empty();
         assert!(over, "the run is being stopped, and a worker rolls on");
     }
