@@ -30,6 +30,8 @@ struct Roll {
     old: BTreeSet<Process>,
     /// The last of them that was asked.
     last: Option<Process>,
+    /// Whether the worker was changed since it began: which is the one more is not plain any more.
+    meddled: bool,
 }
 
 impl Checks {
@@ -67,7 +69,13 @@ impl Checks {
         let of_it = self.seen.values().filter(|now| now.id.worker == worker && now.id.index < instances);
         let old = of_it.filter(coming).filter(|now| !spared.contains(&now.id));
         let old = old.filter_map(|now| Some(Process { instance: now.id, launch: now.launch? })).collect();
-        self.rolls.under_way.insert(worker, Roll { size: instances, old, last: None });
+        self.rolls.under_way.insert(worker, Roll { size: instances, old, last: None, meddled: false });
+    }
+
+    /// Whether an instance is the one more of a rolling restart: then its failure is nobody's but that one's.
+    pub fn is_one_more(&self, id: InstanceId) -> bool {
+        let roll = self.rolls.under_way.get(&id.worker);
+        roll.is_some_and(|roll| !roll.meddled && id.index == roll.size)
     }
 
     pub fn break_off(&mut self, worker: WorkerId) {
@@ -102,6 +110,7 @@ impl Checks {
                 let one_more = of_it.map(|now| now.id.index).max();
                 if let Some(roll) = self.rolls.under_way.get_mut(id) {
                     roll.size = worker.instances;
+                    roll.meddled = true;
                     if one_more.is_none_or(|one_more| worker.instances > one_more) {
                         // That is one like the others now, and another comes first.
                         roll.last = None;
@@ -119,8 +128,11 @@ impl Checks {
                 self.rolls.renewed.insert(id, (all_replaced, roll.last));
             }
             self.begin_roll(id, instances, &spared);
-            let is_empty = self.rolls.under_way[&id].old.is_empty();
             let was_rolling = self.rolls.renewed.contains_key(&id);
+            if let Some(roll) = self.rolls.under_way.get_mut(&id) {
+                roll.meddled = was_rolling;
+            }
+            let is_empty = self.rolls.under_way[&id].old.is_empty();
             if is_empty && !was_rolling {
                 // There is nothing to replace.
                 self.rolls.under_way.remove(&id);

@@ -239,6 +239,10 @@ impl Checks {
                 _ => None,
             })
             .collect();
+        if self.is_one_more(id) && self.stopping_since.is_none() {
+            assert_eq!(self.seen.get(&id), None, "the one more has failed, and is not left at that");
+            assert_eq!(gave_up, [], "the one more has failed, and its group gives up");
+        }
         let Some(instance) = self.seen.get(&id).cloned() else {
             // It was one too many of a rolling restart that came to its end by this very event.
             if gave_up.is_empty() {
