@@ -50,14 +50,14 @@ pub struct Read {
 pub struct Configs {
     source: Option<Arc<dyn Source>>,
     /// How many were applied.
-    generation: u64,
+    pub(crate) generation: u64,
     /// The workers of the one that runs, in the order of its file.
     workers: Vec<WorkerId>,
     /// What was last changed of each worker, in words, and its launch by then of each instance.
     pub(crate) changed: BTreeMap<WorkerId, Changed>,
     /// Launches that were up when a config came by which they are to be launched anew, and the number of the one before that.
     /// Those that are over by now stay until the next one comes.
-    outdated: BTreeMap<InstanceId, (Launch, u64)>,
+    pub(crate) outdated: BTreeMap<InstanceId, (Launch, u64)>,
 }
 
 /// What was changed of a worker.
@@ -226,47 +226,6 @@ impl Loop {
         }
         let is_stopped = instances > 0 && all.all(stopped);
         Some(Standing { id, origin, instances, is_stopped, outdated, up_to_date })
-    }
-
-    /// What is up by a former config, and the number of that.
-    fn outdated(&self) -> impl Iterator<Item = (InstanceId, u64)> {
-        let runs = |(instance, (launch, _)): &(&InstanceId, &(Launch, u64))| {
-            let up = |phase| matches!(phase, Phase::Starting | Phase::Running);
-            self.core.standing(**instance).is_some_and(|(phase, now)| up(phase) && now == Some(*launch))
-        };
-        self.configs.outdated.iter().filter(runs).map(|(instance, (_, number))| (*instance, *number))
-    }
-
-    /// Whether an instance is up by a former config.
-    pub(crate) fn is_outdated(&self, instance: InstanceId) -> bool {
-        let known = self.configs.outdated.contains_key(&instance);
-        known && self.outdated().any(|(outdated, _)| outdated == instance)
-    }
-
-    /// A change is about to be made: notes what is up and to be launched anew for it.
-    fn note_outdated(&mut self, change: &supervision::Change) {
-        let number = self.configs.generation;
-        let still: BTreeMap<InstanceId, (Launch, u64)> = {
-            let of_now = self.outdated().filter_map(|(instance, number)| {
-                let (_, launch) = self.core.standing(instance)?;
-                Some((instance, (launch?, number)))
-            });
-            of_now.filter(|(instance, _)| !change.spared.contains(instance)).collect()
-        };
-        self.configs.outdated = still;
-        for (id, _, manner) in &change.changed {
-            if *manner == Manner::Keep {
-                continue;
-            }
-            for instance in self.instances_of_worker(*id).collect::<Vec<_>>() {
-                let standing = self.core.standing(instance);
-                if let Some((Phase::Starting | Phase::Running, Some(launch))) = standing
-                    && !change.spared.contains(&instance)
-                {
-                    self.configs.outdated.entry(instance).or_insert((launch, number));
-                }
-            }
-        }
     }
 
     fn shown(&self, offer: &Offer, proposal: &Proposal) -> api::Proposal {
