@@ -102,9 +102,11 @@ fn told(proposal: &Proposal) -> String {
     let mut table = Table::new(&[("WORKER", Side::Left), ("ACTION", Side::Left), ("WHY", Side::Left)]);
     for row in &proposal.workers {
         let (word, colour) = word(row.action);
+        let detail = row.detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
+        let action = format!("{word}{detail}");
         table.row(vec![
             Cell::from(&row.worker),
-            Cell::coloured(word, colour),
+            Cell::coloured(&action, colour),
             Cell::from(row.reason.as_deref().unwrap_or_default()),
         ]);
     }

@@ -3,7 +3,7 @@
 //! What runs is kept as text, and packed, not as a plan: that is many times smaller, and reading it once more gives the
 //! same plan.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -14,7 +14,7 @@ use config::{
     Difference, Effect, Plan, Problems, Refusal, Surroundings, Thing, ThingDifference, Wish, WorkerDifference,
 };
 use control::api::Problem;
-use runtime::source::{How, Kind, Offer, Source, ThingChange, Unfit, Weight, WorkerChange};
+use runtime::source::{How, Kind, Offer, Source, ThingChange, Unfit, Weight, WorkerChange, WorkerChanges};
 
 use crate::check::read_bounded;
 use crate::granting;
@@ -179,56 +179,82 @@ pub fn read(path: &Path) -> Result<(Plan, Snapshot), Unusable> {
 /// The configs of one run.
 #[derive(Debug)]
 pub struct Configs {
-    running: Arc<Mutex<Snapshot>>,
+    all: Arc<Mutex<All>>,
+}
+
+#[derive(Debug)]
+struct All {
+    running: Snapshot,
+    /// Those by which some launches still run, by their numbers.
+    former: BTreeMap<u64, Snapshot>,
+}
+
+impl Snapshot {
+    /// The plan that it was.
+    fn plan(&self) -> Result<Plan, Problems> {
+        config::read(&self.text.text(), &self.file, self)
+    }
 }
 
 impl Configs {
     /// Those of a run of this one.
     pub fn of(running: Snapshot) -> Configs {
-        Configs { running: Arc::new(Mutex::new(running)) }
+        Configs { all: Arc::new(Mutex::new(All { running, former: BTreeMap::new() })) }
     }
 }
 
 impl Source for Configs {
-    fn offer(&self, path: &Path) -> Result<Offer, Unfit> {
+    fn offer(&self, path: &Path, former: &BTreeSet<u64>) -> Result<Offer, Unfit> {
         let (new, snapshot) = read(path).map_err(|unusable| unfit(path, &unusable))?;
-        let old = {
-            let running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-            config::read(&running.text.text(), &running.file, &*running)
+        let (old, former) = {
+            let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+            let kept = all.former.iter().filter(|(number, _)| former.contains(number));
+            let former: Vec<_> = kept.map(|(number, snapshot)| (*number, snapshot.plan())).collect();
+            (all.running.plan(), former)
         };
-        let old = old.map_err(|problems| Unfit {
+        let not_any_more = |problems| Unfit {
             message: format!("the config that runs cannot be understood any more: {problems}"),
             problems: Vec::new(),
-        })?;
-        let Difference { name, workers, things, family } = config::diff(&old, &new);
+        };
+        let Difference { name, workers, things, family } = config::diff(&old.map_err(not_any_more)?, &new);
         let signals: BTreeMap<String, i32> = new
             .workers
             .iter()
             .filter_map(|worker| Some((worker.name.clone(), worker.reload.as_ref()?.signal)))
             .collect();
-        let running = Arc::clone(&self.running);
+        let all = Arc::clone(&self.all);
+        let changes = |differences: Vec<(String, WorkerDifference)>| -> WorkerChanges {
+            let change = |(name, how): (String, WorkerDifference)| {
+                let signal = signals.get(&name).copied();
+                (name, worker_change(how, signal))
+            };
+            differences.into_iter().map(change).collect()
+        };
+        let mut by_former = BTreeMap::new();
+        for (number, plan) in former {
+            let plan = plan.map_err(not_any_more)?;
+            by_former.insert(number, changes(config::diff(&plan, &new).workers));
+        }
         Ok(Offer {
             config: path.to_owned(),
-            workers: workers
-                .into_iter()
-                .map(|(name, how)| {
-                    let signal = signals.get(&name).copied();
-                    (name, worker_change(how, signal))
-                })
-                .collect(),
+            workers: changes(workers),
+            former: by_former,
             things: things.into_iter().map(thing_change).collect(),
             family,
             renamed: name.map(|(_, new)| new),
             setup: setup(new, path)
                 .map_err(|error| Unfit { message: error.to_string(), problems: Vec::new() })?,
-            adopt: Box::new(move || {
-                *running.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+            adopt: Box::new(move |number, kept| {
+                let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+                let before = std::mem::replace(&mut all.running, snapshot);
+                all.former.insert(number, before);
+                all.former.retain(|number, _| kept.contains(number));
             }),
         })
     }
 
     fn is_newer(&self) -> bool {
-        let stamps = self.running.lock().unwrap_or_else(PoisonError::into_inner).stamps.clone();
+        let stamps = self.all.lock().unwrap_or_else(PoisonError::into_inner).running.stamps.clone();
         stamps.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
     }
 }

@@ -195,7 +195,7 @@ fn family_diff(old: &Family, new: &Family) -> Vec<String> {
     let mut words =
         changed(&[("strategy", *strategy != new.strategy), ("intensity", *intensity != new.intensity)]);
     if *stop_within != new.stop_within {
-        words.push("stop_timeout changed, which holds from the next run on".to_owned());
+        words.push("stop_timeout changed".to_owned());
     }
     let of = |family: &Family, groups: &[Group]| -> Vec<(String, GroupByNames)> {
         groups.iter().map(|group| (group.name.clone(), group_by_names(family, group))).collect()
@@ -301,6 +301,7 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
         watchdog,
         health,
         schedule,
+        min_ready,
         start_delay,
         autostart,
     } = old.1;
@@ -327,6 +328,7 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
             ("ready_timeout", timeout_differs(*readiness, new.readiness)),
             ("health", *health != new.health),
             ("schedule", *schedule != new.schedule),
+            ("min_ready", *min_ready != new.min_ready && same_kind(*readiness, new.readiness)),
             ("start_delay", *start_delay != new.start_delay),
         ],
     );
@@ -341,7 +343,12 @@ fn decided_diff(old: (&Family, &Worker), new: (&Family, &Worker)) -> Vec<(Effect
 
 /// Whether only the time differs that a worker has to get ready; whether it has to is told by `ready`.
 fn timeout_differs(old: supervision::Readiness, new: supervision::Readiness) -> bool {
-    old != new && std::mem::discriminant(&old) == std::mem::discriminant(&new)
+    old != new && same_kind(old, new)
+}
+
+/// Whether it is found out in the same way that a worker is ready; what follows from another way is told by `ready`.
+fn same_kind(old: supervision::Readiness, new: supervision::Readiness) -> bool {
+    std::mem::discriminant(&old) == std::mem::discriminant(&new)
 }
 
 /// What differs of how its processes are made and treated.

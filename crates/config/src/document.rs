@@ -167,6 +167,9 @@ document! {
         /// Whether `restart` lets a new launch get ready before an old one is asked to stop: it has one instance more for
         /// a while, with the next number.
         rolling: bool = false;
+        /// How long a new launch must have been ready until a rolling restart takes it for good and asks the next old one to stop;
+        /// a second where it is ready from its start, so that one that ends at once costs no old one, else no time.
+        min_ready: Option<Rest> = None;
         /// How it is stopped.
         stop: Stop = Stop::default();
         /// What becomes of processes that it leaves behind when it ends by itself: kill (they are killed), fail (they are

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use supervision::{After, Family, GroupId, Readiness, WorkerId};
 
@@ -22,6 +23,9 @@ use crate::plan::{
 use crate::problem::{Complaint, clipped, quoted};
 use crate::reading::Reading;
 use crate::text::{Filled, Name, Text, Umask, Word};
+
+/// When a launch that is ready from its start has shown that it does not end at once.
+const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The plan that a file without problems means, but for what its `env_file`s still bring up; `path` is its own.
 pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<'_>) -> Plan {
@@ -127,6 +131,11 @@ fn decided(name: &str, worker: &Worker, places: &HashMap<String, WorkerId>) -> s
             overlap: schedule.overlap.0,
             catch_up: schedule.catch_up.0,
         }),
+        min_ready: match (worker.min_ready, &worker.ready.value) {
+            (Some(Length(length)), _) => length,
+            (None, Readying::Start) => PROVEN_AFTER,
+            (None, _) => Duration::ZERO,
+        },
         start_delay: worker.start_delay.0,
         autostart: worker.autostart,
     }

@@ -269,8 +269,14 @@ mod tests {
         let join = Join { server: "s".into(), nonce: "0".into(), abi: 1 };
         let problem = Problem { path: String::new(), line: 1, column: 1, message: String::new(), hint: None };
         let error = ApiError { problems: vec![problem.clone()], ..ApiError::new(ErrorCode::Problems, "no") };
-        let worker =
-            ProposedWorker { worker: "a".into(), action: Action::Restart, reason: None, from: 1, to: 1 };
+        let worker = ProposedWorker {
+            worker: "a".into(),
+            action: Action::Restart,
+            detail: None,
+            reason: None,
+            from: 1,
+            to: 1,
+        };
         let thing =
             ProposedThing { kind: "queue".into(), name: "q".into(), action: "add".into(), reason: None };
         assert_eq!(keys(&worker), members("ProposedWorker"));

@@ -3,13 +3,13 @@
 //! A config is read on a thread of its own, for its disk may be slow; what differs comes back as mail. Everything that
 //! can be refused is refused before anything is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use control::Reply;
 use control::api::{self, ApiError, ErrorCode};
-use supervision::{Event, Family, Instance, InstanceId, Manner, Phase, Policy, Request, WorkerId};
+use supervision::{Event, Family, Instance, InstanceId, Launch, Manner, Phase, Policy, Request, WorkerId};
 
 use crate::askers::Asker;
 use crate::asking::{Outcome, value};
@@ -50,11 +50,14 @@ pub struct Read {
 pub struct Configs {
     source: Option<Arc<dyn Source>>,
     /// How many were applied.
-    generation: u64,
+    pub(crate) generation: u64,
     /// The workers of the one that runs, in the order of its file.
     workers: Vec<WorkerId>,
     /// What was last changed of each worker, in words, and its launch by then of each instance.
     pub(crate) changed: BTreeMap<WorkerId, Changed>,
+    /// Launches that were up when a config came by which they are to be launched anew, and the number of the one before that.
+    /// Those that are over by now stay until the next one comes.
+    pub(crate) outdated: BTreeMap<InstanceId, (Launch, u64)>,
 }
 
 /// What was changed of a worker.
@@ -70,7 +73,7 @@ impl Configs {
     /// Those of a run whose first config has so many workers.
     pub fn new(source: Option<Arc<dyn Source>>, workers: usize) -> Configs {
         let workers = (0..).map(WorkerId).take(workers).collect();
-        Configs { source, generation: 0, workers, changed: BTreeMap::new() }
+        Configs { source, generation: 0, workers, changed: BTreeMap::new(), outdated: BTreeMap::new() }
     }
 
     /// What of its config was changed for the last launch of an instance: when that is the first by it, or it waits for
@@ -96,8 +99,9 @@ impl Loop {
             return answer(reply, Err(error));
         };
         let (mail, generation) = (self.mail.clone(), self.configs.generation);
+        let former: BTreeSet<u64> = self.outdated().map(|(_, number)| number).collect();
         let read = move || {
-            let result = source.offer(&path);
+            let result = source.offer(&path, &former);
             mail.send(Mail::Read(Box::new(Read { reading, reply, generation, result })));
         };
         if let Err(error) = std::thread::Builder::new().name("config".to_owned()).spawn(read) {
@@ -151,8 +155,19 @@ impl Loop {
         }
         let names: Vec<&str> = self.configs.workers.iter().map(|id| self.roster.name(*id)).collect();
         let count = self.setup.workers.len();
-        let proposal = propose(offer, names.into_iter(), |name| self.standing_of(name), count)
+        let mut proposal = propose(offer, names.into_iter(), |name| self.standing_of(name), count)
             .map_err(|(message, hint)| refused(message, hint))?;
+        for (id, worker, manner) in &mut proposal.change.changed {
+            if *manner != Manner::Roll {
+                continue;
+            }
+            let row = proposal.workers.iter_mut().find(|row| row.worker == worker.name);
+            if !self.core.would_roll(*id, worker) {
+                *manner = Manner::Restart;
+            } else if let Some(row) = row.filter(|row| row.action == api::Action::Restart) {
+                row.detail = Some("rolling".to_owned());
+            }
+        }
         for thing in &offer.things {
             self.queues_can(thing.kind, &thing.name, &thing.how)
                 .map_err(|(message, hint)| refused(message, hint))?;
@@ -187,15 +202,30 @@ impl Loop {
     /// How the worker of a name stands, also one that was removed.
     fn standing_of(&self, name: &str) -> Option<Standing> {
         if let Some(id) = self.roster.former(name) {
-            return Some(Standing { id, origin: Origin::Former, instances: 0, is_stopped: true });
+            let (outdated, up_to_date) = (Vec::new(), Vec::new());
+            let origin = Origin::Former;
+            return Some(Standing { id, origin, instances: 0, is_stopped: true, outdated, up_to_date });
         }
         let id = self.roster.worker(name)?;
         let origin = if self.configs.workers.contains(&id) { Origin::Config } else { Origin::Spawned };
         let stopped =
             |instance| self.core.standing(instance).is_none_or(|(phase, _)| phase == Phase::Stopped);
-        let instances = self.core.worker(id).map_or(0, |worker| worker.instances);
+        let instances = self.core.wanted_instances(id);
         let mut all = self.instances_of_worker(id);
-        Some(Standing { id, origin, instances, is_stopped: instances > 0 && all.all(stopped) })
+        let outdated = self.outdated().filter(|(instance, _)| instance.worker == id);
+        let outdated: Vec<(u32, u64)> = outdated.map(|(instance, number)| (instance.index, number)).collect();
+        let mut up_to_date = Vec::new();
+        if !outdated.is_empty() {
+            let stays = |instance: InstanceId| {
+                let phase = self.core.standing(instance).map(|(phase, _)| phase);
+                matches!(phase, Some(Phase::Starting | Phase::Running | Phase::Done))
+            };
+            let others = self.instances_of_worker(id).filter(|instance| stays(*instance));
+            up_to_date.extend(others.map(|instance| instance.index));
+            up_to_date.retain(|index| outdated.iter().all(|(old, _)| old != index));
+        }
+        let is_stopped = instances > 0 && all.all(stopped);
+        Some(Standing { id, origin, instances, is_stopped, outdated, up_to_date })
     }
 
     fn shown(&self, offer: &Offer, proposal: &Proposal) -> api::Proposal {
@@ -213,11 +243,8 @@ impl Loop {
     /// Does what was proposed; says what to wait for until all of it is so.
     fn apply(&mut self, offer: Offer, proposal: Proposal, by: &Asker) -> Result<Until, ApiError> {
         let shown = self.shown(&offer, &proposal);
-        let Proposal { mut change, ids, signals, .. } = proposal;
-        for (id, worker, manner) in &mut change.changed {
-            if *manner == Manner::Roll && !self.core.would_roll(*id, worker) {
-                *manner = Manner::Restart;
-            }
+        let Proposal { change, ids, signals, .. } = proposal;
+        for (id, ..) in &change.changed {
             self.rolled.remove(id);
         }
         let Offer { config, setup, things, adopt, .. } = offer;
@@ -267,6 +294,9 @@ impl Loop {
         self.setup.queues = setup.queues;
         self.setup.config = Some(config);
         self.configs.workers = ids;
+        self.note_outdated(&change);
+        let kept: BTreeSet<u64> = self.configs.outdated.values().map(|(_, number)| *number).collect();
+        adopt(self.configs.generation, &kept);
         self.configs.generation += 1;
         let daemons = change.changed.iter().map(|(_, worker, _)| worker).chain(&change.added);
         if daemons.into_iter().any(|worker| worker.policy == Policy::Daemon) {
@@ -275,7 +305,6 @@ impl Loop {
         let gone = things.iter().filter(|thing| (thing.kind, &thing.how) == (Kind::Queue, &How::Removed));
         let gone: Vec<String> = gone.map(|thing| thing.name.clone()).collect();
         self.queues.exchange(new, &gone, &self.setup.queues);
-        adopt();
         if let Until::Applied { all, .. } = &until {
             self.note_asked(all.clone(), by);
         }
@@ -299,13 +328,15 @@ impl Loop {
             gone.extend(self.instances_of_worker(*id).map(|instance| (instance, launch(instance))));
         }
         for (id, worker, manner) in &change.changed {
-            let present = self.core.worker(*id).map_or(0, |worker| worker.instances);
+            let present = self.core.wanted_instances(*id);
             let instance = |index| InstanceId { worker: *id, index };
             gone.extend((worker.instances..present).map(instance).map(|id| (id, launch(id))));
             for instance in (0..worker.instances).map(instance) {
                 let up = |phase| matches!(phase, Phase::Starting | Phase::Running | Phase::Stopping);
                 let is_up = self.core.standing(instance).is_some_and(|(phase, _)| up(phase));
-                if *manner == Manner::Roll && is_up {
+                if change.spared.contains(&instance) {
+                    // Nothing is done for it.
+                } else if *manner == Manner::Roll && is_up {
                     // Whoever replaces it, and whether, is told when the rolling restart is over.
                 } else if *manner == Manner::Restart && is_up {
                     new.push(Wanted { instance, not: launch(instance) });
@@ -414,7 +445,8 @@ fn answer(reply: Option<Reply>, result: Result<api::Proposal, ApiError>) {
             for row in doing {
                 any = true;
                 let reason = row.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
-                talk::say(format_args!("{}: {}{reason}", row.worker, word(row.action)));
+                let detail = row.detail.as_ref().map(|detail| format!(", {detail}")).unwrap_or_default();
+                talk::say(format_args!("{}: {}{detail}{reason}", row.worker, word(row.action)));
             }
             if !any {
                 talk::say("no worker differs from the config");

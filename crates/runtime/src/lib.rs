@@ -26,6 +26,7 @@ mod mailbox;
 mod meeting;
 mod notify;
 mod orders;
+mod outdated;
 mod owning;
 mod primitives;
 mod probing;

@@ -4,12 +4,12 @@
 use std::collections::{HashMap, HashSet};
 
 use control::api::{Action, ProposedThing, ProposedWorker};
-use supervision::{Change, Manner, Worker, WorkerId};
+use supervision::{Change, InstanceId, Manner, Worker, WorkerId};
 
 use crate::source::{How, Kind, Offer, ThingChange, Weight, WorkerChange};
 
 /// How a worker of the run stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Standing {
     /// Its id.
     pub id: WorkerId,
@@ -19,6 +19,10 @@ pub struct Standing {
     pub instances: u32,
     /// Whether none of its instances is to run: stopped by request, or never started.
     pub is_stopped: bool,
+    /// Instances that are up by a former config, and its number.
+    pub outdated: Vec<(u32, u64)>,
+    /// Where there are such: the instances that are up by the config that runs, or have ended well.
+    pub up_to_date: Vec<u32>,
 }
 
 /// How a worker came into the run.
@@ -86,6 +90,13 @@ pub fn propose<'n>(
         signals: Vec::new(),
     };
     let ids = ids(offer, &standing, count)?;
+    let by_former = |number: u64, name: &str| -> &[(Weight, String)] {
+        let of_it = offer.former.get(&number).into_iter().flatten().find(|(known, _)| known == name);
+        match of_it {
+            Some((_, WorkerChange::Changed(changes))) => changes,
+            _ => &[],
+        }
+    };
     for name in names {
         let Some(now) = standing(name).filter(|now| now.origin == Origin::Config) else { continue };
         match (wanted.get(name), differing.get(name)) {
@@ -103,14 +114,16 @@ pub fn propose<'n>(
                     Some(WorkerChange::Changed(changes)) => changes.as_slice(),
                     _ => &[],
                 };
-                proposal.keep(name, now, wanted, changes, rolling.contains(name));
+                let outdated = now.outdated.iter().map(|(index, number)| (*index, by_former(*number, name)));
+                let outdated: Vec<_> = outdated.collect();
+                proposal.keep(name, &now, wanted, changes, &outdated, rolling.contains(name));
             }
         }
     }
     let mut added: Vec<(WorkerId, Worker)> = Vec::new();
     for (worker, id) in offer.setup.family.workers.iter().zip(&ids) {
         let now = standing(&worker.name);
-        if now.is_some_and(|now| now.origin == Origin::Config) {
+        if now.as_ref().is_some_and(|now| now.origin == Origin::Config) {
             continue;
         }
         match now {
@@ -192,16 +205,17 @@ fn thing(change: &ThingChange) -> ProposedThing {
 
 impl Proposal {
     fn row(&mut self, name: &str, action: Action, reason: Option<String>, (from, to): (u32, u32)) {
-        self.workers.push(ProposedWorker { worker: name.to_owned(), action, reason, from, to });
+        self.workers.push(ProposedWorker { worker: name.to_owned(), action, detail: None, reason, from, to });
     }
 
     /// What becomes of a worker that is in both configs.
     fn keep(
         &mut self,
         name: &str,
-        now: Standing,
+        now: &Standing,
         wanted: &Worker,
         changes: &[(Weight, String)],
+        outdated: &[(u32, &[(Weight, String)])],
         rolls: bool,
     ) {
         let mut reasons: Vec<String> = changes.iter().map(|(_, words)| words.clone()).collect();
@@ -226,7 +240,33 @@ impl Proposal {
             action = action.max(Action::Scale);
             reasons.push(format!("{} instances instead of {}", wanted.instances, now.instances));
         }
-        let restarts = changes.iter().any(|(weight, _)| *weight == Weight::Restart);
+        let is_restart = |(weight, _): &&(Weight, String)| *weight == Weight::Restart;
+        let mut restarts = changes.iter().any(|change| is_restart(&change));
+        let mut spared = Vec::new();
+        if !outdated.is_empty() && !restarts {
+            spared.extend(&now.up_to_date);
+        }
+        for (index, changes) in outdated {
+            let words: Vec<&str> =
+                changes.iter().filter(is_restart).map(|(_, words)| words.as_str()).collect();
+            if words.is_empty() {
+                // What runs is what is wanted again.
+                spared.push(*index);
+                continue;
+            }
+            restarts = true;
+            action = action.max(Action::Restart);
+            reasons.push(format!("{name}:{index} runs by an older config: {}", words.join(", ")));
+        }
+        if action == Action::Restart
+            && !outdated.is_empty()
+            && spared.len() == outdated.len() + now.up_to_date.len()
+        {
+            reasons.push("what runs is like that already".to_owned());
+            action = Action::Update;
+        }
+        let spared = spared.into_iter().map(|index| InstanceId { worker: now.id, index });
+        self.change.spared.extend(spared);
         if action != Action::None {
             let manner = match (restarts, rolls) {
                 (false, _) => Manner::Keep,
@@ -244,6 +284,7 @@ impl Proposal {
 mod tests {
     use super::*;
     use crate::setup::{Setup, SyncSetup};
+    use std::collections::BTreeMap;
     use supervision::{After, Family, Group, Milestone};
 
     fn worker(name: &str, instances: u32) -> Worker {
@@ -267,7 +308,8 @@ mod tests {
             things: Vec::new(),
             family: Vec::new(),
             renamed: None,
-            adopt: Box::new(|| {}),
+            former: BTreeMap::new(),
+            adopt: Box::new(|_, _| {}),
         }
     }
 
@@ -279,7 +321,8 @@ mod tests {
     /// which was removed.
     fn standing(name: &str) -> Option<Standing> {
         let of = |id, origin, instances, is_stopped| {
-            Some(Standing { id: WorkerId(id), origin, instances, is_stopped })
+            let (outdated, up_to_date) = (Vec::new(), Vec::new());
+            Some(Standing { id: WorkerId(id), origin, instances, is_stopped, outdated, up_to_date })
         };
         match name {
             "a" => of(0, Origin::Config, 2, false),

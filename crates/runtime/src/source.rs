@@ -1,5 +1,6 @@
 //! Where configs come from: the runtime knows none of their text, only what one of them would change.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -9,12 +10,12 @@ use crate::setup::Setup;
 
 /// Reads configs for a run. It keeps the one that runs by itself, to compare others with.
 pub trait Source: fmt::Debug + Send + Sync {
-    /// Reads the config at `path`, and says what differs from the one that runs. Called on a thread of its own: it may
-    /// take its time.
+    /// Reads the config at `path`, and says what differs from the one that runs, and from these former ones by their numbers, as
+    /// far as they were kept ([`Offer::adopt`]). Called on a thread of its own: it may take its time.
     ///
     /// # Errors
     /// Everything that is wrong with the config; nothing has changed then.
-    fn offer(&self, path: &Path) -> Result<Offer, Unfit>;
+    fn offer(&self, path: &Path, former: &BTreeSet<u64>) -> Result<Offer, Unfit>;
 
     /// Whether a file that the config that runs was read from has changed since. Called on the loop: looks at the
     /// files' dates only.
@@ -27,17 +28,26 @@ pub struct Offer {
     pub config: PathBuf,
     /// The whole run as it says; its workers are in the order of the file.
     pub setup: Setup,
-    /// What differs in workers, by name; who is not named is the same.
-    pub workers: Vec<(String, WorkerChange)>,
+    /// What differs in workers from the one that runs.
+    pub workers: WorkerChanges,
     /// What differs in what workers share.
     pub things: Vec<ThingChange>,
     /// What differs in the family as a whole, in words.
     pub family: Vec<String>,
     /// The name that the file gives to the run, if it is not the one that the former file gave.
     pub renamed: Option<String>,
-    /// To be called when it has become the one that runs.
-    pub adopt: Box<dyn FnOnce() + Send>,
+    /// What differs in workers from former configs, by the number of each.
+    pub former: BTreeMap<u64, WorkerChanges>,
+    /// To be called when it has become the one that runs: with the number that the one before it has from now on, and the
+    /// numbers of those that are to be kept, as launches by them still run.
+    pub adopt: Adopt,
 }
+
+/// Exchanges the config that runs.
+pub type Adopt = Box<dyn FnOnce(u64, &BTreeSet<u64>) + Send>;
+
+/// What differs in workers, by name; who is not named is the same.
+pub type WorkerChanges = Vec<(String, WorkerChange)>;
 
 impl fmt::Debug for Offer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

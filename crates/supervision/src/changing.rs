@@ -28,6 +28,8 @@ pub struct Change {
     /// Workers that are to be like this from now on, and what that means to what runs. Also those that were removed and
     /// come back: their launches count on.
     pub changed: Vec<(WorkerId, Worker, Manner)>,
+    /// Instances of the changed workers that are like that already: nothing is done for what runs of them, or has ended or rests.
+    pub spared: Vec<InstanceId>,
     /// New workers; they become the next [`WorkerId`]s in this order, and start if they are `autostart`.
     pub added: Vec<Worker>,
     /// All workers of the new family in their order, the new ones included. Those that are not named come behind.
@@ -130,19 +132,27 @@ impl Supervisor {
         let known = |id: &WorkerId| (id.0 as usize) < self.crews.len();
         change.removed.retain(|id| known(id) && !self.crew(*id).removed);
         change.changed.retain(|(id, ..)| known(id));
+        let spared = change.spared.iter().copied();
+        let spared: BTreeSet<InstanceId> =
+            spared.filter(|id| known(&id.worker) && !self.crew(id.worker).removed).collect();
         let mut going: BTreeMap<WorkerId, Then> = BTreeMap::new();
         for (id, worker, manner) in &mut change.changed {
             if self.crew(*id).removed || *manner == Manner::Roll && !self.would_roll(*id, worker) {
                 *manner = Manner::Restart;
             }
         }
-        for id in change.removed.iter().chain(change.changed.iter().map(|(id, ..)| id)) {
+        // Who rolls goes on, with what holds now.
+        let goes_on = |(.., worker, manner): &&(WorkerId, Worker, Manner)| {
+            *manner != Manner::Restart && worker.schedule.is_none()
+        };
+        let broken_off = change.changed.iter().filter(|changed| !goes_on(changed)).map(|(id, ..)| id);
+        for id in change.removed.iter().chain(broken_off) {
             self.break_off_rolling(*id);
         }
         let anew = change.changed.iter().filter(|(.., manner)| *manner == Manner::Restart);
         going.extend(anew.map(|(id, ..)| (*id, Then::StartsAnew)));
         going.extend(change.removed.iter().map(|id| (*id, Then::Vanishes)));
-        going.retain(|&id, _| self.is_up(id));
+        going.retain(|&id, then| self.is_up(id, (*then == Then::StartsAnew).then_some(&spared)));
         let above = self.who_goes_before(&going);
 
         // What was, for each that changes: how many instances, whether it started with the run, whether it is back.
@@ -173,7 +183,15 @@ impl Supervisor {
             self.await_all(id);
         }
 
-        self.give_turns(&going, above);
+        let kept = change.changed.iter().filter(|(id, .., manner)| {
+            let turn = self.changing.turns.get(id);
+            *manner == Manner::Restart && !going.contains_key(id) && turn.is_some_and(|turn| !turn.asked)
+        });
+        for id in kept.map(|(id, ..)| *id).collect::<Vec<_>>() {
+            // What was to be started anew for a former change is as it is to be by now.
+            self.turn_is_over(id);
+        }
+        self.give_turns(&going, above, &spared);
         let new: Vec<WorkerId> = (first_added..self.crews.len() as u32).map(WorkerId).collect();
         let starting = change.changed.iter().map(|(id, ..)| *id).chain(new.iter().copied());
         // Also those that go: whoever comes after them comes after what they come after.
@@ -183,7 +201,7 @@ impl Supervisor {
         }
         for (id, worker, manner) in change.changed {
             if let Some(former) = former.get(&id) {
-                self.follow_up(id, worker.instances.min(MAX_INSTANCES), manner, former);
+                self.follow_up(id, worker.instances.min(MAX_INSTANCES), manner, former, &spared);
             }
         }
         if matches!(self.run, Run::Going) {
@@ -193,8 +211,10 @@ impl Supervisor {
         }
     }
 
-    fn is_up(&self, worker: WorkerId) -> bool {
-        self.crew(worker).members.iter().any(|member| member.state.is_up())
+    /// Whether anything of a worker is up, but for those that are spared.
+    fn is_up(&self, worker: WorkerId, spared: Option<&BTreeSet<InstanceId>>) -> bool {
+        let is_spared = |index| spared.is_some_and(|spared| spared.contains(&InstanceId { worker, index }));
+        (0..).zip(&self.crew(worker).members).any(|(index, member)| member.state.is_up() && !is_spared(index))
     }
 
     fn all_waiting(&self) -> Vec<InstanceId> {
@@ -285,10 +305,12 @@ impl Supervisor {
         &mut self,
         going: &BTreeMap<WorkerId, Then>,
         mut above: BTreeMap<WorkerId, BTreeSet<WorkerId>>,
+        spared: &BTreeSet<InstanceId>,
     ) {
         for (&worker, &then) in going {
             let mut members: BTreeSet<InstanceId> = self.all_of(worker).into_iter().collect();
-            members.retain(|&id| self.member(id).state.is_up());
+            let stays = |id: &InstanceId| then == Then::StartsAnew && spared.contains(id);
+            members.retain(|id| self.member(*id).state.is_up() && !stays(id));
             let above = above.remove(&worker).unwrap_or_default();
             // Also where it had its turn for a former change: some may have come back since, by what is former now.
             if above.is_empty() {
@@ -330,7 +352,14 @@ impl Supervisor {
     }
 
     /// What a change means to the instances of a worker.
-    fn follow_up(&mut self, worker: WorkerId, instances: u32, manner: Manner, former: &Former) {
+    fn follow_up(
+        &mut self,
+        worker: WorkerId,
+        instances: u32,
+        manner: Manner,
+        former: &Former,
+        spared: &BTreeSet<InstanceId>,
+    ) {
         let all = self.all_of(worker);
         let crew = self.crew(worker);
         let going_on = matches!(self.run, Run::Going);
@@ -342,14 +371,15 @@ impl Supervisor {
             if schedule != former.schedule {
                 self.reschedule(id);
             }
-            if id.index >= instances {
-                // It is one too many, and goes.
-                continue;
-            }
             if (watchdog, health) != former.watch {
                 self.watch_anew(id);
             }
-            match (&self.member(id).state, manner) {
+            if id.index >= instances {
+                // It is one too many, and goes: now, or when what rolls has come to its end.
+                continue;
+            }
+            let is_spared = spared.contains(&id) && !former.was_removed;
+            match (&self.member(id).state, if is_spared { Manner::Keep } else { manner }) {
                 (State::Idle, _) if newly_started => self.begin_with_run(id),
                 (_, Manner::Keep) => {}
                 (State::Leaving { fate: Fate::Policy(_), .. }, Manner::Restart | Manner::Roll) => {
@@ -363,10 +393,14 @@ impl Supervisor {
                 (_, Manner::Restart | Manner::Roll) => self.change(id, Member::forgive),
             }
         }
-        let old = self.those_to_replace(worker, instances);
         let starts = going_on && self.crew(worker).spec.autostart && (!dormant || newly_started);
+        if self.is_rolling(worker) {
+            return self.roll_on(worker, instances, (manner == Manner::Roll).then_some(spared), starts);
+        }
+        let mut old = self.those_to_replace(worker, instances);
+        old.retain(|(index, _)| !spared.contains(&InstanceId { worker, index: *index }));
         self.resize(worker, instances, starts);
-        if manner == Manner::Roll && self.is_open() {
+        if manner == Manner::Roll && self.is_open() && !old.is_empty() {
             self.begin_to_roll(worker, old);
         }
     }
@@ -404,12 +438,16 @@ impl Supervisor {
         let Some(turn) = self.changing.turns.get_mut(&id.worker) else { return };
         turn.members.remove(&id);
         if turn.members.is_empty() {
-            for other in self.changing.release(id.worker) {
-                let waiting =
-                    self.all_of(other).into_iter().filter(|&id| self.member(id).state == State::Waiting);
-                let waiting: Vec<InstanceId> = waiting.collect();
-                self.waits.candidates.extend(waiting);
-            }
+            self.turn_is_over(id.worker);
+        }
+    }
+
+    fn turn_is_over(&mut self, worker: WorkerId) {
+        for other in self.changing.release(worker) {
+            let waiting =
+                self.all_of(other).into_iter().filter(|&id| self.member(id).state == State::Waiting);
+            let waiting: Vec<InstanceId> = waiting.collect();
+            self.waits.candidates.extend(waiting);
         }
     }
 }

@@ -99,6 +99,8 @@ pub struct Worker {
     pub health: Option<Health>,
     /// When it runs by the clock; `None`: once, with its restarts.
     pub schedule: Option<Schedule>,
+    /// How long a launch must have been ready until a rolling restart takes it for good and goes on.
+    pub min_ready: Duration,
     /// How long it waits, where it starts with the run, once all it comes after has come.
     pub start_delay: Duration,
     /// Whether it starts with the run.
@@ -127,6 +129,7 @@ impl Worker {
             watchdog: None,
             health: None,
             schedule: None,
+            min_ready: Duration::ZERO,
             start_delay: Duration::ZERO,
             autostart: true,
         }

@@ -8,15 +8,19 @@
 //! The worker has one instance more for a while, numbered as the next would be, so that never fewer are ready than usual.
 //! When that one does not get ready, nothing old was touched: it is on trial, so its failure is not for its policy to judge,
 //! charges nobody, and takes nobody with it, whatever the strategy of its group. When a later one does not get ready, it
-//! stays in the care of its policy, and those after it keep running. Whoever says meanwhile how many there are to be, or
-//! what they are to be like, breaks it off: what was not replaced runs on.
+//! stays in the care of its policy, and those after it keep running. A launch is good when it has been ready for as long as its
+//! worker says (`min_ready`): one that ends at once costs no old one.
+//!
+//! When the worker is changed meanwhile, it goes on by what holds now: who was launched by what held before is replaced too, and
+//! who of them is not ready yet is launched again at once. How many there are to be at the end may be another number then; those
+//! that are too many stay until the end. Whoever scales or stops the worker breaks it off: what was not replaced runs on.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 
 use crate::instance::{Fate, Member, State};
 use crate::supervisor::MAX_INSTANCES;
 use crate::words::{Blame, ended};
-use crate::{Action, InstanceId, Phase, Supervisor, Target, Worker, WorkerId};
+use crate::{Action, InstanceId, Moment, Phase, Supervisor, Target, Worker, WorkerId};
 
 /// Why one has ended early that somebody else has broken off.
 const BROKEN_OFF: &str = "it was stopped, scaled or changed meanwhile";
@@ -24,8 +28,10 @@ const BROKEN_OFF: &str = "it was stopped, scaled or changed meanwhile";
 /// One worker's rolling restart.
 #[derive(Debug)]
 pub(crate) struct Rolling {
-    /// How many instances it has as a rule: the number of the one more.
-    size: u32,
+    /// How many instances it has as a rule, and is to have at the end.
+    pub(crate) size: u32,
+    /// The number of the one more.
+    one_more: u32,
     /// The launches that are still to be replaced, by their instances.
     left: VecDeque<(u32, u64)>,
     step: Step,
@@ -65,7 +71,8 @@ impl Supervisor {
     /// [`crate::Manner::Restart`].
     pub fn would_roll(&self, worker: WorkerId, next: &Worker) -> bool {
         let is_there = (worker.0 as usize) < self.crews.len();
-        is_there && next.schedule.is_none() && self.can_roll_with(worker, next.instances)
+        let rolls = || self.is_rolling(worker) || self.can_roll_with(worker, next.instances);
+        is_there && next.schedule.is_none() && rolls()
     }
 
     /// The same, where it is to have so many instances.
@@ -104,7 +111,74 @@ impl Supervisor {
 
     pub(crate) fn begin_to_roll(&mut self, worker: WorkerId, left: VecDeque<(u32, u64)>) {
         let size = self.crew(worker).instances;
-        self.rolling.insert(worker, Rolling { size, left, step: Step::MakingRoom });
+        self.rolling.insert(worker, Rolling { size, one_more: size, left, step: Step::MakingRoom });
+    }
+
+    /// The worker has changed in the middle of a rolling restart, and is to have so many instances. `spared`: who is like that
+    /// already, where the others are to be replaced.
+    pub(crate) fn roll_on(
+        &mut self,
+        worker: WorkerId,
+        size: u32,
+        spared: Option<&BTreeSet<InstanceId>>,
+        starts: bool,
+    ) {
+        let Some(mut rolling) = self.rolling.remove(&worker) else { return };
+        let id = |index| InstanceId { worker, index };
+        rolling.size = size;
+        // Who is tried, and the one more, stay what they are, unless that is to be one like the others.
+        let mut grows = true;
+        if let Step::Trying { index, before } = &mut rolling.step
+            && size <= rolling.one_more
+        {
+            grows = false;
+            let member = self.member(id(*index));
+            let (launch, is_new) = (member.launch, member.launch > *before);
+            if is_new && spared.is_some_and(|spared| !spared.contains(&id(*index))) {
+                match &member.state {
+                    State::Running { .. } => {}
+                    State::Launching | State::Starting { .. } => {
+                        self.ask(id(*index), Fate::Starts);
+                        *before = launch;
+                    }
+                    State::Leaving { fate: Fate::Policy(_), .. } => {
+                        self.destine(id(*index), Fate::Starts);
+                        *before = launch;
+                    }
+                    _ => *before = launch,
+                }
+            }
+        }
+        if let Some(spared) = spared {
+            rolling.left = self.those_to_replace(worker, size);
+            rolling.left.retain(|(index, _)| !spared.contains(&id(*index)));
+        }
+        rolling.left.retain(|(index, _)| *index < size);
+        if grows {
+            self.resize(worker, size, starts);
+            rolling.one_more = size;
+            if let Step::Shrinking(outcome) = &rolling.step {
+                if spared.is_none() || rolling.left.is_empty() {
+                    return drop(self.rolling.insert(worker, rolling));
+                }
+                self.outbox.told.push(Action::Rolled(worker, outcome.clone()));
+            }
+            rolling.step = Step::MakingRoom;
+        }
+        self.rolling.insert(worker, rolling);
+    }
+
+    /// When a launch that is ready has been so for long enough.
+    pub(crate) fn next_deadline_of_rolls(&self) -> Option<Moment> {
+        let proven = self.rolling.iter().filter_map(|(&worker, rolling)| match rolling.step {
+            Step::Trying { index, before } => {
+                let member = self.known(InstanceId { worker, index })?;
+                let runs = matches!(member.state, State::Running { .. }) && member.launch > before;
+                runs.then_some(member.since + self.crew(worker).spec.min_ready).filter(|at| *at > self.now)
+            }
+            Step::MakingRoom | Step::Shrinking(_) => None,
+        });
+        proven.min()
     }
 
     /// Ends a rolling restart of a worker early, if there is one: somebody else decides now what becomes of it. When only
@@ -138,9 +212,9 @@ impl Supervisor {
 
     /// Whether `id` is the one more of a rolling restart: until it goes, its failure ends that, and nothing else.
     pub(crate) fn is_on_trial(&self, id: InstanceId) -> bool {
-        self.rolling
-            .get(&id.worker)
-            .is_some_and(|rolling| id.index == rolling.size && matches!(rolling.step, Step::Trying { .. }))
+        self.rolling.get(&id.worker).is_some_and(|rolling| {
+            id.index == rolling.one_more && matches!(rolling.step, Step::Trying { .. })
+        })
     }
 
     /// The one more has failed, of which nothing lives any more.
@@ -160,7 +234,8 @@ impl Supervisor {
         for worker in workers {
             if let Some(mut rolling) = self.rolling.remove(&worker) {
                 any |= self.advance(worker, &mut rolling);
-                let gone = self.known(InstanceId { worker, index: rolling.size }).is_none();
+                let beyond = self.crew(worker).members.iter().skip(rolling.size as usize);
+                let gone = beyond.into_iter().all(|member| matches!(member.state, State::Absent));
                 match rolling.step {
                     Step::Shrinking(outcome) if gone => {
                         self.outbox.told.push(Action::Rolled(worker, outcome));
@@ -173,14 +248,14 @@ impl Supervisor {
     }
 
     fn advance(&mut self, worker: WorkerId, rolling: &mut Rolling) -> bool {
-        let one_more = InstanceId { worker, index: rolling.size };
+        let one_more = InstanceId { worker, index: rolling.one_more };
         match rolling.step {
             Step::MakingRoom if self.known(one_more).is_some() => false,
             Step::MakingRoom => {
                 let members = &self.crew(worker).members;
-                let before = members.get(rolling.size as usize).map_or(0, |member| member.launch);
-                rolling.step = Step::Trying { index: rolling.size, before };
-                self.resize(worker, rolling.size + 1, true);
+                let before = members.get(one_more.index as usize).map_or(0, |member| member.launch);
+                rolling.step = Step::Trying { index: one_more.index, before };
+                self.resize(worker, one_more.index + 1, true);
                 true
             }
             Step::Trying { index, before } => match self.progress(InstanceId { index, ..one_more }, before) {
@@ -189,10 +264,17 @@ impl Supervisor {
                     self.fail_rolling(InstanceId { index, ..one_more }, rolling, &why);
                     true
                 }
-                Progress::Ready => {
-                    self.replace_next(worker, rolling);
-                    true
-                }
+                Progress::Ready => match self.stand_in(one_more, rolling) {
+                    Progress::Ready => {
+                        self.replace_next(worker, rolling);
+                        true
+                    }
+                    Progress::Open => false,
+                    Progress::Failed(why) => {
+                        self.fail_rolling(one_more, rolling, &why);
+                        true
+                    }
+                },
             },
             Step::Shrinking(_) => false,
         }
@@ -226,8 +308,8 @@ impl Supervisor {
         let Some(member) = self.known(id) else { return Progress::Failed(BROKEN_OFF.to_owned()) };
         let tried = member.launch > before;
         match &member.state {
-            State::Running { .. } if tried => Progress::Ready,
-            State::Launching | State::Starting { .. } if tried => Progress::Open,
+            State::Running { .. } if tried && self.is_proven(id) => Progress::Ready,
+            State::Launching | State::Starting { .. } | State::Running { .. } if tried => Progress::Open,
             // It has failed, and is about to be started again at once.
             State::Waiting | State::Delayed { .. } if tried => {
                 let why = member.last.map_or_else(|| "its launch failed".to_owned(), ended);
@@ -239,6 +321,20 @@ impl Supervisor {
             state if tried || !state.is_on_its_way() => Progress::Failed(self.why(id)),
             _ => Progress::Open,
         }
+    }
+
+    /// Whether the one more stands in for whoever is asked next; where nobody is, it need not.
+    fn stand_in(&self, one_more: InstanceId, rolling: &Rolling) -> Progress {
+        match self.known(one_more).map(|member| &member.state) {
+            _ if rolling.left.is_empty() => Progress::Ready,
+            Some(State::Running { .. }) => Progress::Ready,
+            _ => self.progress(one_more, 0),
+        }
+    }
+
+    /// Whether a launch that is ready has been so for long enough.
+    fn is_proven(&self, id: InstanceId) -> bool {
+        self.now >= self.member(id).since + self.crew(id.worker).spec.min_ready
     }
 
     fn why(&self, id: InstanceId) -> String {

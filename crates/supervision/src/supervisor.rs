@@ -275,7 +275,8 @@ impl Supervisor {
     /// nothing happens unless there is news.
     pub fn next_deadline(&self) -> Option<Moment> {
         let instances = self.deadlines.first().map(|&(at, _)| at);
-        instances.into_iter().chain(self.stop_deadline()).chain(self.leftovers.next_deadline()).min()
+        let others = [self.stop_deadline(), self.leftovers.next_deadline(), self.next_deadline_of_rolls()];
+        instances.into_iter().chain(others.into_iter().flatten()).min()
     }
 
     fn take(&mut self, event: Event) {

@@ -64,6 +64,12 @@ impl Supervisor {
         Some(Worker { name: name.as_ref().to_owned(), instances: *instances, ..Worker::clone(spec) })
     }
 
+    /// How many instances a worker is to have as a rule: a rolling restart has others for a while.
+    pub fn wanted_instances(&self, id: WorkerId) -> u32 {
+        let now = self.crews.get(id.0 as usize).map_or(0, |crew| crew.instances);
+        self.rolling.get(&id).map_or(now, |rolling| rolling.size)
+    }
+
     /// The name of a group.
     pub fn group_name(&self, group: GroupId) -> Option<&str> {
         self.groups.name(group.0 as usize + 1)

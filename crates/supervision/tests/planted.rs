@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// How many seeds each bug has to show itself in.
-const SEEDS: &str = "6000";
+const SEEDS: &str = "20000";
 
 struct Bug {
     what: &'static str,
@@ -19,7 +19,7 @@ struct Bug {
     to: &'static str,
 }
 
-const BUGS: [Bug; 38] = [
+const BUGS: [Bug; 44] = [
     Bug {
         what: "a successor is launched before what its predecessor held was given back",
         file: "living.rs",
@@ -125,7 +125,7 @@ const BUGS: [Bug; 38] = [
     Bug {
         what: "an old one is asked before the new one is ready",
         file: "rolling.rs",
-        from: "            State::Running { .. } if tried => Progress::Ready,",
+        from: "            State::Running { .. } if tried && self.is_proven(id) => Progress::Ready,",
         to: "            State::Starting { .. } | State::Running { .. } if tried => Progress::Ready,",
     },
     Bug {
@@ -247,6 +247,42 @@ const BUGS: [Bug; 38] = [
         file: "strategy.rs",
         from: "            Cause::Ended { remark: Some(Remark::LeftBehind(_)), .. } => false,\n",
         to: "",
+    },
+    Bug {
+        what: "a rolling restart takes a launch for good as soon as it is ready",
+        file: "rolling.rs",
+        from: "        self.now >= self.member(id).since + self.crew(id.worker).spec.min_ready",
+        to: "        self.now >= self.member(id).since",
+    },
+    Bug {
+        what: "a rolling restart that goes on by another config asks an old one at once",
+        file: "rolling.rs",
+        from: "                    State::Running { .. } => {}\n                    State::Launching",
+        to: "                    State::Running { .. } => {\n                        self.ask(id(*index), Fate::Starts);\n                        *before = launch;\n                    }\n                    State::Launching",
+    },
+    Bug {
+        what: "a rolling restart whose number has changed leaves those that are too many",
+        file: "rolling.rs",
+        from: "        self.resize(worker, rolling.size, false);\n    }\n\n    fn progress",
+        to: "        self.resize(worker, rolling.one_more, false);\n    }\n\n    fn progress",
+    },
+    Bug {
+        what: "who had its turn for a former change is forgotten by the next",
+        file: "changing.rs",
+        from: "            if above.is_empty() {\n                self.changing.due.insert(worker);",
+        to: "            if above.is_empty() && self.changing.turns.get(&worker).is_none_or(|turn| !turn.asked) {\n                self.changing.due.insert(worker);",
+    },
+    Bug {
+        what: "who is spared by a change is forgiven and replaced all the same",
+        file: "rolling.rs",
+        from: "            rolling.left.retain(|(index, _)| !spared.contains(&id(*index)));\n",
+        to: "",
+    },
+    Bug {
+        what: "a changed limit of the stop holds from the next run on",
+        file: "changing.rs",
+        from: "        self.stop_within = change.stop_within;\n",
+        to: "        let _ = change.stop_within;\n",
     },
 ];
 

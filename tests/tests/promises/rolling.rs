@@ -204,3 +204,149 @@ fn what_cannot_roll_is_said_and_what_does_not_run_is_simply_started() {
     assert_eq!(sandbox.read("story"), "start 0\nready 0\nstop 0\nstart 0\nready 0\n");
     assert_eq!(run.stop(), 0);
 }
+
+/// What `plan` says of `web`: the action, how, and why.
+fn planned(sandbox: &Sandbox, config: &Value) -> (String, Option<String>, String) {
+    let next = sandbox.write("next.json", config.to_string());
+    let said =
+        sandbox.supervisor(&["plan", &next.to_string_lossy(), "--name", "config", "--json"]).ends_with(0);
+    let row = said.json()["workers"][0].clone();
+    let text = |key: &str| row[key].as_str().map(str::to_owned);
+    (text("action").unwrap_or_default(), text("detail"), text("reason").unwrap_or_default())
+}
+
+#[test]
+fn the_plan_says_who_will_roll_and_who_will_not() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(&careful(2));
+    all_ready(&run, 2);
+    let next = rolling_with(&careful(2), "COLOUR");
+    let (action, detail, reason) = planned(&sandbox, &next);
+    assert_eq!((action.as_str(), detail.as_deref()), ("restart", Some("rolling")));
+    assert!(reason.contains("env changed: COLOUR"), "{reason}");
+    let path = sandbox.path().join("next.json");
+    let said = sandbox.supervisor(&["plan", &path.to_string_lossy(), "--name", "config"]).ends_with(0);
+    assert!(said.out.contains("restart, rolling"), "{}", said.out);
+    // Not what does not roll by its config, and not what does not run.
+    let mut plain = next.clone();
+    plain["workers"]["web"]["rolling"] = json!(false);
+    assert_eq!(planned(&sandbox, &plain).1, None);
+    sandbox.supervisor(&["stop", "web"]).ends_with(0);
+    assert_eq!(planned(&sandbox, &next).1, None);
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn after_one_that_failed_the_plan_tells_what_still_runs_by_the_older_config_and_the_same_file_tries_again() {
+    let sandbox = Sandbox::new();
+    let original = rolling_with(&careful(2), "SHAPE");
+    let mut run = sandbox.run(&original);
+    let before = all_ready(&run, 2);
+    assert_eq!(planned(&sandbox, &original).0, "none");
+    let next = rolling_with(&careful(2), "COLOUR");
+    sandbox.write("broken", "");
+    let old = "web:0 runs by an older config: env changed: COLOUR, SHAPE";
+    for _ in 0..2 {
+        apply(&sandbox, &next).ends_with(1).tells("web:2 did not get ready: exit code 7");
+        assert_eq!(pids(&run), before, "nobody was touched");
+        let (action, detail, reason) = planned(&sandbox, &next);
+        assert_eq!((action.as_str(), detail.as_deref()), ("restart", Some("rolling")));
+        assert!(reason.contains(old) && reason.contains("web:1 runs by an older config"), "{reason}");
+        assert_eq!(run.instance("web", 0).why.as_deref(), Some("runs by an older config"));
+        sandbox.supervisor(&["why", "web:0"]).ends_with(0);
+    }
+    // Back to what still runs: there is nothing to do for it.
+    let (action, _, reason) = planned(&sandbox, &original);
+    assert_eq!(action, "update", "{reason}");
+    assert!(reason.contains("what runs is like that already"), "{reason}");
+    apply(&sandbox, &original).ends_with(0);
+    assert_eq!((pids(&run), run.instance("web", 0).why), (before.clone(), None));
+    assert_eq!(planned(&sandbox, &original).0, "none");
+
+    apply(&sandbox, &next).ends_with(1);
+    std::fs::remove_file(sandbox.path().join("broken")).expect("it is there");
+    apply(&sandbox, &next).ends_with(0);
+    let after = all_ready(&run, 2);
+    assert!(after.iter().all(|pid| has_variable(*pid, "COLOUR")) && before.iter().all(|pid| !lives(*pid)));
+    assert_eq!((planned(&sandbox, &next).0.as_str(), run.instance("web", 1).why), ("none", None));
+    assert_eq!(run.stop(), 0);
+}
+
+/// Only those are started anew that are not like that already.
+#[test]
+fn what_was_replaced_before_one_failed_is_not_replaced_again() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(&rolling_with(&careful(2), "SHAPE"));
+    let before = all_ready(&run, 2);
+    let mut next = rolling_with(&careful(2), "COLOUR");
+    let command = next["workers"]["web"]["command"].as_str().expect("it is text");
+    let command = format!("if [ -e bad$SUPERVISOR_INSTANCE ]; then exit 7; fi; {command}");
+    next["workers"]["web"]["command"] = json!(command);
+    next["workers"]["web"]["backoff"] = json!({ "initial": "1ms" });
+    next["workers"]["web"]["intensity"] = json!({ "restarts": 0 });
+    sandbox.write("bad1", "");
+    apply(&sandbox, &next).ends_with(1).tells("web:1 did not get ready");
+    let first = run.instance("web", 0).pid.expect("it was replaced");
+    assert!(first != before[0] && !lives(before[1]));
+    std::fs::remove_file(sandbox.path().join("bad1")).expect("it is there");
+    sandbox.supervisor(&["start", "web:1"]).ends_with(0);
+    apply(&sandbox, &next).ends_with(0);
+    assert_eq!(all_ready(&run, 2)[0], first, "it is like that already");
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn one_that_is_ready_from_its_start_and_ends_at_once_costs_no_old_one() {
+    let sandbox = Sandbox::new();
+    let config =
+        json!({ "workers": { "web": { "command": ["sleep", "1000"], "instances": 2, "rolling": true } } });
+    let mut run = sandbox.run(&config);
+    let before = all_ready(&run, 2);
+    let mut next = config.clone();
+    next["workers"]["web"]["command"] = json!("exit 3");
+    apply(&sandbox, &next).ends_with(1).tells("web:2 did not get ready: exit code 3");
+    assert_eq!(pids(&run), before, "nobody was touched");
+    // It takes as long as it is told to.
+    next["workers"]["web"]["command"] = json!("date +%s%N >> begun; exec sleep 1000");
+    next["workers"]["web"]["min_ready"] = json!("400ms");
+    apply(&sandbox, &next).ends_with(0);
+    let begun: Vec<u64> = sandbox.read("begun").lines().map(|line| line.parse().expect("a number")).collect();
+    assert_eq!(begun.len(), 3);
+    assert!(begun.windows(2).all(|pair| pair[1] - pair[0] >= 400_000_000), "{begun:?}");
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn a_change_in_the_middle_goes_on_by_the_newest_config_and_there_are_never_less() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(&careful(1));
+    all_ready(&run, 1);
+    // The next is ready as the one more, and never is as the only one.
+    let mut stuck = rolling_with(&careful(1), "COLOUR");
+    let command = stuck["workers"]["web"]["command"].as_str().expect("it is text").to_owned();
+    let gate = "if [ $SUPERVISOR_INSTANCE = 0 ]; then while [ ! -e go ]; do sleep 0.01; done; fi; ";
+    stuck["workers"]["web"]["command"] = json!(format!("{gate}{command}"));
+    let path = sandbox.write("stuck.json", stuck.to_string());
+    sandbox.supervisor(&["apply", &path.to_string_lossy(), "--name", "config", "--no-wait"]).ends_with(0);
+    let stands_in = tests::until("the one more stands in for the first", || {
+        let rows = run.status().workers;
+        let first_is_stuck = rows.iter().any(|row| row.instance == 0 && row.state == "starting");
+        let more = rows.iter().find(|row| row.instance == 1 && row.state == "running")?;
+        first_is_stuck.then_some(more.pid).flatten()
+    });
+    let (action, detail, _) = planned(&sandbox, &rolling_with(&careful(1), "SHAPE"));
+    assert_eq!((action.as_str(), detail.as_deref()), ("restart", Some("rolling")));
+    let said = {
+        let next = sandbox.write("next.json", rolling_with(&careful(1), "SHAPE").to_string());
+        sandbox.begin(&["apply", &next.to_string_lossy(), "--name", "config"])
+    };
+    Said::at_the_end_of(said).ends_with(0);
+    let pid = all_ready(&run, 1)[0];
+    assert!(has_variable(pid, "SHAPE"), "by the newest config");
+    assert!(!lives(stands_in) && pids(&run) == [pid]);
+    // The one that stood in was asked only when the first was ready again.
+    let story = sandbox.read("story");
+    let place = |line: &str| story.rfind(line).unwrap_or_else(|| panic!("{line}: {story}"));
+    assert!(place("ready 0") < place("stop 1"), "{story}");
+    assert_eq!(run.stop(), 0);
+}

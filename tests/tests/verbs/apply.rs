@@ -280,13 +280,28 @@ fn the_plan_says_what_takes_effect_later_only() {
     let mut run = sandbox.run(&all("1m", json!(["ledger", "other"])));
     let next = write(&sandbox, &all("2m", json!(["other"])));
     let planned = json_lines(&sandbox.supervisor(&["plan", &next, "--json"]), 0).remove(0).to_string();
-    assert!(planned.contains("stop_timeout changed, which holds from the next run on"), "{planned}");
+    assert!(planned.contains("stop_timeout changed"), "{planned}");
     assert!(planned.contains("it stays for whoever uses it until the run ends"), "{planned}");
     let before = pids(&run);
     printed(&sandbox.supervisor(&["apply", &next]), 0);
     assert_eq!(pids(&run), before, "nobody is started anew for it");
     printed(&sandbox.supervisor(&["lock", "run", "ledger", "--", "true"]), 0);
     assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn a_changed_stop_timeout_holds_at_once() {
+    let sandbox = Sandbox::new();
+    let deaf = json!({ "command": "trap '' TERM; echo x > deaf; while :; do sleep 0.05; done", "stop": { "grace": "10m" } });
+    let all = |timeout: &str| json!({ "name": "r", "stop_timeout": timeout, "workers": { "w": deaf } });
+    let mut run = sandbox.run(&all("10m"));
+    sandbox.until_written("deaf");
+    let before = pids(&run);
+    let next = write(&sandbox, &all("300ms"));
+    printed(&sandbox.supervisor(&["apply", &next]), 0);
+    assert_eq!(pids(&run), before, "nobody is started anew for it");
+    // It would take ten minutes by what held before.
+    assert_eq!(run.stop(), 0, "{}", run.err());
 }
 
 #[test]

@@ -354,6 +354,7 @@ fn every_default_of_the_schema_is_what_the_reader_takes_for_a_key_left_out() {
             "env_file",
             "file",
             "stop_timeout",
+            "min_ready",
             "queue",
             "queue",
             "queue",

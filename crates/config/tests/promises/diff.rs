@@ -89,6 +89,7 @@ fn table() -> Vec<(&'static str, Value, Effect, &'static str)> {
         ("health", json!({ "http": "http://h" }), Update, "health changed"),
         ("watchdog", json!("30s"), Restart, "watchdog changed"),
         ("schedule", json!({ "cron": "0 0 * * *" }), Update, "schedule changed"),
+        ("min_ready", json!(3), Update, "min_ready changed"),
         ("start_delay", json!(1), Update, "start_delay changed"),
         ("autostart", json!(false), Update, "autostart changed"),
         ("leftover", json!("fail"), Update, "leftover changed"),

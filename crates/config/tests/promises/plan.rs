@@ -55,6 +55,7 @@ fn worker_of_defaults(name: &str) -> (Worker, WorkerPlan) {
         watchdog: None,
         health: None,
         schedule: None,
+        min_ready: Duration::from_secs(1),
         start_delay: Duration::ZERO,
         autostart: true,
     };
@@ -203,6 +204,7 @@ fn the_example_of_the_manual_means_what_it_says() {
 
     let (mut db, mut db_hands) = worker_of_defaults("db");
     db.readiness = Readiness::Told { timeout: Duration::from_secs(30) };
+    db.min_ready = Duration::ZERO;
     db_hands.command = Command::Shell("exec postgres -D \"$DATA\"".to_owned());
     db_hands.ready = Ready::Notify;
     let (mut reader, mut reader_hands) = worker_of_defaults("reader");

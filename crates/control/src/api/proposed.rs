@@ -30,6 +30,10 @@ pub struct ProposedWorker {
     pub worker: String,
     /// The heaviest thing that happens to it.
     pub action: Action,
+    /// How, where there are several ways: `rolling` for a restart of one instance after the other, each new one ready before an
+    /// old one is asked to stop.
+    #[serde(default)]
+    pub detail: Option<String>,
     /// Why, in words; null where nothing happens.
     pub reason: Option<String>,
     /// How many instances it has.

@@ -199,14 +199,14 @@ structs! {
     Group { name, strategy, intensity, workers, groups }
     Worker {
         name, instances, policy, restart, success_codes, backoff, intensity, on_failed, essential, grace, asks_tree, after,
-        readiness, leftover, watchdog, health, schedule, start_delay, autostart
+        readiness, leftover, watchdog, health, schedule, min_ready, start_delay, autostart
     }
     Backoff { initial, factor, max, jitter, reset_after }
     Intensity { restarts, within }
     After { worker, milestone }
     Health { every, timeout, failures, start_grace }
     Schedule { timing, overlap, catch_up }
-    Change { removed, changed, added, order, stop_within, strategy, intensity, groups }
+    Change { removed, changed, spared, added, order, stop_within, strategy, intensity, groups }
 }
 
 macro_rules! enums {

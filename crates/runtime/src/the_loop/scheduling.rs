@@ -87,6 +87,15 @@ impl Loop {
 
     /// Why an instance stands where it stands; and when its next run is due, or what a stop waits for.
     pub(crate) fn full_reason(&self, instance: &Instance) -> String {
+        let why = self.reason_by_itself(instance);
+        match self.is_outdated(instance.id) {
+            true if why.is_empty() => "runs by an older config".to_owned(),
+            true => format!("{why}; runs by an older config"),
+            false => why,
+        }
+    }
+
+    fn reason_by_itself(&self, instance: &Instance) -> String {
         if instance.phase == Phase::Stopping
             && let Some(left) = self.left_of(instance.id)
         {

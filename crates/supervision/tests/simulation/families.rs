@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, CatchUp, Change, Family, Group, GroupId, Health, Intensity, Leftover, Manner, Milestone,
-    OnFailed, Overlap, Policy, Readiness, Restart, Schedule, Strategy, Timing, Worker, WorkerId,
+    After, Backoff, CatchUp, Change, Family, Group, GroupId, Health, InstanceId, Intensity, Leftover, Manner,
+    Milestone, OnFailed, Overlap, Policy, Readiness, Restart, Schedule, Strategy, Timing, Worker, WorkerId,
 };
 
 use crate::random::Random;
@@ -87,6 +87,10 @@ pub fn any_change(random: &mut Random, present: &Family, removed: &[WorkerId]) -
             _ => {}
         }
     }
+    for (id, ..) in &change.changed {
+        let some = (0..4).filter(|_| random.percent(15)).map(|index| InstanceId { worker: *id, index });
+        change.spared.extend(some);
+    }
     if random.percent(2) {
         // Nobody there.
         change.removed.push(WorkerId(count + 77));
@@ -106,6 +110,29 @@ pub fn any_change(random: &mut Random, present: &Family, removed: &[WorkerId]) -
         change.groups = any_groups(random, count + added);
     }
     change
+}
+
+/// One worker of `present` in another number, or to be replaced, and nothing else.
+pub fn a_little_change(random: &mut Random, present: &Family, id: WorkerId) -> Change {
+    let former = &present.workers[id.0 as usize];
+    let worker = Worker {
+        instances: random.pick(&[1, 2, 3, 4]),
+        grace: random.pick(&[0, 50, 1000].map(Duration::from_millis)),
+        min_ready: random.pick(&[0, 50, 1000].map(Duration::from_millis)),
+        ..former.clone()
+    };
+    let manner = random.pick(&[Manner::Keep, Manner::Roll, Manner::Roll, Manner::Roll]);
+    let spared = (0..4).filter(|_| random.percent(25)).map(|index| InstanceId { worker: id, index });
+    Change {
+        spared: spared.collect(),
+        changed: vec![(id, worker, manner)],
+        order: (0..present.workers.len() as u32).map(WorkerId).collect(),
+        stop_within: present.stop_within,
+        strategy: present.strategy,
+        intensity: present.intensity,
+        groups: present.groups.clone(),
+        ..Change::default()
+    }
 }
 
 /// The worker `id` of `workers`.
@@ -142,6 +169,7 @@ pub fn any_worker(random: &mut Random, id: u32, workers: u32) -> Worker {
         watchdog: random.percent(20).then(|| random.millis(300, 3000)),
         health: random.percent(20).then(|| any_health(random)),
         schedule: random.percent(15).then(|| any_schedule(random)),
+        min_ready: random.pick(&[0, 0, 0, 50, 1000].map(Duration::from_millis)),
         start_delay: random.pick(&[0, 0, 0, 0, 0, 200, 3000].map(Duration::from_millis)),
         autostart: random.percent(85),
         essential: random.percent(4),

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use supervision::{
     Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Moment, Process, Purpose, Remark,
-    Supervisor,
+    Supervisor, WorkerId,
 };
 
 use crate::checks::Checks;
@@ -91,6 +91,8 @@ enum Happening {
     Beats(Process),
     Says(Process, Word),
     Answers(Process, Purpose),
+    /// A worker that rolls is changed in the middle of it.
+    Meddles(WorkerId),
     Deed,
 }
 
@@ -305,6 +307,7 @@ impl World {
             Happening::Beats(process) => self.beat(process),
             Happening::Says(process, word) => self.say(process, word),
             Happening::Answers(process, purpose) => self.answer(process, purpose),
+            Happening::Meddles(worker) => self.meddle(worker),
             Happening::Deed => self.deed(),
         }
     }

@@ -122,3 +122,111 @@ fn who_scales_it_when_only_the_one_more_is_still_to_go_does_not_undo_that_all_wa
     assert!(!world.core.is_rolling(WEB));
     assert!(world.story().iter().any(|line| line.ends_with("web rolled")));
 }
+
+#[test]
+fn a_launch_that_is_ready_costs_an_old_one_only_when_it_has_been_ready_for_long_enough() {
+    let min_ready = Duration::from_millis(500);
+    let spec = Worker { min_ready, readiness: Readiness::Start, ..worker("web") };
+    let mut world = World::of([spec]);
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    world.wait(499);
+    assert_eq!(world.phase("web:0"), Phase::Running);
+    world.exits("web:1", 0);
+    world.wait(1000);
+    let story = world.story();
+    assert!(
+        story.iter().any(|line| line.ends_with("web: web:1 did not get ready: exit code 0")),
+        "{story:?}"
+    );
+    assert!(!story.iter().any(|line| line.contains("asked")), "it costs no old one: {story:?}");
+    assert_eq!(world.seen("web").launch.map(|launch| launch.0), Some(1));
+
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    world.wait(5000);
+    let expected =
+        ["1499 web:1 launched", "1999 web asked", "1999 web launched", "2499 web:1 asked", "2499 web rolled"];
+    assert_eq!(world.story(), expected);
+}
+
+fn next(worker: Worker, manner: Manner) -> supervision::Change {
+    supervision::Change { changed: vec![(WEB, worker, manner)], order: vec![WEB], ..Default::default() }
+}
+
+/// How many of them are ready.
+fn count_ready(world: &World) -> usize {
+    world.core.instances().filter(|now| now.phase == Phase::Running).count()
+}
+
+fn launches(world: &World) -> Vec<u64> {
+    world.core.instances().map(|now| now.launch.map_or(0, |launch| launch.0)).collect()
+}
+
+#[test]
+fn one_that_is_changed_while_it_rolls_rolls_on_by_what_holds_now_and_is_never_less() {
+    let mut world = World::of([web(1)]);
+    ready(&mut world, "web:0");
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    ready(&mut world, "web:1");
+    assert_eq!((world.phase("web:0"), count_ready(&world)), (Phase::Starting, 1), "the one more stands in");
+    world.story();
+    world.change(next(Worker { grace: Duration::from_secs(7), ..web(1) }, Manner::Roll));
+    assert_eq!(world.story(), ["0 web asked", "0 web launched"], "by the newest config, and nobody else");
+    assert_eq!(count_ready(&world), 1);
+    ready(&mut world, "web:0");
+    assert_eq!(world.story(), ["0 web:1 asked", "0 web rolled"]);
+    assert_eq!((launches(&world), count_ready(&world)), (vec![3], 1));
+}
+
+#[test]
+fn who_waits_for_a_launch_that_never_gets_ready_helps_it_with_another_config() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    world.change(next(Worker { grace: Duration::from_secs(7), ..web(2) }, Manner::Roll));
+    assert_eq!(world.phase("web:2"), Phase::Starting);
+    world.change(next(web(2), Manner::Roll));
+    assert_eq!(world.story(), ["0 web:2 launched", "0 web:2 asked", "0 web:2 launched"]);
+    for name in ["web:2", "web:0", "web:1"] {
+        assert!(count_ready(&world) >= 2);
+        ready(&mut world, name);
+    }
+    assert_eq!((launches(&world), count_ready(&world)), (vec![2, 2], 2));
+    assert_eq!(world.story().last().map(String::as_str), Some("0 web rolled"));
+}
+
+#[test]
+fn what_does_not_touch_what_runs_does_not_disturb_it_and_another_number_comes_about_at_its_end() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    ready(&mut world, "web:2");
+    world.story();
+    world.change(next(Worker { grace: Duration::from_secs(7), ..web(1) }, Manner::Keep));
+    assert_eq!(world.story(), [] as [&str; 0], "those that are too many stand in");
+    assert_eq!(world.core.wanted_instances(WEB), 1);
+    ready(&mut world, "web:0");
+    assert_eq!(world.story(), ["0 web:2 asked", "0 web:1 asked", "0 web rolled"]);
+    assert_eq!(launches(&world), [2]);
+
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    ready(&mut world, "web:1");
+    world.change(next(web(3), Manner::Keep));
+    let named = ["web:2", "web:3", "web:0"];
+    for name in named {
+        ready(&mut world, name);
+    }
+    assert!(!world.core.is_rolling(WEB));
+    assert_eq!(count_ready(&world), 3);
+}
+
+#[test]
+fn who_is_like_that_already_is_spared() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    let spared = vec![supervision::InstanceId { worker: WEB, index: 0 }];
+    world.change(supervision::Change { spared: spared.clone(), ..next(web(2), Manner::Restart) });
+    assert_eq!(world.story(), ["0 web:1 asked", "0 web:1 launched"]);
+    ready(&mut world, "web:1");
+    world.change(supervision::Change { spared, ..next(web(2), Manner::Roll) });
+    for name in ["web:2", "web:1"] {
+        ready(&mut world, name);
+    }
+    assert!(!world.core.is_rolling(WEB));
+    assert_eq!(launches(&world), [1, 3]);
+}

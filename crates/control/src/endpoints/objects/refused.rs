@@ -29,6 +29,12 @@ pub(super) const OBJECTS: &[Object] = &[
                 Required,
                 "the heaviest thing that happens to it",
             ),
+            field(
+                "detail",
+                Shape::Text,
+                Nullable,
+                "how: rolling, for a restart of one instance after the other",
+            ),
             field("reason", Shape::Text, Nullable, "why, in words"),
             field("from", Shape::Integer, Required, "how many instances it has"),
             field("to", Shape::Integer, Required, "how many it is to have"),

@@ -3,7 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use supervision::{Action, Change, Instance, InstanceId, Manner, Overlap, Phase, Process, WorkerId};
+use supervision::{
+    Action, Change, Instance, InstanceId, Manner, Moment, Overlap, Phase, Process, Supervisor, WorkerId,
+};
 
 use super::Checks;
 
@@ -12,15 +14,24 @@ pub struct Rolls {
     under_way: BTreeMap<WorkerId, Roll>,
     /// Those that the present event breaks off; whether all that was old had been replaced by then.
     broken_off: BTreeMap<WorkerId, bool>,
-    /// Who is, by the present event, on its way down to be started again.
-    going: Vec<Process>,
+    /// Those that the present event changes while they roll: whether all that was old had been replaced by then, and the last
+    /// that was asked.
+    renewed: BTreeMap<WorkerId, (bool, Option<Process>)>,
+    /// Those that the present event changes while they roll, in whatever manner.
+    changed: BTreeSet<WorkerId>,
+    /// Who is, by the present event, on its way down to be started again; and whether it had not got ready.
+    going: Vec<(Process, bool)>,
 }
 
 struct Roll {
+    /// How many instances there are to be at its end.
+    size: u32,
     /// The launches that are to be replaced.
     old: BTreeSet<Process>,
     /// The last of them that was asked.
     last: Option<Process>,
+    /// Whether the worker was changed since it began: which is the one more is not plain any more.
+    meddled: bool,
 }
 
 impl Checks {
@@ -38,21 +49,33 @@ impl Checks {
         self.rolls.under_way.contains_key(&worker)
     }
 
+    /// Whether the present event has changed a worker that rolls, and goes on with that.
+    pub fn goes_on_rolling(&self, worker: WorkerId) -> bool {
+        self.rolls.changed.contains(&worker)
+    }
+
     /// A rolling restart is asked for; says whether it is one.
     pub fn note_roll(&mut self, worker: WorkerId) -> bool {
         if !self.keeps_up(worker, None) {
             return false;
         }
-        self.begin_roll(worker, u32::MAX);
+        let of_it = self.seen.values().filter(|now| now.id.worker == worker && now.why != "scaled away");
+        self.begin_roll(worker, of_it.count() as u32, &BTreeSet::new());
         true
     }
 
-    fn begin_roll(&mut self, worker: WorkerId, instances: u32) {
+    fn begin_roll(&mut self, worker: WorkerId, instances: u32, spared: &BTreeSet<InstanceId>) {
         let coming = |now: &&Instance| matches!(now.phase, Phase::Starting | Phase::Running);
         let of_it = self.seen.values().filter(|now| now.id.worker == worker && now.id.index < instances);
-        let old = of_it.filter(coming);
+        let old = of_it.filter(coming).filter(|now| !spared.contains(&now.id));
         let old = old.filter_map(|now| Some(Process { instance: now.id, launch: now.launch? })).collect();
-        self.rolls.under_way.insert(worker, Roll { old, last: None });
+        self.rolls.under_way.insert(worker, Roll { size: instances, old, last: None, meddled: false });
+    }
+
+    /// Whether an instance is the one more of a rolling restart: then its failure is nobody's but that one's.
+    pub fn is_one_more(&self, id: InstanceId) -> bool {
+        let roll = self.rolls.under_way.get(&id.worker);
+        roll.is_some_and(|roll| !roll.meddled && id.index == roll.size)
     }
 
     pub fn break_off(&mut self, worker: WorkerId) {
@@ -69,18 +92,51 @@ impl Checks {
 
     /// Of the workers that a change is to replace: those that roll. Called while the former config still holds.
     pub fn note_rolls(&mut self, change: &Change) -> BTreeSet<WorkerId> {
-        for id in change.changed.iter().map(|(id, ..)| id).chain(&change.removed) {
+        let removed = self.removed.clone();
+        let is_spared = |id: &&InstanceId| !removed.contains(&id.worker);
+        let spared: BTreeSet<InstanceId> = change.spared.iter().filter(is_spared).copied().collect();
+        for id in &change.removed {
             self.break_off(*id);
         }
-        let rolls = change.changed.iter().filter(|(id, worker, manner)| {
-            *manner == Manner::Roll
-                && worker.schedule.is_none()
-                && !change.removed.contains(id)
-                && self.keeps_up(*id, Some(worker.instances))
-        });
-        let rolls: Vec<(WorkerId, u32)> = rolls.map(|(id, worker, _)| (*id, worker.instances)).collect();
+        let mut rolls: Vec<(WorkerId, u32)> = Vec::new();
+        for (id, worker, manner) in &change.changed {
+            let was_rolling = self.rolls.under_way.contains_key(id) && !change.removed.contains(id);
+            let goes_on = *manner != Manner::Restart && worker.schedule.is_none();
+            if was_rolling && !goes_on {
+                self.break_off(*id);
+            } else if was_rolling {
+                self.rolls.changed.insert(*id);
+                let of_it = self.seen.values().filter(|now| now.id.worker == *id && now.why != "scaled away");
+                let one_more = of_it.map(|now| now.id.index).max();
+                if let Some(roll) = self.rolls.under_way.get_mut(id) {
+                    roll.size = worker.instances;
+                    roll.meddled = true;
+                    if one_more.is_none_or(|one_more| worker.instances > one_more) {
+                        // That is one like the others now, and another comes first.
+                        roll.last = None;
+                    }
+                }
+            }
+            let keeps_up = || was_rolling || self.keeps_up(*id, Some(worker.instances));
+            if *manner == Manner::Roll && goes_on && !change.removed.contains(id) && keeps_up() {
+                rolls.push((*id, worker.instances));
+            }
+        }
         for &(id, instances) in &rolls {
-            self.begin_roll(id, instances);
+            if let Some(roll) = self.rolls.under_way.get(&id) {
+                let all_replaced = !roll.old.iter().any(|old| self.runs_on(old));
+                self.rolls.renewed.insert(id, (all_replaced, roll.last));
+            }
+            self.begin_roll(id, instances, &spared);
+            let was_rolling = self.rolls.renewed.contains_key(&id);
+            if let Some(roll) = self.rolls.under_way.get_mut(&id) {
+                roll.meddled = was_rolling;
+            }
+            let is_empty = self.rolls.under_way[&id].old.is_empty();
+            if is_empty && !was_rolling {
+                // There is nothing to replace.
+                self.rolls.under_way.remove(&id);
+            }
         }
         rolls.into_iter().map(|(id, _)| id).collect()
     }
@@ -89,8 +145,15 @@ impl Checks {
     pub fn look_for_one_more(&mut self, instance: &Instance) {
         let id = instance.id;
         let scaled = |(worker, instances): &(WorkerId, u32)| *worker == id.worker && id.index >= *instances;
-        let is_one_too_many = self.scaled.iter().any(scaled);
-        let was_leaving = |before: &Instance| is_one_too_many || before.why == "scaled away";
+        let is_one_too_many = self.scaled.iter().any(scaled) && !self.goes_on_rolling(id.worker);
+        // Or it was one too many of a rolling restart that came to its end, and another has begun.
+        let is_more = self.rolls.under_way.get(&id.worker).is_some_and(|roll| id.index >= roll.size);
+        let was_over =
+            |before: &Instance| matches!(before.phase, Phase::Done | Phase::Failed | Phase::Stopped);
+        let is_over = was_over(instance);
+        let was_leaving = |before: &Instance| {
+            is_one_too_many || before.why == "scaled away" || is_more && was_over(before) && !is_over
+        };
         if instance.phase != Phase::Stopping
             && self.is_rolling(id.worker)
             && self.seen.get(&id).is_some_and(was_leaving)
@@ -120,7 +183,8 @@ impl Checks {
             && leaves
             && let Some(launch) = instance.launch
         {
-            self.rolls.going.push(Process { instance: instance.id, launch });
+            let process = Process { instance: instance.id, launch };
+            self.rolls.going.push((process, before.phase == Phase::Starting));
         }
         if before.phase == Phase::Stopping && before.why == AGAIN && instance.phase != Phase::Stopping {
             // What was before is forgiven with it.
@@ -131,17 +195,42 @@ impl Checks {
     }
 
     /// Holds what the event brought about against what people now see.
-    pub fn look_at_rolls(&mut self, actions: &[Action]) {
-        for process in std::mem::take(&mut self.rolls.going) {
+    pub fn look_at_rolls(&mut self, core: &Supervisor, now: Moment, actions: &[Action]) {
+        let renewed = std::mem::take(&mut self.rolls.renewed);
+        self.rolls.changed.clear();
+        let mut told_before = BTreeSet::new();
+        for (worker, (all_replaced, last)) in &renewed {
+            let told = actions.iter().find_map(|action| match action {
+                Action::Rolled(of, outcome) if of == worker => Some(outcome),
+                _ => None,
+            });
+            if let Some(outcome) = told {
+                // It was about to be over, and another one has begun.
+                assert!(outcome.is_err() || *all_replaced, "{worker:?} is told to be replaced, and is not");
+                told_before.insert(*worker);
+                if !core.is_rolling(*worker) {
+                    self.rolls.under_way.remove(worker);
+                }
+            } else if let Some(roll) = self.rolls.under_way.get_mut(worker) {
+                roll.last = *last;
+            }
+        }
+        for (process, was_starting) in std::mem::take(&mut self.rolls.going) {
             let id = process.instance;
             let replaces =
                 self.spec(id).schedule.is_some_and(|schedule| schedule.overlap == Overlap::Replace);
             if !self.requested.contains(&id) && !replaces {
-                self.its_roll_has_come(process);
+                // Who was launched by what held before, and is not ready, is launched again at once.
+                if !(was_starting && renewed.contains_key(&id.worker)) {
+                    self.its_roll_has_come(now, process);
+                }
             }
         }
         for action in actions {
             let Action::Rolled(worker, outcome) = action else { continue };
+            if told_before.contains(worker) {
+                continue;
+            }
             if let Some(all_replaced) = self.rolls.broken_off.remove(worker) {
                 assert!(
                     outcome.is_err() || all_replaced,
@@ -151,21 +240,36 @@ impl Checks {
             }
             let roll = self.rolls.under_way.remove(worker);
             let roll = roll.unwrap_or_else(|| panic!("{worker:?} was not to roll, and is told to be over"));
+            let surplus = self.seen.keys().find(|id| id.worker == *worker && id.index >= roll.size);
+            let is_over = self.stopping_since.is_none();
+            assert!(!is_over || surplus.is_none(), "{worker:?} has one too many at the end: {surplus:?}");
             assert!(
                 outcome.is_err() || !roll.old.iter().any(|old| self.runs_on(old)),
                 "{worker:?} is told to be replaced, and is not"
             );
         }
         assert!(self.rolls.broken_off.is_empty(), "broken off, and nobody is told");
+        for (worker, roll) in &self.rolls.under_way {
+            let min_ready = self.family.workers[worker.0 as usize].min_ready;
+            let is_good = |instance: &Instance| {
+                instance.phase == Phase::Running && now.since(instance.since) >= min_ready
+            };
+            let mut of_it = self.seen.values().filter(|now| now.id.worker == *worker).peekable();
+            let all_good = of_it.peek().is_some() && of_it.all(is_good);
+            let replaced = !roll.old.iter().any(|old| self.runs_on(old));
+            assert!(!all_good || !replaced, "all of {worker:?} is replaced, and its rolling restart goes on");
+        }
         let over = self.stopping_since.is_none() || self.rolls.under_way.is_empty();
         assert!(over, "the run is being stopped, and a worker rolls on");
     }
 
-    fn its_roll_has_come(&mut self, process: Process) {
+    fn its_roll_has_come(&mut self, now: Moment, process: Process) {
         let InstanceId { worker, index } = process.instance;
         let roll = self.rolls.under_way.get(&worker).filter(|roll| roll.old.contains(&process));
         let Some(roll) = roll else { panic!("{process:?} is to be started again, and nobody wants that") };
-        let new = match roll.last {
+        // One that was launched by what held before is replaced once more: then the one more stands in for it.
+        let last = roll.last.filter(|last| last.instance != process.instance);
+        let new = match last {
             Some(last) => self.seen.get(&last.instance).filter(|now| now.launch > Some(last.launch)),
             None => self
                 .seen
@@ -173,9 +277,10 @@ impl Checks {
                 .rfind(|now| now.id.worker == worker && now.why != "scaled away")
                 .filter(|now| now.id.index > index),
         };
+        let min_ready = self.spec(process.instance).min_ready;
         assert!(
-            new.is_some_and(|new| new.phase == Phase::Running),
-            "{process:?} is asked, and the new is not ready: {new:?}"
+            new.is_some_and(|new| new.phase == Phase::Running && now.since(new.since) >= min_ready),
+            "{process:?} is asked, and the new is not ready, or has not been for long enough: {new:?}"
         );
         if let Some(roll) = self.rolls.under_way.get_mut(&worker) {
             roll.last = Some(process);

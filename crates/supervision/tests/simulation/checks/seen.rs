@@ -35,14 +35,17 @@ impl Checks {
             let Some(spec) = self.family.workers.get(worker.0 as usize) else { continue };
             let of_it = || seen.values().filter(|instance| instance.id.worker == worker);
             let leaves = |instance: &&Instance| instance.why == "scaled away";
+            // In the middle of a rolling restart those that are too many stay until its end.
+            let stay = self.is_rolling(worker) && self.goes_on_rolling(worker);
             assert!(
-                of_it()
+                stay || of_it()
                     .skip(instances as usize + usize::from(self.is_rolling(worker)))
                     .all(|instance| leaves(&instance)),
                 "too many of {}",
                 spec.name
             );
-            assert_eq!(of_it().take_while(|i| i.id.index < instances).count(), instances as usize, "too few");
+            let count = of_it().take_while(|i| i.id.index < instances).count();
+            assert!(stay || count == instances as usize, "too few");
         }
         let mut gone = Vec::new();
         for (&id, instance) in &self.seen {
@@ -76,7 +79,7 @@ impl Checks {
         });
         let asked: BTreeSet<Process> = asked.collect();
         self.seen.values().for_each(|instance| self.look_at_leftovers(instance));
-        self.look_at_rolls(actions);
+        self.look_at_rolls(core, now, actions);
         if self.stopping_since.is_none() {
             self.nobody_is_forgotten(&asked);
         }
@@ -229,14 +232,6 @@ impl Checks {
     fn judge_restart(&mut self, now: Moment, actions: &[Action]) {
         let Some((process, succeeded)) = self.judged else { return };
         let id = process.instance;
-        let Some(instance) = self.seen.get(&id).cloned() else { return };
-        let instance = &instance;
-        let spec = self.spec(id).clone();
-        let again = match spec.restart {
-            Restart::Never => false,
-            Restart::OnFailure => !succeeded,
-            Restart::Always => true,
-        };
         let gave_up: Vec<GroupId> = actions
             .iter()
             .filter_map(|action| match action {
@@ -244,6 +239,26 @@ impl Checks {
                 _ => None,
             })
             .collect();
+        if self.is_one_more(id) && self.stopping_since.is_none() {
+            assert_eq!(self.seen.get(&id), None, "the one more has failed, and is not left at that");
+            assert_eq!(gave_up, [], "the one more has failed, and its group gives up");
+        }
+        let Some(instance) = self.seen.get(&id).cloned() else {
+            // It was one too many of a rolling restart that came to its end by this very event.
+            if gave_up.is_empty() {
+                self.tree.lost_count(id.worker);
+            } else {
+                self.charge(now, id, &gave_up);
+            }
+            return;
+        };
+        let instance = &instance;
+        let spec = self.spec(id).clone();
+        let again = match spec.restart {
+            Restart::Never => false,
+            Restart::OnFailure => !succeeded,
+            Restart::Always => true,
+        };
         let to_blame = !gave_up.is_empty() || together_with_itself(instance);
         if spec.schedule.is_some() && self.run_is_over(id, succeeded, again, to_blame, now) {
             return;

@@ -46,6 +46,7 @@ impl Checks {
         let known = |id: &WorkerId| (id.0 as usize) < self.family.workers.len();
         let removed: BTreeSet<WorkerId> =
             change.removed.iter().copied().filter(|id| known(id) && !self.removed.contains(id)).collect();
+        let removed_before = self.removed.clone();
         let rolls = self.note_rolls(change);
         let known = |id: &WorkerId| (id.0 as usize) < self.family.workers.len();
         let restarts = |id: &WorkerId, manner: Manner| {
@@ -59,7 +60,9 @@ impl Checks {
             .filter(|id| !removed.contains(id))
             .collect();
         let going: BTreeSet<WorkerId> = removed.union(&anew).copied().collect();
-        self.note_leaving(&going, &anew);
+        let is_spared = |id: &InstanceId| change.spared.contains(id) && !removed_before.contains(&id.worker);
+        let spared: BTreeSet<InstanceId> = change.spared.iter().copied().filter(is_spared).collect();
+        self.note_leaving(&going, &anew, &spared);
 
         for &id in &removed {
             self.removed.insert(id);
@@ -89,6 +92,10 @@ impl Checks {
         }
         for &worker in anew.union(&rolls) {
             for id in self.targets(supervision::Target::Worker(worker)) {
+                let is_surplus = rolls.contains(&worker) && id.index >= self.spec(id).instances;
+                if spared.contains(&id) || is_surplus {
+                    continue;
+                }
                 // Who was told to stop, and ended by itself before, has ended.
                 if matches!(self.phase(id), Some(Phase::Done | Phase::Failed)) {
                     self.down.remove(&id);
@@ -112,7 +119,12 @@ impl Checks {
     }
 
     /// Who is up of those that go, and whom each of them must go before.
-    fn note_leaving(&mut self, going: &BTreeSet<WorkerId>, anew: &BTreeSet<WorkerId>) {
+    fn note_leaving(
+        &mut self,
+        going: &BTreeSet<WorkerId>,
+        anew: &BTreeSet<WorkerId>,
+        spared: &BTreeSet<InstanceId>,
+    ) {
         // What a former change said of them holds no more.
         self.turns.leaving.retain(|process, _| !going.contains(&process.instance.worker));
         for before in self.turns.leaving.values_mut() {
@@ -127,6 +139,10 @@ impl Checks {
             .collect();
         for (process, phase) in up {
             let worker = process.instance.worker;
+            if anew.contains(&worker) && spared.contains(&process.instance) {
+                self.turns.awaited.remove(&process);
+                continue;
+            }
             let mut before = self.all_awaited(worker);
             before.retain(|on| {
                 going.contains(on) && !self.waits_for_a_circle(*on) && !self.worker_after(*on, *on)
@@ -165,8 +181,8 @@ impl Checks {
         for process in self.turns.awaited.iter().filter(|process| !asked.contains(process)) {
             let worker = process.instance.worker;
             let up = matches!(self.phase(process.instance), Some(Phase::Starting | Phase::Running));
-            let held =
-                self.turns.leaving.iter().any(|(other, before)| other != process && before.contains(&worker));
+            // Whom it waits for may have been told by a config that holds no more: anybody who is still to go.
+            let held = self.turns.leaving.keys().any(|other| other.instance.worker != worker);
             let circle = self.waits_for_a_circle(worker) || self.worker_after(worker, worker);
             assert!(!up || held || circle, "{process:?} is to be started anew, and is forgotten");
         }

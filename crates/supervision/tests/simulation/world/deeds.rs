@@ -1,11 +1,12 @@
 //! What people, programs and confused news do to a run.
 
 use supervision::{
-    Ending, Event, InstanceId, Launch, LaunchFailure, Phase, Process, Remark, Request, Target, WorkerId,
+    Ending, Event, InstanceId, Launch, LaunchFailure, Manner, Phase, Process, Remark, Request, Target,
+    WorkerId,
 };
 
 use super::{Body, Happening, Line, World};
-use crate::families::{any_change, any_worker};
+use crate::families::{a_little_change, any_change, any_worker};
 
 impl World {
     /// Some processes of a former run still live.
@@ -97,9 +98,34 @@ impl World {
             }
             _ => {
                 let request = self.any_request();
+                let rolls: Vec<WorkerId> = match &request {
+                    Request::Roll(worker) => vec![*worker],
+                    Request::Change(change) => {
+                        let rolling = change.changed.iter().filter(|(.., manner)| *manner == Manner::Roll);
+                        rolling.map(|(id, ..)| *id).collect()
+                    }
+                    _ => Vec::new(),
+                };
                 self.tell(Event::Asked(request));
+                for worker in rolls {
+                    for _ in 0..self.random.below(3) {
+                        let longest = self.random.pick(&[100, 1000, 4000]);
+                        let after = self.random.millis(0, longest);
+                        self.plan(after, Happening::Meddles(worker));
+                    }
+                }
             }
         }
+    }
+
+    /// Somebody changes a worker that rolls: a little, and nothing else.
+    pub(super) fn meddle(&mut self, worker: WorkerId) {
+        let (present, removed) = self.checks.present();
+        if removed.contains(&worker) || !self.core.is_rolling(worker) {
+            return;
+        }
+        let change = a_little_change(&mut self.random, &present, worker);
+        self.tell(Event::Asked(Request::Change(Box::new(change))));
     }
 
     pub(super) fn any_request(&mut self) -> Request {
