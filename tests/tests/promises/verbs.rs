@@ -144,7 +144,7 @@ fn the_tables_for_people_show_the_same() {
 fn stop_start_and_restart_wait_until_it_is_so() {
     let sandbox = Sandbox::new();
     let mut run = pair(&sandbox);
-    let before = run.instance("w", 0).pid.unwrap();
+    let before = run.leader("w", 0);
     sandbox.supervisor(&["stop", "w:0"]).ends_with(0);
     assert!(!lives(before));
     assert_eq!(run.instance("w", 0).state, "stopped");
@@ -154,7 +154,7 @@ fn stop_start_and_restart_wait_until_it_is_so() {
         (&said["instances"][0]["state"], &said["instances"][0]["launch"]),
         (&json!("running"), &json!(2))
     );
-    let second = run.instance("w", 0).pid.unwrap();
+    let second = run.leader("w", 0);
     sandbox.supervisor(&["restart", "w"]).ends_with(0);
     assert!(!lives(second));
     assert_eq!((run.instance("w", 0).launch, run.instance("w", 1).launch), (Some(3), Some(2)));
@@ -207,7 +207,7 @@ fn concurrent_stops_starts_and_restarts_leave_one_copy() {
     sandbox.supervisor(&["start", "w"]).ends_with(0);
     let pids: Vec<i32> =
         run.ps().into_iter().filter(|row| row.worker.as_deref() == Some("w")).map(|row| row.pid).collect();
-    assert_eq!(pids, [run.instance("w", 0).pid.unwrap()]);
+    assert_eq!(pids, [run.leader("w", 0)]);
     assert_eq!(run.stop(), 0);
 }
 
