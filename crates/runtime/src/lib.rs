@@ -47,8 +47,9 @@ mod words;
 
 pub use adding::name_of;
 pub use listening::Address;
+pub use queues::queue_status;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Fsync, Input, Keeping, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup, Setup,
-    Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
+    Command, Input, Keeping, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup, Setup, Sign,
+    StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };
