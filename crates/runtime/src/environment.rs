@@ -17,9 +17,10 @@ use crate::words;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
-const OURS: [&str; 18] = [
+const OURS: [&str; 19] = [
     "SUPERVISOR_NAME",
     "SUPERVISOR_SOCKET",
+    "SUPERVISOR_FOLDER",
     "SUPERVISOR_WORKER",
     "SUPERVISOR_INSTANCE",
     "SUPERVISOR_LAUNCH",
@@ -40,6 +41,17 @@ const OURS: [&str; 18] = [
 
 /// The variable that marks what a probe started, with the probe's number.
 pub const PROBE: &str = "SUPERVISOR_PROBE";
+
+/// Paths that a launch is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paths<'a> {
+    /// Its notification socket.
+    pub notify: Option<&'a Path>,
+    /// Its control socket, where that is not the run's own.
+    pub door: Option<&'a Path>,
+    /// Its folder of temporary files.
+    pub tmp: Option<&'a Path>,
+}
 
 /// What the environments of all launches have in common.
 #[derive(Debug)]
@@ -62,15 +74,14 @@ impl Environment {
         }
     }
 
-    /// All variables of one launch, as `NAME=VALUE`; `notify` is its notification socket. What cannot be expressed (a NUL inside) is left out.
+    /// All variables of one launch, as `NAME=VALUE`. What cannot be expressed (a NUL inside) is left out.
     pub fn of_launch(
         &self,
         worker: &WorkerSetup,
         name: &str,
         policy: Policy,
-        notify: Option<&Path>,
         Process { instance, launch }: Process,
-        tmp: Option<&Path>,
+        Paths { notify, door, tmp }: Paths<'_>,
     ) -> Vec<CString> {
         let mut all: BTreeMap<&OsStr, &OsStr> = BTreeMap::new();
         if !worker.kept.clear_env {
@@ -86,7 +97,7 @@ impl Environment {
         let marks: [(&str, &OsStr); 10] = [
             ("PATH", &path),
             ("SUPERVISOR_NAME", OsStr::new(&self.run)),
-            ("SUPERVISOR_SOCKET", self.socket.as_os_str()),
+            ("SUPERVISOR_SOCKET", door.unwrap_or(&self.socket).as_os_str()),
             ("SUPERVISOR_WORKER", OsStr::new(name)),
             ("SUPERVISOR_INSTANCE", OsStr::new(&numbers[0])),
             ("SUPERVISOR_LAUNCH", OsStr::new(&numbers[1])),
@@ -96,6 +107,10 @@ impl Environment {
             ("SUPERVISOR_KWARGS", OsStr::new(&*worker.kwargs)),
         ];
         all.extend(marks.map(|(name, value)| (OsStr::new(name), value)));
+        if let (Some(_), Some(folder)) = (door, self.socket.parent()) {
+            // Its socket is not the one by which the run is known.
+            all.insert(OsStr::new("SUPERVISOR_FOLDER"), folder.as_os_str());
+        }
         if let Some(notify) = notify {
             all.insert(OsStr::new("NOTIFY_SOCKET"), notify.as_os_str());
         }

@@ -14,6 +14,7 @@ mod hygiene;
 mod identity;
 mod init;
 mod killing;
+mod leftovers;
 mod limits;
 mod listening;
 mod policies;

@@ -19,6 +19,7 @@ use crate::applying::{Configs, no_family};
 use crate::askers::Askers;
 use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
+use crate::doors::Doors;
 use crate::environment::Environment;
 use crate::history::History;
 use crate::journal::Journal;
@@ -58,6 +59,8 @@ pub struct Parts {
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
     pub temporary: Temporary,
+    /// The doors of its workers that run as other users.
+    pub doors: Doors,
     /// The sockets that its workers listen on.
     pub sockets: Sockets,
     /// How other threads reach the loop.
@@ -94,6 +97,7 @@ impl Loop {
             signals,
             cgroups,
             temporary,
+            doors,
             sockets,
             mail,
             mailbox,
@@ -132,6 +136,7 @@ impl Loop {
             folder,
             cgroups,
             temporary,
+            doors,
             sockets,
             history: History::default(),
             dumped_core: BTreeSet::new(),
@@ -172,7 +177,6 @@ impl Loop {
             unsure: None,
             look_at_killed: None,
             abandoned: Vec::new(),
-            leaving: BTreeMap::new(),
             changed: false,
             conclusion: None,
             setup,

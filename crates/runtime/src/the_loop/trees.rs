@@ -54,7 +54,7 @@ impl Loop {
         let Some((signal, to)) = self.how_to_stop(process) else { return };
         let signal = self.passed_on.unwrap_or(signal);
         let Some(tree) = self.processes.get_mut(process) else { return };
-        tree.command(worker::wire::Command::Stop);
+        tree.order_to_stop();
         let leader = tree.pid;
         if tree.ended.is_none() {
             // Errors mean that it is gone, which its descriptor says as well.
@@ -268,6 +268,7 @@ impl Loop {
             if !self.processes.sweeping().is_empty() {
                 self.sweep();
             }
+            self.count_adopted_now();
         }
     }
 
@@ -282,7 +283,7 @@ impl Loop {
         Some(())
     }
 
-    /// Says whether any orphan lives, whoever it belongs to.
+    /// Reaps, kills what is to be killed, and tells whose tree is empty. Says whether any orphan lives, whoever it belongs to.
     pub(super) fn sweep(&mut self) -> bool {
         self.child_changed = false;
         let socket = self.folder.socket();
@@ -291,6 +292,8 @@ impl Loop {
         let patience = self.unsure.is_none_or(|unsure| now.since(unsure.since) < EXECUTED_WITHIN);
         let Swept { empty, reaped, watch, populated, left_behind, orphans_live, unsure } =
             sweeping::sweep(&mut self.processes, marks, patience);
+        let unsure =
+            unsure | (self.processes.take_stirred() || self.unsure.is_some()) && self.count_adopted(patience);
         self.unsure = unsure.then(|| {
             let since = self.unsure.map_or(now, |unsure| unsure.since);
             // Nothing tells when somebody is executed. Mostly that takes less than the first look again.
@@ -309,11 +312,8 @@ impl Loop {
         let again = populated.into_iter().filter(|process| self.watch_cgroup(*process)).count() > 0;
         for process in empty {
             self.processes.swept(process);
-            self.news.push_back(Event::Emptied(process));
-        }
-        if !orphans_live {
-            self.processes.no_leftovers();
-            self.leaving.clear();
+            let emptied = self.processes.emptied(process);
+            self.news.push_back(emptied);
         }
         if again { self.sweep() } else { orphans_live }
     }
@@ -367,15 +367,22 @@ impl Loop {
             if tree.founder.is_some() || tree.kinship == Kinship::TakenBack {
                 crate::appointments::forget(self.folder.path(), &self.roster.leaf(process));
             }
-            if let Some(nest) = &tree.cgroup {
-                nest.cgroup.remove();
-            }
-            self.temporary.take_back(&self.roster.leaf(process));
             for place in tree.meeting_places() {
                 crate::joining::clear_meeting_place(place);
             }
-            for stream in tree.streams {
-                self.pump.finish(stream);
+            match self.processes.adopted_mut(process) {
+                // What it left behind lives on in it.
+                Some(adopted) => {
+                    adopted.cgroup = tree.cgroup.map(|nest| Box::new(nest.cgroup));
+                    adopted.streams = tree.streams;
+                }
+                None => {
+                    if let Some(nest) = &tree.cgroup {
+                        nest.cgroup.remove();
+                    }
+                    self.temporary.take_back(&self.roster.leaf(process));
+                    tree.streams.into_iter().for_each(|stream| self.pump.finish(stream));
+                }
             }
         }
         let dead: Vec<i32> = self
