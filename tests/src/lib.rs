@@ -14,6 +14,7 @@ pub use run::Run;
 pub use said::Said;
 pub use sandbox::{Sandbox, program, programs};
 
+use std::process::{Child, ExitStatus};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up. Nothing takes that long on a machine that works.
@@ -48,6 +49,13 @@ pub fn kill_9(pid: i32) {
 #[track_caller]
 pub fn until_gone(pid: i32) {
     until(&format!("process {pid} is gone"), || (!lives(pid)).then_some(()));
+}
+
+/// Waits until a child has ended, and says how.
+#[track_caller]
+pub fn end_of(child: &mut Child) -> ExitStatus {
+    let pid = child.id();
+    until(&format!("the child {pid} has ended"), || child.try_wait().expect("a child can be waited for"))
 }
 
 /// Holds `condition` for a while: looks often, and fails as soon as it does not hold.

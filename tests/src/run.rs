@@ -125,6 +125,12 @@ impl Run {
         row.unwrap_or_else(|| panic!("there is no {worker}:{instance}"))
     }
 
+    /// The pid that leads an instance, once the supervisor knows of it: what runs may have been heard of before.
+    #[track_caller]
+    pub fn leader(&self, worker: &str, instance: u32) -> i32 {
+        until(&format!("{worker}:{instance} is led by a process"), || self.instance(worker, instance).pid)
+    }
+
     /// Its process tree.
     #[track_caller]
     pub fn ps(&self) -> Vec<ProcessRow> {

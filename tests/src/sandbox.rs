@@ -3,8 +3,10 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
 use process::{Pid, Snapshot};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -27,6 +29,22 @@ pub fn program(name: &str) -> PathBuf {
         path.display()
     );
     path
+}
+
+/// A program that heeds the signals that people send, whatever the tests were told to ignore: under `nohup`, or behind the
+/// `&` of a script, all that is started would ignore some too.
+fn heeding(program: PathBuf) -> Command {
+    static IGNORED: LazyLock<bool> = LazyLock::new(|| {
+        [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM]
+            .iter()
+            .any(|it| process::is_ignored(*it as i32))
+    });
+    if !*IGNORED {
+        return Command::new(program);
+    }
+    let mut command = Command::new("env");
+    command.arg("--default-signal=HUP,INT,QUIT,TERM").arg(program);
+    command
 }
 
 /// A place for one test.
@@ -71,12 +89,12 @@ impl Sandbox {
 
     /// A program under test, which knows no other supervisor and finds the worker programs.
     pub fn command(&self, name: &str) -> Command {
-        self.outfit(Command::new(program(name)))
+        self.outfit(heeding(program(name)))
     }
 
     /// A shell that is yet to be given its script, as [`Sandbox::command`].
     pub fn shell(&self) -> Command {
-        let mut command = self.outfit(Command::new("/bin/sh"));
+        let mut command = self.outfit(heeding("/bin/sh".into()));
         command.arg("-c");
         command
     }
@@ -202,7 +220,7 @@ impl Sandbox {
                 return;
             }
             for pid in left {
-                let _ = nix::sys::signal::kill(Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL);
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
             }
             std::thread::sleep(Duration::from_millis(2));
         }

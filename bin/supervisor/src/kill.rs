@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::output::{Cell, Side, Table, or_dash, print, print_json};
 use crate::processes::worker_of;
+use crate::progress::{Manner, Progress};
 use crate::reach::{call, millis};
 use crate::talk::{Failure, note, say};
 
@@ -50,8 +51,11 @@ pub fn kill(
     connect: impl Fn() -> Result<Client, Failure> + Sync,
     whom: &[Who],
     blow: Blow,
-    json: bool,
+    manner: Manner,
 ) -> Result<ExitCode, Failure> {
+    let json = manner.json;
+    let waits = !blow.dry_run && (blow.wait || blow.grace.is_some());
+    let progress = if waits { Progress::of_kill(connect()?, whom, manner) } else { None };
     let mut rows = Vec::new();
     let mut refused = None;
     for some in whom.chunks(AT_ONCE) {
@@ -76,6 +80,7 @@ pub fn kill(
             }
         }
     }
+    drop(progress);
     for row in rows.iter().filter(|row| !row.killed.refused.is_empty()) {
         note(&format!("of {} these may not be signalled: {}", shown(row.whom), listed(&row.killed.refused)));
         refused = refused.or(Some(ErrorCode::Refused));

@@ -122,7 +122,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             let order = if root_first { KillOrder::RootFirst } else { KillOrder::LeavesFirst };
             let tree = tree.then_some(order);
             let blow = kill::Blow { signal, tree, grace, wait, timeout, foreign, dry_run };
-            kill::kill(supervisor, &whom, blow, json)
+            kill::kill(supervisor, &whom, blow, manner)
         }
         Verb::Wait { whom, timeout } => act::wait(supervisor()?, &whom, timeout, manner),
         Verb::Shutdown { now } => act::shutdown(supervisor()?, now, manner),

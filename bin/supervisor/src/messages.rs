@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use control::Client;
 use control::api::{ErrorCode, QueueHandle, QueueStatus, Request};
+use runtime::queue_status;
 
 use crate::arguments::Patience;
 use crate::queue::file_failure;
@@ -111,18 +112,7 @@ impl Line {
 
     /// Its counts.
     pub fn status(&self) -> QueueStatus {
-        let stats = self.queue.stats();
-        QueueStatus {
-            queue: self.name.clone(),
-            capacity: self.queue.capacity(),
-            len: stats.len,
-            in_flight: stats.in_flight,
-            closed: stats.closed,
-            puts: stats.puts,
-            gets: stats.gets,
-            redelivered: stats.redelivered,
-            dead: stats.dead,
-        }
+        queue_status(&self.name, &self.queue)
     }
 
     /// From now on, if the supervisor goes away, waiting ends at once. But not when the queue is closed: then nobody

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use control::api::{InstanceStatus, Request, Status, Who};
 use control::{Client, Parting};
+use process::{Identity, Pid, Stat};
 
 use crate::output::printable;
 use crate::status::{instance_name, why};
@@ -40,11 +41,11 @@ pub struct Manner {
 }
 
 impl Manner {
-    fn voice(self, request: &Request) -> Option<Voice> {
+    /// How it is said of what may be as long as it likes, or may not.
+    fn voice(self, is_asked_to_be_long: bool) -> Option<Voice> {
         if self.progress || io::stderr().is_terminal() {
             return Some(Voice::Changes);
         }
-        let is_asked_to_be_long = matches!(request, Request::Wait { .. });
         (!self.json && !is_asked_to_be_long).then_some(Voice::Reminders)
     }
 }
@@ -70,17 +71,69 @@ pub struct Progress {
 struct Awaited {
     /// `NAME` or `NAME:INSTANCE`; none: all.
     workers: Vec<String>,
-    /// Processes that are no worker's leader.
-    pids: Vec<i32>,
+    /// Processes as such, also when their worker has another by now; none: not they.
+    processes: Vec<Doomed>,
     /// Whether an instance is waited for no longer.
     is_done: fn(&InstanceStatus) -> bool,
+}
+
+/// A process whose end is waited for.
+#[derive(Debug)]
+struct Doomed {
+    /// `pid PID`, or `NAME:INSTANCE (pid PID)`.
+    shown: String,
+    /// Who it was; unknown of one that cannot be seen, which is taken for alive.
+    identity: Option<Identity>,
+}
+
+impl Doomed {
+    fn of(pid: i32, name: Option<String>) -> Doomed {
+        let shown = match name {
+            Some(name) => format!("{name} (pid {pid})"),
+            None => format!("pid {pid}"),
+        };
+        Doomed { shown, identity: Identity::of(Pid::from_raw(pid)).ok().flatten() }
+    }
+
+    fn has_ended(&self) -> bool {
+        let Some(identity) = self.identity else { return false };
+        match Stat::of(identity.pid) {
+            Ok(Some(stat)) => stat.is_zombie() || Identity::from(&stat) != identity,
+            Ok(None) => true,
+            Err(_) => false,
+        }
+    }
 }
 
 impl Progress {
     /// Begins to watch what `request` waits for; nothing where it does not wait, or nobody is to be told.
     pub fn of(client: &Client, request: &Request, manner: Manner) -> Option<Progress> {
-        let voice = manner.voice(request)?;
-        let awaited = awaited(request)?;
+        let voice = manner.voice(matches!(request, Request::Wait { .. }))?;
+        Progress::begin(client, awaited(request)?, voice)
+    }
+
+    /// Begins to watch the ends of those who are about to be killed: who leads them now, not who comes after.
+    pub fn of_kill(mut client: Client, whom: &[Who], manner: Manner) -> Option<Progress> {
+        let voice = manner.voice(false)?;
+        let mut processes = Vec::new();
+        for who in whom {
+            match who {
+                Who::Pid(pid) => processes.push(Doomed::of(*pid, None)),
+                Who::Worker(worker) => {
+                    let workers = vec![worker.clone()];
+                    let Ok::<Status, _>(status) = client.call(&Request::Status { workers }) else { continue };
+                    let leaders =
+                        status.workers.iter().filter_map(|row| Some((row.pid?, instance_name(row))));
+                    processes.extend(leaders.map(|(pid, name)| Doomed::of(pid, Some(name))));
+                }
+            }
+        }
+        let awaited = Awaited { workers: vec![], processes, is_done: |_| true };
+        (!awaited.processes.is_empty()).then_some(())?;
+        Progress::begin(&client, awaited, voice)
+    }
+
+    fn begin(client: &Client, awaited: Awaited, voice: Voice) -> Option<Progress> {
         // Progress is a courtesy: without a connection of its own there is none.
         let client = client.another().ok()?;
         let (words, heard) = mpsc::channel();
@@ -105,7 +158,7 @@ impl Drop for Progress {
 }
 
 fn awaited(request: &Request) -> Option<Awaited> {
-    let of = |workers: Vec<String>, is_done| Some(Awaited { workers, pids: vec![], is_done });
+    let of = |workers: Vec<String>, is_done| Some(Awaited { workers, processes: vec![], is_done });
     let is_up: fn(&InstanceStatus) -> bool =
         |row| matches!(row.state.as_str(), "running" | "done" | "failed" | "stopped");
     let is_down: fn(&InstanceStatus) -> bool =
@@ -120,7 +173,7 @@ fn awaited(request: &Request) -> Option<Awaited> {
         }
         Request::Wait { whom: Who::Worker(worker), .. } => of(vec![worker.clone()], is_down),
         Request::Wait { whom: Who::Pid(pid), .. } => {
-            Some(Awaited { workers: vec![], pids: vec![*pid], is_done: is_down })
+            Some(Awaited { workers: vec![], processes: vec![Doomed::of(*pid, None)], is_done: is_down })
         }
         Request::Apply { wait: true, .. } => of(vec![], is_up),
         Request::Shutdown { .. } => of(vec![], |row| row.pid.is_none()),
@@ -158,6 +211,12 @@ fn remind(mut client: Client, awaited: &Awaited, heard: &Receiver<Word>) {
     let mut silence = LONG;
     while heard.recv_timeout(silence) == Err(RecvTimeoutError::Timeout) {
         silence = (silence * 2).min(LONGEST_SILENCE);
+        if !awaited.processes.is_empty() {
+            for process in awaited.processes.iter().filter(|one| !one.has_ended()).take(NAMED_AT_MOST) {
+                talk::note(&format!("{} has not ended yet", process.shown));
+            }
+            continue;
+        }
         let Some(rows) = those_left(&mut client, awaited) else { return };
         // Of one that has yet to be asked there is nothing to tell.
         let moving = rows.iter().filter(|row| row.state != "running");
@@ -188,10 +247,11 @@ pub fn follow(client: &Client, mut call: impl FnMut() -> bool + Send + 'static) 
 
 /// Who is waited for now, in words.
 fn in_a_line(client: &mut Client, awaited: &Awaited) -> Option<String> {
-    let mut all: Vec<String> = awaited.pids.iter().map(|pid| format!("pid {pid}")).collect();
-    if awaited.pids.is_empty() {
-        all = those_left(client, awaited)?.iter().map(shown).collect();
-    }
+    let mut all: Vec<String> = if awaited.processes.is_empty() {
+        those_left(client, awaited)?.iter().map(shown).collect()
+    } else {
+        awaited.processes.iter().filter(|one| !one.has_ended()).map(|one| one.shown.clone()).collect()
+    };
     if all.is_empty() {
         return Some("waiting for the last of it to end".to_owned());
     }

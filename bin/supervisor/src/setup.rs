@@ -15,8 +15,8 @@ use process::AccountError;
 use regex::bytes::Regex;
 use runtime::logs::{Format, LogFile};
 use runtime::{
-    Command, Fsync, Input, Keeping, Minutes, Output, Probe, Purpose, Question, QueueSetup, Setup, Sign,
-    StopTo, SyncSetup, Watching, WorkerSetup,
+    Command, Input, Keeping, Minutes, Output, Probe, Purpose, Question, QueueSetup, Setup, Sign, StopTo,
+    SyncSetup, Watching, WorkerSetup,
 };
 use supervision::Family;
 
@@ -287,9 +287,9 @@ fn queue((name, plan): (String, QueuePlan)) -> QueueSetup {
         max_deliveries: plan.max_deliveries,
         dead_letter: plan.dead_letter,
         durable: plan.durable.map(|fsync| match fsync {
-            config::Fsync::Always => Fsync::Always,
-            config::Fsync::Interval(every) => Fsync::Interval(every),
-            config::Fsync::Never => Fsync::Never,
+            config::Fsync::Always => ipc::Fsync::Always,
+            config::Fsync::Interval(every) => ipc::Fsync::Interval(every),
+            config::Fsync::Never => ipc::Fsync::Never,
         }),
     }
 }

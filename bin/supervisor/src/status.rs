@@ -1,12 +1,12 @@
 //! `status`: what runs.
 
 use std::process::ExitCode;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use control::Client;
 use control::api::{Exit, InstanceStatus, Request, Status};
+use control::{Client, Parting};
 
 use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, wants_colour};
 use crate::progress::follow;
@@ -44,9 +44,7 @@ pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<Exi
     use std::io::IsTerminal;
     let request = Request::Status { workers };
     let picture = !json && std::io::stdout().is_terminal();
-    let (teller, changed) = mpsc::channel();
-    let _parting = follow(&client, move || teller.send(()).is_ok());
-    let mut is_told_no_more = false;
+    let mut changes = Changes::of(&client);
     let mut shown: Option<Status> = None;
     loop {
         let status: Status = call(&mut client, &request)?;
@@ -63,13 +61,43 @@ pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<Exi
             }
         }
         shown = Some(status);
-        match changed.recv_timeout(GLANCE) {
+        changes.wait(&client);
+    }
+}
+
+/// The news that something of the run has changed.
+struct Changes {
+    told: Receiver<()>,
+    /// Ends the stream that they come from when it goes.
+    _parting: Option<Parting>,
+    /// When that stream was begun.
+    since: Instant,
+    /// Whether it has ended.
+    is_over: bool,
+}
+
+impl Changes {
+    fn of(client: &Client) -> Changes {
+        let (teller, told) = mpsc::channel();
+        let parting = follow(client, move || teller.send(()).is_ok());
+        Changes { told, _parting: parting, since: Instant::now(), is_over: false }
+    }
+
+    /// Waits for the next change, but not longer than a glance.
+    fn wait(&mut self, client: &Client) {
+        if self.is_over {
+            // The supervisor answered all the same: it has cut the stream alone, and one is begun anew. But where each
+            // is cut at once, that is no way to be told.
+            let age = self.since.elapsed();
+            thread::sleep(GLANCE.saturating_sub(age));
+            *self = Changes::of(client);
+        }
+        match self.told.recv_timeout(GLANCE) {
             // One look for all that has changed till then.
-            Ok(()) => changed.try_iter().for_each(drop),
+            Ok(()) => self.told.try_iter().for_each(drop),
             Err(RecvTimeoutError::Timeout) => {}
             // The run is over, most likely: then the next question is the last.
-            Err(RecvTimeoutError::Disconnected) if !is_told_no_more => is_told_no_more = true,
-            Err(RecvTimeoutError::Disconnected) => thread::sleep(GLANCE),
+            Err(RecvTimeoutError::Disconnected) => self.is_over = true,
         }
     }
 }

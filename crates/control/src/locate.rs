@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use crate::api::{ApiError, ErrorCode};
 use crate::client::{Client, ClientError};
 use crate::names::is_name;
+use crate::run_folder::mute_in;
 
 /// The name of the socket in a run's folder.
 pub(crate) const SOCKET: &str = "socket";
@@ -29,6 +30,13 @@ pub enum RoomError {
     NotRunning {
         /// The name that was asked for.
         name: Option<String>,
+    },
+    /// The run is up and cannot be asked: there is no socket. It begins or ends just now, or somebody has removed it.
+    Mute {
+        /// Its name.
+        name: String,
+        /// Its supervisor.
+        pid: i32,
     },
     /// Several runs are up and none was named.
     Several {
@@ -72,7 +80,7 @@ impl RoomError {
     /// The same in the API's words: a kind that gives the exit code, a message, a hint.
     pub fn to_api(&self) -> ApiError {
         let code = match self {
-            RoomError::NotRunning { .. } => ErrorCode::NotRunning,
+            RoomError::NotRunning { .. } | RoomError::Mute { .. } => ErrorCode::NotRunning,
             RoomError::Several { .. } | RoomError::BadName { .. } => ErrorCode::Usage,
             RoomError::NotOurs { .. } => ErrorCode::Refused,
             RoomError::Taken { .. } | RoomError::Io { .. } => ErrorCode::Failed,
@@ -80,6 +88,9 @@ impl RoomError {
         let error = ApiError::new(code, self.to_string());
         match self {
             RoomError::NotRunning { .. } => error.hint("supervisor run config.json starts one"),
+            RoomError::Mute { pid, .. } => error.hint(format!(
+                "if it is not just beginning or ending, a cleaner of old files may have taken it; `kill {pid}` stops the run in order"
+            )),
             RoomError::Several { names } => error.hint(format!("--name {}", names.join(" | --name "))),
             RoomError::BadName { .. } => {
                 error.hint("a name has letters, digits, '-', '_' and '.', and is not digits alone")
@@ -100,6 +111,9 @@ impl fmt::Display for RoomError {
         match self {
             RoomError::NotRunning { name: Some(name) } => write!(f, "no supervisor named {name} is running"),
             RoomError::NotRunning { name: None } => f.write_str("no supervisor is running"),
+            RoomError::Mute { name, pid } => {
+                write!(f, "{name} is running as pid {pid} and cannot be asked: its socket is not there")
+            }
             RoomError::Several { names } => write!(f, "{} supervisors are running: which one?", names.len()),
             RoomError::BadName { name } => write!(f, "{name:?} cannot be the name of a run"),
             RoomError::Taken { name, pid: Some(pid) } => write!(f, "{name} is running already, as pid {pid}"),
@@ -214,7 +228,10 @@ impl Rooms {
                 let folder = self.folder(name)?;
                 check_root(&self.root).or_else(missing_is_not_running(Some(name)))?;
                 check_own(&folder).or_else(missing_is_not_running(Some(name)))?;
-                knock(&folder.join(SOCKET), Some(name))
+                knock(&folder.join(SOCKET), Some(name)).map_err(|error| match (error, mute_in(&folder)) {
+                    (RoomError::NotRunning { .. }, Some(pid)) => RoomError::Mute { name: name.clone(), pid },
+                    (error, _) => error,
+                })
             }
             Wanted::TheOnlyOne => {
                 let mut up = Vec::new();
@@ -228,9 +245,24 @@ impl Rooms {
                 if up.len() > 1 {
                     return Err(RoomError::Several { names: up.into_iter().map(|(name, _)| name).collect() });
                 }
-                up.pop().map(|(_, client)| client).ok_or(RoomError::NotRunning { name: None })
+                up.pop()
+                    .map(|(_, client)| client)
+                    .ok_or_else(|| self.mute().unwrap_or(RoomError::NotRunning { name: None }))
             }
         }
+    }
+}
+
+impl Rooms {
+    /// A run that is up and has no socket.
+    fn mute(&self) -> Option<RoomError> {
+        let entries = fs::read_dir(&self.root).ok()?.flatten();
+        let named =
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_name(name));
+        named.into_iter().find_map(|name| {
+            let pid = mute_in(&self.root.join(&name))?;
+            Some(RoomError::Mute { name, pid })
+        })
     }
 }
 
@@ -309,7 +341,7 @@ pub(crate) fn own_uid() -> u32 {
     nix::unistd::geteuid().as_raw()
 }
 
-fn is_socket(path: &Path) -> bool {
+pub(crate) fn is_socket(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok_and(|facts| facts.file_type().is_socket())
 }
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt,
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use crate::locate::{RoomError, Rooms, SOCKET, check_own, check_root, with_short_path};
+use crate::locate::{RoomError, Rooms, SOCKET, check_own, check_root, is_socket, with_short_path};
 
 const LOCK: &str = "lock";
 
@@ -215,4 +215,22 @@ fn lock(path: &Path, name: &str) -> Result<Option<File>, RoomError> {
 
 fn vanished(error: &RoomError) -> bool {
     matches!(error, RoomError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
+}
+
+/// The supervisor that holds a run's folder in which there is no socket. To try the lock would be to hold it for a
+/// moment, and to be in the way of a run that begins.
+pub(crate) fn mute_in(folder: &Path) -> Option<i32> {
+    check_own(folder).ok()?;
+    if is_socket(&folder.join(SOCKET)) {
+        return None;
+    }
+    let lock = folder.join(LOCK);
+    let inode = format!(":{} ", fs::symlink_metadata(&lock).ok()?.ino());
+    let locks = fs::read_to_string("/proc/locks").ok()?;
+    if !locks.lines().any(|line| line.contains(" FLOCK ") && line.contains(&inode)) {
+        return None;
+    }
+    let pid = fs::read_to_string(&lock).ok()?.trim().parse::<i32>().ok()?;
+    // One that was killed may still hold it by a child that is just being born.
+    Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
 }

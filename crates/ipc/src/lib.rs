@@ -46,6 +46,7 @@ mod recovery;
 mod ring;
 mod segment;
 mod sentinel;
+mod singles;
 mod stats;
 pub mod sync;
 mod tag;

@@ -84,6 +84,10 @@ impl Account {
             return Ok(Self { credentials, variables: Vec::new() });
         };
         let (uid, entry) = uid_of(name)?;
+        // Before anything of its group: that could be mended, and would be in vain.
+        if uid != geteuid() && !is_capable(Capability::SetUid) {
+            return Err(AccountError::UserRefused(name.to_owned()));
+        }
         let gid = match (gid, &entry) {
             (Some(gid), _) => gid,
             (None, Some(entry)) => entry.gid,
@@ -104,9 +108,6 @@ fn credentials(
     gid: Gid,
     entry: Option<&User>,
 ) -> Result<Option<Credentials>, AccountError> {
-    if uid != geteuid() && !is_capable(Capability::SetUid) {
-        return Err(AccountError::UserRefused(name.to_owned()));
-    }
     if !is_capable(Capability::SetGid) {
         // The user's own group may differ from that of this process (newgrp); then that is what it keeps.
         return match group {

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use control::api::{self, ApiError, Argument, ErrorCode, NewQueue, NewWorker};
+use ipc::Fsync;
 use supervision::{
     After, Event, MAX_INSTANCES, Milestone, Policy, Request, Restart, Target, Worker, WorkerId,
 };
 
 use crate::additions::Addition;
 use crate::asking::{Outcome, now};
-use crate::setup::{Command, Fsync, Input, Keeping, Output, QueueSetup, Setup, StopTo, WorkerSetup};
+use crate::setup::{Command, Input, Keeping, Output, QueueSetup, Setup, StopTo, WorkerSetup};
 use crate::the_loop::Loop;
 use crate::waiting::{Until, Wanted};
 use crate::words;

@@ -52,8 +52,9 @@ mod words;
 pub use adding::name_of;
 pub use doors::{is_possible as is_door_possible, place as place_of_doors};
 pub use listening::Address;
+pub use queues::queue_status;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Fsync, Input, Keeping, Listed, Minutes, Output, PrivateTmp, Probe, Purpose, Question,
-    QueueSetup, Setup, Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
+    Command, Input, Keeping, Listed, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup,
+    Setup, Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };

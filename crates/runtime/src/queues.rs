@@ -12,7 +12,7 @@ use ipc::{OpenError, Queue, QueueOptions};
 use supervision::WorkerId;
 use worker::wire::Grant;
 
-use crate::setup::{Fsync, QueueSetup, Setup};
+use crate::setup::{QueueSetup, Setup};
 use crate::state::{self, StateFolder};
 use crate::talk;
 
@@ -249,21 +249,7 @@ impl Queues {
 
     /// One row a queue, in the order of the file.
     pub fn status(&self) -> Vec<QueueStatus> {
-        let row = |name: &String| {
-            let held = self.all.get(name)?;
-            let stats = held.queue.stats();
-            Some(QueueStatus {
-                queue: name.clone(),
-                capacity: held.queue.capacity(),
-                len: stats.len,
-                in_flight: stats.in_flight,
-                closed: stats.closed,
-                puts: stats.puts,
-                gets: stats.gets,
-                redelivered: stats.redelivered,
-                dead: stats.dead,
-            })
-        };
+        let row = |name: &String| Some(queue_status(name, &self.all.get(name)?.queue));
         self.order.iter().filter_map(row).collect()
     }
 
@@ -342,6 +328,22 @@ impl Held {
     }
 }
 
+/// How a queue stands, as the control API says it.
+pub fn queue_status(name: &str, queue: &Queue) -> QueueStatus {
+    let stats = queue.stats();
+    QueueStatus {
+        queue: name.to_owned(),
+        capacity: queue.capacity(),
+        len: stats.len,
+        in_flight: stats.in_flight,
+        closed: stats.closed,
+        puts: stats.puts,
+        gets: stats.gets,
+        redelivered: stats.redelivered,
+        dead: stats.dead,
+    }
+}
+
 /// The name of a queue's memory, by which a later run recognises it in the hands of a survivor.
 fn segment_name(run: &str, queue: &str) -> String {
     format!("supervisor:{run}:{queue}")
@@ -354,11 +356,7 @@ fn options(queue: &QueueSetup) -> QueueOptions {
         max_message: queue.max_message,
         max_deliveries: queue.max_deliveries,
         supervised: true,
-        durable: queue.durable.map(|fsync| match fsync {
-            Fsync::Always => ipc::Fsync::Always,
-            Fsync::Interval(every) => ipc::Fsync::Interval(every),
-            Fsync::Never => ipc::Fsync::Never,
-        }),
+        durable: queue.durable,
         ..QueueOptions::default()
     }
 }

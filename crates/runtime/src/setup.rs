@@ -317,16 +317,5 @@ pub struct QueueSetup {
     /// Where messages that were given up on go.
     pub dead_letter: Option<String>,
     /// Whether it outlives the run, on disk, and how soon its messages are there.
-    pub durable: Option<Fsync>,
-}
-
-/// When a message put into a durable queue reaches the disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fsync {
-    /// Before the put returns.
-    Always,
-    /// Within this time.
-    Interval(Duration),
-    /// When the system comes to it.
-    Never,
+    pub durable: Option<ipc::Fsync>,
 }

@@ -104,3 +104,29 @@ fn pm2_3291_a_change_of_many_instances_leaves_no_second_copy_of_any() {
     }
     assert_eq!(run.stop(), 0);
 }
+
+#[test]
+fn pm2_3192_a_changed_environment_is_told_and_given_to_the_next_launch() {
+    let sandbox = Sandbox::new();
+    let with = |value: &str| {
+        json!({ "name": "r", "workers": {
+            "w": { "command": "echo $FOO >> said; exec sleep 1000", "env": { "FOO": value } },
+            "other": { "command": ["sleep", "1000"] } } })
+    };
+    let mut run = sandbox.run(&with("old"));
+    assert_eq!(sandbox.until_lines("said", 1), "old\n");
+    let other = pid(&run, "other");
+    sandbox.write("r.json", with("new").to_string());
+    let plan = sandbox.supervisor(&["plan", "r.json"]).ends_with(0).out;
+    assert!(
+        plan.lines().any(|line| line.contains("restart") && line.contains("env") && line.contains("FOO")),
+        "{plan}"
+    );
+    assert_eq!(sandbox.read("said"), "old\n", "a plan changes nothing");
+    sandbox.supervisor(&["apply", "r.json"]).ends_with(0);
+    assert_eq!(sandbox.until_lines("said", 2), "old\nnew\n");
+    let why = sandbox.supervisor(&["why", "w"]).ends_with(0).out;
+    assert!(why.contains("FOO"), "{why}");
+    assert_eq!(pid(&run, "other"), other);
+    assert_eq!(run.stop(), 0);
+}

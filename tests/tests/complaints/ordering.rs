@@ -1,7 +1,7 @@
 //! Who starts after whom, who waits in vain, and what waits though it need not.
 
 use serde_json::{Value, json};
-use tests::{Sandbox, kill_9, until_gone};
+use tests::{Sandbox, end_of, kill_9, until, until_gone};
 
 /// `second` comes after `first` has reached this milestone.
 fn after(first: &Value, milestone: &str) -> Value {
@@ -57,7 +57,7 @@ fn supervisord_966_those_who_do_not_depend_on_each_other_stop_side_by_side() {
         json!({ "command": script, "stop": { "grace": "10m" } })
     };
     let mut run = sandbox.run(&json!({ "name": "r", "workers": { "a": worker("a"), "b": worker("b") } }));
-    tests::until("both are up", || (sandbox.has("a") && sandbox.has("b")).then_some(()));
+    until("both are up", || (sandbox.has("a") && sandbox.has("b")).then_some(()));
     assert_eq!(run.stop(), 0);
 }
 
@@ -124,4 +124,29 @@ fn circus_935_a_run_can_be_stopped_while_it_starts() {
     run.stop();
     until_gone(pid);
     assert_eq!(sandbox.read("order"), "");
+}
+
+#[test]
+fn process_compose_354_a_stop_that_hangs_names_who_is_to_blame() {
+    let sandbox = Sandbox::new();
+    let deaf = json!({ "command": "trap '' TERM; echo up > up; while :; do sleep 0.05; done", "stop": { "grace": "10m" } });
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": {
+        "deaf": deaf, "quick": { "command": ["sleep", "1000"] } } }));
+    sandbox.until_written("up");
+    let pid = run.leader("deaf", 0);
+    let mut shutdown = sandbox.shell().arg("exec supervisor shutdown 2> reminders").spawn().expect("a shell");
+    // To whoever asks, to whoever waits, and in what the supervisor itself says.
+    let why = until("it is told whom the stop waits for", || {
+        run.instance("deaf", 0).why.filter(|why| why.contains("waits for"))
+    });
+    assert!(why.contains(&format!("pid {pid}")), "{why}");
+    until("the supervisor names it", || run.err().contains(&format!("pid {pid}")).then_some(()));
+    assert_eq!(run.instance("quick", 0).pid, None, "it waits for nobody else");
+    until("who waits is reminded of it", || {
+        let told = sandbox.read("reminders");
+        (told.contains("deaf:0 is stopping") && told.contains(&format!("pid {pid}"))).then_some(())
+    });
+    sandbox.supervisor(&["kill", "deaf", "--signal", "KILL"]).ends_with(0);
+    assert_eq!(end_of(&mut shutdown).code(), Some(0));
+    run.wait();
 }

@@ -6,7 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde_json::json;
-use tests::{Run, Said, Sandbox, kill_9, until, until_gone};
+use tests::{Run, Said, Sandbox, kill_9, lives, until, until_gone};
 
 use crate::one;
 
@@ -131,4 +131,23 @@ fn overmind_50_the_stale_socket_of_a_killed_supervisor_is_told_and_reused() {
     second.until_state("w", "running");
     assert_eq!(second.stop(), 0);
     assert!(!socket.exists());
+}
+
+#[test]
+fn supervisord_480_a_run_whose_socket_was_cleaned_away_is_named_and_can_be_stopped() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(&one(&json!({ "command": ["sleep", "1000"] })));
+    let worker = run.until_launch("w", 1);
+    fs::remove_file(run.socket()).expect("it is there");
+    for arguments in [&["status"][..], &["--name", "r", "status"]] {
+        let said = sandbox.supervisor(arguments).ends_with(5);
+        said.tells(&format!("r is running as pid {} and cannot be asked", run.pid()));
+        said.tells(&format!("`kill {}` stops the run in order", run.pid()));
+    }
+    let again = sandbox.supervisor(&["run", "r.json"]).ends_with(1);
+    again.tells(&format!("r is running already, as pid {}", run.pid()));
+    assert!(lives(worker));
+    assert_eq!(run.stop(), 0);
+    assert!(!lives(worker));
+    sandbox.supervisor(&["status"]).ends_with(5).tells("no supervisor is running");
 }

@@ -45,7 +45,7 @@ fn everything_put_is_there_after_the_supervisor_and_its_workers_were_killed() {
         let mut each = command.spawn().unwrap();
         let holder = sandbox.until_pid("holder");
         assert_eq!(first.queue("q").in_flight, 1);
-        for pid in [first.pid(), first.instance("idle", 0).pid.unwrap()] {
+        for pid in [first.pid(), first.leader("idle", 0)] {
             kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         }
         each.kill().unwrap();

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use process::{Pid, Stat};
 use serde_json::{Value, json};
-use tests::{Run, Sandbox, lives, stays, until, until_gone};
+use tests::{Run, Sandbox, end_of, lives, stays, until, until_gone};
 
 /// A run of shell workers that are not started again.
 fn shells(all: &[(&str, &str)]) -> Value {
@@ -233,7 +233,7 @@ fn a_run_has_the_name_that_the_command_line_gives_it() {
     let said = sandbox.supervisor(&["status"]).ends_with(2);
     assert!(said.err.contains("other") && said.err.contains("--name"), "{}", said.err);
     sandbox.supervisor(&["--name", "other", "shutdown"]).ends_with(0);
-    assert_eq!(two.wait().unwrap().code(), Some(0));
+    assert_eq!(end_of(&mut two).code(), Some(0));
     assert_eq!(one.stop(), 0);
 }
 

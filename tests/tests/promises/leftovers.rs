@@ -186,7 +186,8 @@ fn the_next_run_takes_back_what_was_adopted_and_numbers_its_launches_behind_it()
         sandbox.write("go", "");
         let b = sandbox.until_pid("b");
         until_gone(a);
-        assert_eq!(launch_of(&run, b), Some(1), "it is of the same launch");
+        let launch = until("it is known whose the other is", || launch_of(&run, b));
+        assert_eq!(launch, 1, "it is of the same launch");
         sandbox.supervisor(&["restart", "w"]).ends_with(0);
         assert!(lives(b) && !lives(second));
         sandbox.supervisor(&["stop", "w"]).ends_with(0);

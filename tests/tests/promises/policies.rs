@@ -275,7 +275,7 @@ fn a_message_leased_by_a_worker_that_died_while_there_was_no_supervisor_is_deliv
     until("the holder holds", || first.out().contains("holds 0").then_some(()));
     sandbox.supervisor(&["queue", "put", "q", "precious"]).ends_with(0);
     until("the leaser has it", || first.out().contains("leased precious time 1").then_some(()));
-    let leaser = first.instance("leaser", 0).pid.unwrap();
+    let leaser = first.leader("leaser", 0);
     first.kill_9();
     nix::sys::signal::kill(process::Pid::from_raw(leaser), Signal::SIGKILL).unwrap();
     until_gone(leaser);

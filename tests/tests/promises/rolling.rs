@@ -149,7 +149,7 @@ fn a_new_one_that_fails_takes_nobody_with_it_whatever_the_strategy() {
     let before = all_ready(&run, 2);
     let database = run.until_state("db", "running").pid;
     let stay = |run: &Run| {
-        assert_eq!([0, 1].map(|index| run.instance("web", index).pid.expect("it runs")), before[..]);
+        assert_eq!([0, 1].map(|index| run.leader("web", index)), before[..]);
         assert_eq!(run.instance("db", 0).pid, database);
     };
     sandbox.write("broken", "");

@@ -1,24 +1,19 @@
 //! What the command answers: its JSON, its exit codes, and what it refuses.
 
-use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
-use std::os::unix::net::UnixStream;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
-
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use tests::{Run, Said, Sandbox, is_root, lives, skipped, stays, until, until_gone};
+use std::process::Stdio;
+use tests::{Run, Said, Sandbox, lives, until, until_gone};
 
 /// A run of one worker that lives for ever, with two instances, and a queue.
-fn pair(sandbox: &Sandbox) -> Run {
+pub fn pair(sandbox: &Sandbox) -> Run {
     let run = sandbox.run(&json!({ "name": "r", "queues": { "q": { "capacity": 2 } }, "workers": {
         "w": { "command": ["sleep", "1000"], "instances": 2, "backoff": { "initial": 0 } } } }));
     until("both run", || run.status().workers.iter().all(|row| row.state == "running").then_some(()));
     run
 }
 
-fn keys(value: &Value) -> Vec<&str> {
+pub fn keys(value: &Value) -> Vec<&str> {
     value.as_object().expect("an object").keys().map(String::as_str).collect()
 }
 
@@ -144,7 +139,7 @@ fn the_tables_for_people_show_the_same() {
 fn stop_start_and_restart_wait_until_it_is_so() {
     let sandbox = Sandbox::new();
     let mut run = pair(&sandbox);
-    let before = run.instance("w", 0).pid.unwrap();
+    let before = run.leader("w", 0);
     sandbox.supervisor(&["stop", "w:0"]).ends_with(0);
     assert!(!lives(before));
     assert_eq!(run.instance("w", 0).state, "stopped");
@@ -154,7 +149,7 @@ fn stop_start_and_restart_wait_until_it_is_so() {
         (&said["instances"][0]["state"], &said["instances"][0]["launch"]),
         (&json!("running"), &json!(2))
     );
-    let second = run.instance("w", 0).pid.unwrap();
+    let second = run.leader("w", 0);
     sandbox.supervisor(&["restart", "w"]).ends_with(0);
     assert!(!lives(second));
     assert_eq!((run.instance("w", 0).launch, run.instance("w", 1).launch), (Some(3), Some(2)));
@@ -207,118 +202,7 @@ fn concurrent_stops_starts_and_restarts_leave_one_copy() {
     sandbox.supervisor(&["start", "w"]).ends_with(0);
     let pids: Vec<i32> =
         run.ps().into_iter().filter(|row| row.worker.as_deref() == Some("w")).map(|row| row.pid).collect();
-    assert_eq!(pids, [run.instance("w", 0).pid.unwrap()]);
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn kill_sends_any_signal_by_name_number_or_pid() {
-    let sandbox = Sandbox::new();
-    let script = "for s in HUP USR1 USR2; do trap \"echo $s >> got\" $s; done; echo $$ > pid; while :; do sleep 0.02; done";
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script } } }));
-    let pid = sandbox.until_pid("pid").to_string();
-    for (whom, signal, got) in
-        [("w", "HUP", "HUP\n"), ("w:0", "10", "HUP\nUSR1\n"), (&pid, "SIGUSR2", "HUP\nUSR1\nUSR2\n")]
-    {
-        sandbox.supervisor(&["kill", whom, "--signal", signal]).ends_with(0);
-        until("the signal is there", || (sandbox.read("got") == got).then_some(()));
-    }
-    let said = sandbox.supervisor(&["kill", "w", "--signal", "HUP", "--json"]).ends_with(0).json();
-    assert_eq!((&said[0]["pids"], &said[0]["signal"]), (&json!([pid.parse::<i32>().unwrap()]), &json!(1)));
-    sandbox.supervisor(&["kill", "w", "--signal", "NOPE"]).ends_with(2);
-    sandbox.supervisor(&["kill", "w", "--signal", "65"]).ends_with(2);
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn kill_with_tree_reaches_every_descendant_also_one_that_escaped() {
-    let sandbox = Sandbox::new();
-    let script = "sleep 1000 & echo $! > near; (setsid sh -c 'echo $$ > far; exec sleep 1000' &); \
-                  while :; do sleep 0.02; done";
-    let mut run =
-        sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "restart": "never" } } }));
-    let (near, far) = (sandbox.until_pid("near"), sandbox.until_pid("far"));
-    let said = sandbox.supervisor(&["kill", "w", "--tree", "--signal", "KILL", "--json"]).ends_with(0).json();
-    let pids: Vec<i64> =
-        said[0]["pids"].as_array().unwrap().iter().map(|pid| pid.as_i64().unwrap()).collect();
-    assert!(pids.contains(&i64::from(near)) && pids.contains(&i64::from(far)), "{pids:?}");
-    until_gone(near);
-    until_gone(far);
-    assert_eq!(run.exit_code(), 137);
-}
-
-#[test]
-fn nobody_of_a_killed_tree_lives_to_see_another_one_die() {
-    let sandbox = Sandbox::new();
-    let mut run = sandbox.run(
-        &json!({ "name": "r", "workers": { "w": { "command": "sleep 1000 & wait", "restart": "never" } } }),
-    );
-    until("both are there", || (run.ps().len() == 3).then_some(()));
-    sandbox.supervisor(&["kill", "w", "--tree", "--signal", "KILL"]).ends_with(0);
-    assert_eq!(run.exit_code(), 137);
-}
-
-#[test]
-fn kill_with_a_grace_kills_after_it_and_answers_when_it_is_gone() {
-    let sandbox = Sandbox::new();
-    let script = "trap '' TERM; echo $$ > pid; while :; do sleep 0.02; done";
-    let mut run =
-        sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script, "restart": "never" } } }));
-    let pid = sandbox.until_pid("pid");
-    let start = Instant::now();
-    sandbox.supervisor(&["kill", "w", "--grace", "300ms"]).ends_with(0);
-    assert!(start.elapsed() >= Duration::from_millis(300));
-    assert!(!lives(pid));
-    assert_eq!(run.exit_code(), 137);
-}
-
-#[test]
-fn kill_refuses_what_is_not_of_the_run() {
-    let sandbox = Sandbox::new();
-    let mut run = pair(&sandbox);
-    let mut stranger = Command::new("sleep").arg("1000").spawn().unwrap();
-    let pid = stranger.id().to_string();
-    let init = sandbox.supervisor(&["kill", "1"]).ends_with(9);
-    assert!(!init.err.is_empty());
-    sandbox.supervisor(&["kill", "1", "--foreign"]).ends_with(9);
-    sandbox.supervisor(&["kill", &run.pid().to_string()]).ends_with(9);
-    sandbox.supervisor(&["kill", &run.pid().to_string(), "--foreign"]).ends_with(9);
-    let refused = sandbox.supervisor(&["kill", &pid]).ends_with(9);
-    assert!(refused.err.contains("--foreign"), "{}", refused.err);
-    sandbox.supervisor(&["kill", &std::process::id().to_string(), "--signal", "KILL"]).ends_with(9);
-    stays("the stranger lives", Duration::from_millis(50), || lives(stranger.id() as i32));
-    sandbox.supervisor(&["kill", &pid, "--foreign"]).ends_with(0);
-    let status = stranger.wait().unwrap();
-    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&status), Some(15));
-    sandbox.supervisor(&["kill", &pid]).ends_with(4);
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn kill_of_what_does_not_exist_ends_with_4_or_2() {
-    let sandbox = Sandbox::new();
-    let mut run = pair(&sandbox);
-    let beyond = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
-    sandbox.supervisor(&["kill", beyond.trim()]).ends_with(4);
-    sandbox.supervisor(&["kill", "2147483647"]).ends_with(4);
-    sandbox.supervisor(&["kill", "nobody"]).ends_with(4);
-    sandbox.supervisor(&["kill", "w:2"]).ends_with(4);
-    for wrong in ["0", "-1", "-15"] {
-        sandbox.supervisor(&["kill", "--", wrong]).ends_with(2);
-    }
-    assert!(run.status().workers.iter().all(|row| row.state == "running" && row.restarts == 0));
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn kill_can_end_a_grandchild_by_its_pid() {
-    let sandbox = Sandbox::new();
-    let script = "(setsid sh -c 'echo $$ > far; exec sleep 1000' &); exec sleep 1000";
-    let mut run = sandbox.run(&json!({ "name": "r", "workers": { "w": { "command": script } } }));
-    let far = sandbox.until_pid("far");
-    sandbox.supervisor(&["kill", &far.to_string()]).ends_with(0);
-    until_gone(far);
-    assert_eq!(run.instance("w", 0).restarts, 0);
+    assert_eq!(pids, [run.leader("w", 0)]);
     assert_eq!(run.stop(), 0);
 }
 
@@ -442,168 +326,6 @@ fn a_reader_that_goes_away_is_no_panic() {
     }
     let mut command = sandbox.shell();
     Said::of(command.arg("supervisor ps >&-; supervisor status >/dev/full; true")).ends_with(0);
-    assert_eq!(run.stop(), 0);
-}
-
-/// Sends this to the run's socket, and says everything that comes back until the other side hangs up.
-fn raw(run: &Run, request: &[u8]) -> String {
-    let mut stream = UnixStream::connect(run.socket()).unwrap();
-    stream.set_read_timeout(Some(tests::PATIENCE)).unwrap();
-    let _ = stream.write_all(request);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    String::from_utf8_lossy(&answer).into_owned()
-}
-
-#[test]
-fn the_socket_speaks_http_as_curl_does() {
-    let sandbox = Sandbox::new();
-    let mut run = pair(&sandbox);
-    let get = |path: &str| {
-        let answer = raw(
-            &run,
-            format!("GET {path} HTTP/1.1\r\nHost: supervisor\r\nConnection: close\r\n\r\n").as_bytes(),
-        );
-        let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
-        let code: u32 = head.split(' ').nth(1).unwrap().parse().unwrap();
-        (code, serde_json::from_str::<Value>(body).unwrap_or_else(|error| panic!("{error}: {body}")))
-    };
-    let (code, status) = get("/v1/status");
-    assert_eq!((code, &status["name"]), (200, &json!("r")));
-    let (code, one) = get("/v1/status?worker=w:1");
-    assert_eq!((code, one["workers"].as_array().map(Vec::len)), (200, Some(1)));
-    assert_eq!(get("/v1/ps").1[0]["pid"], run.pid());
-    assert_eq!(get("/v1/queues").1[0]["queue"], "q");
-    let (code, description) = get("/v1/openapi.json");
-    assert_eq!(code, 200);
-    for path in [
-        "/v1/status",
-        "/v1/ps",
-        "/v1/start",
-        "/v1/stop",
-        "/v1/kill",
-        "/v1/wait",
-        "/v1/shutdown",
-        "/v1/queues",
-    ] {
-        assert!(description["paths"][path].is_object(), "{path} is not described");
-    }
-    let (code, error) = get("/v1/nothing");
-    assert_eq!((code, keys(&error["error"])), (404, vec!["code", "message", "hint"]));
-    let (code, error) = get("/v1/status?worker=nobody");
-    assert_eq!((code, &error["error"]["code"]), (404, &json!("not_found")));
-    let body = r#"{"workers": ["w:0"]}"#;
-    let stop = format!(
-        "POST /v1/stop HTTP/1.1\r\nHost: s\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    assert!(raw(&run, stop.as_bytes()).starts_with("HTTP/1.1 200"), "{}", raw(&run, stop.as_bytes()));
-    run.until_state("w", "stopped");
-    run.stop();
-}
-
-#[test]
-fn curl_reaches_the_socket() {
-    let sandbox = Sandbox::new();
-    let mut run = pair(&sandbox);
-    let mut curl = Command::new("curl");
-    if curl.arg("--version").output().is_ok() {
-        let mut curl = Command::new("curl");
-        curl.args(["-sS", "--unix-socket"]).arg(run.socket()).arg("http://supervisor/v1/status");
-        assert_eq!(Said::of(&mut curl).ends_with(0).json()["name"], "r");
-    } else {
-        skipped("no curl on this machine");
-    }
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn nonsense_at_the_socket_disturbs_nobody() {
-    let sandbox = Sandbox::new();
-    let mut run = pair(&sandbox);
-    let long = format!("GET /{} HTTP/1.1\r\n\r\n", "x".repeat(1 << 20));
-    let huge = "POST /v1/stop HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n";
-    let deep = format!(
-        "POST /v1/stop HTTP/1.1\r\nContent-Length: 200000\r\nConnection: close\r\n\r\n{}",
-        "[".repeat(200_000)
-    );
-    let bad_type =
-        "POST /v1/stop HTTP/1.1\r\nContent-Length: 16\r\nConnection: close\r\n\r\n{\"workers\": 123}";
-    let requests: [&[u8]; 8] = [
-        b"\0\xff\xfe nonsense\r\n\r\n",
-        b"\r\n\r\n\r\n",
-        b"GET / HTTP/9.9\r\n\r\n",
-        long.as_bytes(),
-        huge.as_bytes(),
-        deep.as_bytes(),
-        bad_type.as_bytes(),
-        b"DELETE /v1/status HTTP/1.1\r\nConnection: close\r\n\r\n",
-    ];
-    for request in requests {
-        let mut stream = UnixStream::connect(run.socket()).unwrap();
-        let _ = stream.write_all(request);
-        let _ = stream.shutdown(std::net::Shutdown::Write);
-        stream.set_read_timeout(Some(tests::PATIENCE)).unwrap();
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer);
-        let answer = String::from_utf8_lossy(&answer);
-        assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
-    }
-    assert!(run.status().workers.iter().all(|row| row.state == "running" && row.restarts == 0));
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn many_who_connect_and_say_nothing_keep_nobody_out() {
-    let sandbox = Sandbox::new();
-    let mut run = pair(&sandbox);
-    let silent: Vec<UnixStream> = (0..60).filter_map(|_| UnixStream::connect(run.socket()).ok()).collect();
-    sandbox.supervisor(&["status"]).ends_with(0);
-    drop(silent);
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn the_socket_is_0600_in_a_folder_of_0700() {
-    let sandbox = Sandbox::new();
-    let mut run = pair(&sandbox);
-    let mode = |path: &std::path::Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(run.socket()), 0o600);
-    assert_eq!(mode(run.socket().parent().unwrap()), 0o700);
-    assert_eq!(mode(&sandbox.runtime()), 0o700);
-    assert_eq!(run.stop(), 0);
-}
-
-#[test]
-fn another_user_is_not_heard() {
-    let sandbox = Sandbox::new();
-    if !is_root() {
-        return skipped("only root can become another user");
-    }
-    let mut run = pair(&sandbox);
-    // Even where somebody opened the doors.
-    for path in [sandbox.path(), &sandbox.runtime(), run.socket().parent().unwrap(), run.socket()] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
-    }
-    let mut other = Command::new("setpriv");
-    other.args([
-        "--reuid",
-        "65534",
-        "--regid",
-        "65534",
-        "--clear-groups",
-        "curl",
-        "-sS",
-        "-m",
-        "20",
-        "--unix-socket",
-    ]);
-    other.arg(run.socket()).args(["-X", "POST", "-d", "{}", "http://supervisor/v1/shutdown"]);
-    match other.output() {
-        Ok(output) => assert!(!String::from_utf8_lossy(&output.stdout).contains("over"), "{output:?}"),
-        Err(_) => skipped("no setpriv or curl on this machine"),
-    }
-    assert!(run.status().workers.iter().all(|row| row.state == "running"));
     assert_eq!(run.stop(), 0);
 }
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use process::Pid;
-use tests::{Said, Sandbox, lives, stays, until, until_gone};
+use tests::{Said, Sandbox, end_of, lives, stays, until, until_gone};
 
 fn queue(sandbox: &Sandbox, verb: &str, rest: &[&str]) -> Said {
     sandbox.supervisor(&[&["queue", verb, "--file", "q"], rest].concat())
@@ -129,7 +129,7 @@ fn who_follows_has_nothing_in_hand_while_it_waits_for_the_next_one() {
             until("it is acknowledged", || (row()["in_flight"] == 0).then_some(()));
         }
         queue(&sandbox, "close", &[]).ends_with(0);
-        assert!(follower.wait().unwrap().success());
+        assert!(end_of(&mut follower).success());
         assert_eq!((row()["len"].as_u64(), row()["redelivered"].as_u64()), (Some(0), Some(0)));
         queue(&sandbox, "rm", &[]).ends_with(0);
         queue(&sandbox, "create", &[]).ends_with(0);

@@ -96,6 +96,8 @@ fn a_killed_supervisor_is_not_noticed_by_worker_attendants_and_messages() {
     assert_eq!(get(&sandbox, "4"), "wait wait\na a\nb b\nc c\n");
     put(&sandbox, "d");
     assert_eq!(get(&sandbox, "1"), "d d\n");
+    // Whoever is stopped before it was seen to come back for more gets the last message again.
+    until("it has come back for more", || (second.queue("in").in_flight == 0).then_some(()));
     // Those that were taken back end like any others.
     sandbox.supervisor(&["restart", "w"]).ends_with(0);
     until_gone(feeder);

@@ -22,7 +22,7 @@ fn a_stop_of_many_names_those_it_waits_for_and_leaves_no_trace_of_it() {
     let sandbox = Sandbox::new();
     let mut run = slow(&sandbox);
     let mut screen = Screen::of(&sandbox, &["stop", "slow:0"], 100, 10);
-    let pid = run.instance("slow", 0).pid.unwrap();
+    let pid = run.leader("slow", 0);
     screen.until_shown(&[&format!("waiting for slow:0 (stopping, pid {pid})")]);
     let mut many = Screen::of(&sandbox, &["shutdown"], 60, 10);
     many.until_shown(&["waiting for slow:0 (stopping, pid"]);
@@ -45,9 +45,32 @@ fn where_there_is_no_terminal_only_who_asks_for_it_is_told() {
     assert!(told.err.contains("supervisor: waiting for slow:0 (running, pid"), "{}", told.err);
     assert!(told.err.contains(" and 2 more\n"), "{}", told.err);
     assert!(!told.err.contains('\x1b'), "{}", told.err);
-    let pid = run.instance("slow", 3).pid.unwrap().to_string();
+    let pid = run.leader("slow", 3).to_string();
     let told: Said = sandbox.supervisor(&["wait", &pid, "--timeout", "1500ms", "--progress"]).ends_with(7);
     assert!(told.err.contains(&format!("waiting for pid {pid}")), "{}", told.err);
     sandbox.write("go", "");
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn a_kill_that_waits_names_those_who_have_not_ended() {
+    let sandbox = Sandbox::new();
+    let mut run = slow(&sandbox);
+    let pid = run.leader("slow", 2);
+    let mut screen = Screen::of(&sandbox, &["kill", "slow:2", "slow:4", "--wait"], 100, 10);
+    screen.until_shown(&[&format!("waiting for slow:2 (pid {pid}), slow:4 (pid ")]);
+    let other = run.leader("slow", 4).to_string();
+    let told =
+        sandbox.supervisor(&["kill", &other, "--wait", "--timeout", "1500ms", "--progress"]).ends_with(7);
+    assert!(told.err.contains(&format!("supervisor: waiting for pid {other}\n")), "{}", told.err);
+    let reminded = sandbox.supervisor(&["kill", "slow:4", "--wait", "--timeout", "2500ms"]).ends_with(7);
+    assert!(reminded.err.contains(&format!("slow:4 (pid {other}) has not ended yet")), "{}", reminded.err);
+    let silent =
+        sandbox.supervisor(&["kill", "slow:4", "--wait", "--timeout", "2500ms", "--json"]).ends_with(7);
+    assert!(!silent.err.contains("has not ended yet"), "{}", silent.err);
+    sandbox.write("go", "");
+    assert_eq!(screen.exit_code(), 0);
+    screen.until_shown(&["slow:2  TERM"]);
+    assert!(!screen.text().contains("waiting for"), "{}", screen.text());
     assert_eq!(run.stop(), 0);
 }

@@ -278,6 +278,7 @@ fn the_plan_says_what_takes_effect_later_only() {
     let sandbox = Sandbox::new();
     let all = |timeout: &str, locks: Value| json!({ "name": "r", "stop_timeout": timeout, "locks": locks, "workers": { "w": lasting() } });
     let mut run = sandbox.run(&all("1m", json!(["ledger", "other"])));
+    run.until_all("running");
     let next = write(&sandbox, &all("2m", json!(["other"])));
     let planned = json_lines(&sandbox.supervisor(&["plan", &next, "--json"]), 0).remove(0).to_string();
     assert!(planned.contains("stop_timeout changed"), "{planned}");

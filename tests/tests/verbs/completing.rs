@@ -67,7 +67,7 @@ fn names_of_what_there_is_are_offered_where_they_belong() {
     assert_eq!(of(&["value", "add", "to"]), ["total"]);
     assert_eq!(of(&["barrier", "wait", "li"]), ["line"]);
     assert_eq!(of(&["kill", "reader", "--signal", "TE"]), ["TERM"]);
-    let pid = run.instance("reader", 0).pid.unwrap().to_string();
+    let pid = run.leader("reader", 0).to_string();
     assert!(of(&["kill", &pid]).contains(&pid));
     assert_eq!(of(&["--name", "sh"]), ["shop"]);
     assert_eq!(of(&["--name", "shop", "pid", "rea"]), ["reader"]);

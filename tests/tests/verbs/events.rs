@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use tests::{Sandbox, until};
+use tests::{Sandbox, end_of, until};
 
 use crate::{complained, json_lines, lasting, printed, run_of};
 
@@ -71,7 +71,7 @@ fn who_follows_hears_of_everything_until_the_run_ends() {
         assert_eq!(event["seq"].as_u64(), last.as_u64().map(|seq| seq + 1));
         last = event["seq"].clone();
     }
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(end_of(&mut child).code(), Some(0));
 }
 
 #[test]

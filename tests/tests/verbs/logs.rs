@@ -6,7 +6,7 @@ use std::process::{Child, Stdio};
 use nix::sys::signal::{Signal, kill};
 use process::Pid;
 use serde_json::{Value, json};
-use tests::{Run, Sandbox, lives, until};
+use tests::{Run, Sandbox, end_of, lives, until};
 
 use crate::{complained, json_lines, lasting, printed, run_of};
 
@@ -107,7 +107,7 @@ fn what_follows_comes_once_and_in_order_and_the_end_of_the_run_is_exit_0() {
     }
     run.stop();
     assert_eq!(next_line(&mut out), "");
-    assert_eq!(child.wait().expect("our child").code(), Some(0));
+    assert_eq!(end_of(&mut child).code(), Some(0));
 }
 
 #[test]
@@ -145,7 +145,7 @@ fn a_reader_that_rests_holds_up_nobody_and_is_told_how_much_it_missed() {
     assert!(lost > 0, "200,000 lines fit nowhere");
     assert!(expected > 200_000, "only {expected} are accounted for");
     assert_eq!(run.stop(), 0);
-    child.wait().expect("our child");
+    end_of(&mut child);
 }
 
 #[test]
@@ -158,10 +158,10 @@ fn a_supervisor_that_is_killed_is_exit_5_and_one_that_follows_can_be_interrupted
     assert_eq!((next_line(&mut heard), next_line(&mut out)), ("w | 1\n".to_owned(), "w | 1\n".to_owned()));
     kill(Pid::from_raw(i32::try_from(interrupted.id()).expect("pids are small")), Signal::SIGINT)
         .expect("our child");
-    assert_eq!(interrupted.wait().expect("our child").code(), None);
-    let worker = run.instance("w", 0).pid.expect("it runs");
+    assert_eq!(end_of(&mut interrupted).code(), None);
+    let worker = run.leader("w", 0);
     run.kill_9();
-    assert_eq!(left.wait().expect("our child").code(), Some(5));
+    assert_eq!(end_of(&mut left).code(), Some(5));
     assert!(lives(worker));
     sandbox.clean();
 }

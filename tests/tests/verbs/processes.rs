@@ -27,7 +27,7 @@ fn a_dry_run_shows_who_would_get_what_and_sends_nothing() {
     let sandbox = Sandbox::new();
     let mut run = run_of(&sandbox, &json!({ "w": three(), "other": lasting() }));
     let (child, grandchild) = (sandbox.until_pid("child"), sandbox.until_pid("grandchild"));
-    let leader = run.instance("w", 0).pid.unwrap();
+    let leader = run.leader("w", 0);
     // It writes its pid before it becomes what it is to be.
     until("the grandchild sleeps", || {
         run.ps().iter().any(|row| row.pid == grandchild && row.command == "sleep 1000").then_some(())
@@ -82,7 +82,7 @@ fn after_its_grace_a_tree_is_killed_again_and_again_until_nobody_is_left() {
     let script = "trap 'sleep 1000 & echo $! >> born' TERM; echo up > up; while :; do sleep 0.01; done";
     let mut run = run_of(&sandbox, &json!({ "w": { "command": script, "restart": "never" } }));
     sandbox.until_written("up");
-    let leader = run.instance("w", 0).pid.unwrap();
+    let leader = run.leader("w", 0);
     sandbox.supervisor(&["kill", "w", "--tree", "--grace", "200ms"]).ends_with(0);
     assert!(!lives(leader));
     let born: Vec<i32> = sandbox.until_written("born").lines().map(|line| line.parse().unwrap()).collect();
@@ -145,7 +145,7 @@ fn who_asks_from_inside_of_a_tree_is_let_alone() {
     assert_eq!(sandbox.until_written("code"), "0\n");
     sandbox.until_written("got");
     let said: Value = serde_json::from_str(&sandbox.read("said")).unwrap();
-    assert_eq!(said[0]["pids"], json!([run.instance("w", 0).pid.unwrap()]));
+    assert_eq!(said[0]["pids"], json!([run.leader("w", 0)]));
     assert_eq!(run.stop(), 0);
 }
 
@@ -166,7 +166,7 @@ fn ps_shows_all_or_what_belongs_to_a_worker_or_is_below_a_pid() {
     let mut run =
         run_of(&sandbox, &json!({ "w": three(), "other": { "command": ["sleep", "1000"], "instances": 2 } }));
     let (child, grandchild) = (sandbox.until_pid("child"), sandbox.until_pid("grandchild"));
-    let leader = run.instance("w", 0).pid.unwrap();
+    let leader = run.leader("w", 0);
     let shown = |whom: &[&str]| -> Vec<i64> {
         let rows = sandbox.supervisor(&[&["ps", "--json"], whom].concat()).ends_with(0).json();
         rows.as_array().unwrap().iter().map(|row| row["pid"].as_i64().unwrap()).collect()
@@ -197,7 +197,7 @@ fn pid_prints_what_scripts_want() {
     let sandbox = Sandbox::new();
     let mut run =
         run_of(&sandbox, &json!({ "w": { "command": ["sleep", "1000"], "instances": 2 }, "x": lasting() }));
-    let of = |worker: &str, instance| run.instance(worker, instance).pid.unwrap();
+    let of = |worker: &str, instance| run.leader(worker, instance);
     let said = |whom: &[&str]| printed(&sandbox.supervisor(&[&["pid"], whom].concat()), 0);
     assert_eq!(said(&["x"]), format!("{}\n", of("x", 0)));
     assert_eq!(said(&["w"]), format!("{}\n{}\n", of("w", 0), of("w", 1)));

@@ -198,6 +198,6 @@ fn a_probe_that_leaves_something_behind_leaves_nothing() {
     );
     run.until_state("w", "running");
     until_gone(sandbox.until_pid("left"));
-    assert!(lives(run.instance("w", 0).pid.unwrap()));
+    assert!(lives(run.leader("w", 0)));
     assert_eq!(run.stop(), 0);
 }

@@ -109,9 +109,9 @@ fn a_worker_with_a_schedule_can_be_started_and_stopped_by_hand() {
     let all = sandbox.supervisor(&["why", "w", "--json"]).ends_with(0).json();
     assert!(all[0]["next_launch_in_s"].as_f64().unwrap() > 0.0);
     sandbox.supervisor(&["start", "w"]).ends_with(0);
-    assert_eq!(starts(&sandbox), 1);
+    until("it has begun", || (starts(&sandbox) > 0).then_some(()));
     sandbox.supervisor(&["stop", "w"]).ends_with(0);
-    assert_eq!(run.instance("w", 0).state, "stopped");
+    assert_eq!((starts(&sandbox), run.instance("w", 0).state.as_str()), (1, "stopped"));
     assert_eq!(run.stop(), 0);
 }
 

@@ -3,8 +3,9 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::channel;
+use std::sync::{Arc, Mutex};
 
 use crate::fake::{Outcome, WATCHDOG, World, outcome};
 use control::Call;
@@ -484,6 +485,35 @@ fn watch_shows_changes_until_the_supervisor_goes_away() {
         || -> Status { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON") };
     assert_eq!(next().workers[0].state, "failed");
     assert_eq!(next().workers[0].state, "running");
+    world.stop();
+    let outcome = outcome(child);
+    assert_eq!(outcome.code, Some(5), "{outcome:?}");
+}
+
+#[test]
+fn watch_begins_a_stream_of_changes_anew_where_only_that_was_cut() {
+    let streams = Arc::new(AtomicU32::new(0));
+    let asked = Arc::clone(&streams);
+    let mut world = World::of(move |call| match call.request {
+        // No line of events, and its end.
+        Request::Events { .. } => {
+            asked.fetch_add(1, Ordering::SeqCst);
+            call.reply.ok(&serde_json::json!({}));
+        }
+        _ => {
+            let mut status = status();
+            if asked.load(Ordering::SeqCst) >= 3 {
+                status.workers[0].state = "running".to_owned();
+            }
+            call.reply.ok(&status);
+        }
+    });
+    let mut child = world.command(&["status", "--watch", "--json"]).spawn().expect("the command starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
+    let mut next =
+        || -> Status { serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON") };
+    assert_eq!(next().workers[0].state, "failed");
+    assert_eq!(next().workers[0].state, "running", "after the third stream");
     world.stop();
     let outcome = outcome(child);
     assert_eq!(outcome.code, Some(5), "{outcome:?}");

@@ -2,6 +2,7 @@
 //! is known.
 
 mod validator;
+mod values;
 
 use std::io;
 use std::path::Path;
@@ -11,6 +12,7 @@ use serde_json::{Value as Json, json};
 use crate::not_yet::{NOT_YET, NotYet, SAMPLE};
 use crate::{Plan, Problems, Surroundings, read_without, schema};
 use validator::{allows, resolved};
+use values::values;
 
 struct Nothing;
 
@@ -82,165 +84,6 @@ fn with(object: &[String], name: &str, value: Json) -> Json {
     }
     place[name] = value;
     config
-}
-
-/// Values that are right somewhere and wrong elsewhere.
-fn values() -> Vec<Json> {
-    let mut values: Vec<Json> = [
-        "",
-        "x",
-        "wait",
-        "daemon",
-        "Wait",
-        "never",
-        "always",
-        "one_for_all",
-        "stop",
-        "ready",
-        "start",
-        "notify",
-        "TERM",
-        "SIGINT",
-        "RTMIN+1",
-        "RTMIN+31",
-        "RTMAX-30",
-        "SIG",
-        "STOP",
-        "19",
-        "tree",
-        "10s",
-        "1.5m",
-        "10",
-        "1 s",
-        "-1s",
-        "64KiB",
-        "1.5GiB",
-        "64KB",
-        "022",
-        "0777",
-        "1777",
-        "0o7",
-        "json",
-        "jobs",
-        "a b",
-        "42",
-        ".",
-        "..",
-        "n.1",
-        "/abs",
-        "h:80",
-        "h",
-        "http://h/x",
-        "https://h",
-        "http://",
-        "*/5 * * * *",
-        "* * *",
-        "null",
-        "inherit",
-        "log",
-        "${X:-10s}",
-        "${X:-jobs}",
-        "a\0b",
-        "[::1]:80",
-        " ",
-    ]
-    .map(Json::from)
-    .to_vec();
-    values.extend([
-        json!(null),
-        json!(true),
-        json!(false),
-        json!(-21),
-        json!(-1),
-        json!(0),
-        json!(0.001),
-        json!(0.5),
-        json!(1),
-        json!(1.0),
-        json!(1.5),
-        json!(2),
-        json!(3),
-        json!(15),
-        json!(19),
-        json!(20),
-        json!(33),
-        json!(64),
-        json!(65),
-        json!(255),
-        json!(256),
-        json!(600),
-        json!(601),
-        json!(1000),
-        json!(10_001),
-        json!(1e3),
-        json!(4e6),
-        json!(1e10),
-        json!(1e16),
-        json!(1e300),
-        json!(i64::MAX),
-        json!(i64::MIN),
-        json!(u64::MAX),
-    ]);
-    values.extend([
-        json!([]),
-        json!([0]),
-        json!([256]),
-        json!([0, 0]),
-        json!(["x"]),
-        json!([""]),
-        json!(["x", ""]),
-        json!(["jobs"]),
-        json!(["jobs", "dead"]),
-        json!(["jobs", "jobs"]),
-        json!([["x"]]),
-        json!(["a\0"]),
-        json!({}),
-        json!({ "a": 1 }),
-        json!({ "a": -1 }),
-        json!({ "a": "b" }),
-        json!({ "42": 1 }),
-        json!({ "": "b" }),
-        json!({ "A=B": "x" }),
-        json!({ "db": "ready" }),
-        json!({ "db": "redy" }),
-        json!({ "a b": "ready" }),
-        json!({ "a": {} }),
-        json!({ "a": [] }),
-        json!({ "a": { "command": "x" } }),
-        json!({ "fd": 3 }),
-        json!({ "fd": 2 }),
-        json!({ "fd": 3, "log": "x" }),
-        json!({ "queue": "jobs" }),
-        json!({ "queue": "a b" }),
-        json!({ "cron": "* * * * *" }),
-        json!({ "every": "1s" }),
-        json!({ "every": 0 }),
-        json!({ "http": "http://h" }),
-        json!({ "tcp": "h:1" }),
-        json!({ "log": "x+" }),
-        json!({ "command": [] }),
-        json!({ "command": ["x"] }),
-        json!({ "restarts": 1 }),
-        json!({ "grace": 600 }),
-        json!({ "grace": 601 }),
-        json!({ "xyzzy": 1 }),
-        json!("unlimited"),
-        json!("idle"),
-        json!("best-effort:7"),
-        json!("realtime:8"),
-        json!("0-3,5"),
-        json!("3-1"),
-        json!("cgroup"),
-        json!("folder"),
-        json!({ "soft": 1, "hard": 2 }),
-        json!({ "soft": "unlimited", "hard": 1 }),
-        json!({ "soft": 0, "hard": "unlimited" }),
-        json!(["nice", "limits.memory"]),
-        json!(["limits.memry"]),
-        json!(["tcp:h:1", "unix:x", "udp:[::1]:53"]),
-        json!(["h:1"]),
-    ]);
-    values
 }
 
 /// What a reader may refuse that no schema can say: the meaning of strings.

@@ -19,8 +19,8 @@ use crate::atomic::{Ordering, barrier_after_rmw};
 use crate::errors::Fault;
 use crate::sync::actors::Actor;
 use crate::sync::errors::LockError;
+use crate::sync::guard::Guard;
 use crate::sync::inner::{Core, Stop, deadline};
-use crate::sync::lock::Guard;
 use crate::waiting::{Ended, Try};
 
 const STATE: u64 = 3 << 62;

@@ -11,18 +11,17 @@
 //! Each arrow is one compare-and-swap. The generation goes up with each new owner, so a word seen twice is the
 //! same hold. Beside the word stand the pid and label of the holder that died, written before the word says so.
 
-use std::marker::PhantomData;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::atomic::Ordering;
 use crate::errors::{Fault, OpenError};
-use crate::memory;
 use crate::sync::actors::{Actor, Whose};
 use crate::sync::deadlock::{Deadlock, Vigil};
 use crate::sync::directory::{LABEL, What};
 use crate::sync::errors::{LockError, LockTimeoutError, TryLockError};
+use crate::sync::guard::Guard;
 use crate::sync::inner::{Core, SIDE, Stop, deadline};
 use crate::sync::options::SyncOptions;
 use crate::waiting::{Ended, Try};
@@ -295,13 +294,7 @@ impl Handle {
 
     #[inline(always)]
     fn guard(&self, actor: Actor, recovered: Option<Box<DeadHolder>>) -> Guard {
-        Guard {
-            core: Arc::clone(&self.core),
-            at: self.at,
-            hold: Hold { actor, pid: memory::this_process() },
-            recovered,
-            of_this_thread: PhantomData,
-        }
+        Guard::of(&self.core, self.at, actor, recovered)
     }
 }
 
@@ -437,67 +430,3 @@ macro_rules! lone_lock {
 
 lone_lock!(Lock, What::Lock, SyncOptions { locks: vec!["lock".into()], ..Default::default() });
 lone_lock!(RLock, What::RLock, SyncOptions { rlocks: vec!["lock".into()], ..Default::default() });
-
-/// The hold of a lock; letting it go out of scope releases the lock.
-///
-/// It belongs to the thread that acquired it. A guard that is leaked holds the lock until its process ends.
-#[derive(Debug)]
-#[must_use = "the lock is released at once where the guard is not kept"]
-pub struct Guard {
-    pub(crate) core: Arc<Core>,
-    at: usize,
-    hold: Hold,
-    recovered: Option<Box<DeadHolder>>,
-    of_this_thread: PhantomData<*const ()>,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Hold {
-    actor: Actor,
-    /// The child of a fork has a copy of the guard, and no hold. Zero while a condition waits without the lock.
-    pid: u32,
-}
-
-impl Guard {
-    /// The holder before, if it died with the lock: what the lock protects may be half changed.
-    pub fn recovered(&self) -> Option<&DeadHolder> {
-        self.recovered.as_deref()
-    }
-
-    /// Releases the lock, as dropping the guard does.
-    pub fn release(self) {}
-
-    /// The number of the lock.
-    pub(crate) fn lock(&self) -> Option<u32> {
-        self.core.layout.objects.binary_search(&self.at).ok().map(|number| number as u32)
-    }
-
-    /// Lets go of the lock in full, to take it again later; answers how deep it was held.
-    pub(crate) fn suspend(&mut self) -> Option<u64> {
-        let actor = self.actor()?;
-        self.hold.pid = 0;
-        let depth = self.core.release(self.at, actor, true);
-        (depth > 0).then_some(depth)
-    }
-
-    /// Holds the lock again.
-    pub(crate) fn resume(&mut self, recovered: Option<DeadHolder>) {
-        self.hold.pid = memory::this_process();
-        self.recovered = recovered.map(Box::new);
-    }
-
-    /// Who holds it by this guard.
-    #[inline(always)]
-    pub(crate) fn actor(&self) -> Option<Actor> {
-        (self.hold.pid == memory::this_process()).then_some(self.hold.actor)
-    }
-}
-
-impl Drop for Guard {
-    #[inline]
-    fn drop(&mut self) {
-        if let Some(actor) = self.actor() {
-            self.core.release(self.at, actor, false);
-        }
-    }
-}

@@ -29,6 +29,7 @@ mod directory;
 mod errors;
 mod event;
 mod family;
+mod guard;
 mod inner;
 mod lock;
 #[cfg(all(test, loom))]
@@ -48,7 +49,8 @@ pub use errors::{
 };
 pub use event::Event;
 pub use family::{Family, LockState};
-pub use lock::{DeadHolder, Guard, Lock, RLock};
+pub use guard::Guard;
+pub use lock::{DeadHolder, Lock, RLock};
 pub use options::SyncOptions;
 pub use semaphore::{Permit, Semaphore};
 pub use value::{Array, Value};

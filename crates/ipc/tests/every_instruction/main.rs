@@ -12,10 +12,12 @@
 //!
 //! Arguments: `--full`, and words that must be part of a scenario's name.
 
+mod checking;
 mod child;
 mod copy;
 mod peer;
 mod scenarios;
+mod state;
 mod step;
 
 use std::process::ExitCode;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ipc::Queue;
 
-use crate::scenarios::{CAPACITY, arguments};
+use crate::state::{CAPACITY, arguments};
 
 /// A process that sleeps in a blocking call.
 pub struct Peer {

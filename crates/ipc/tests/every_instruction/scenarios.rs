@@ -1,193 +1,27 @@
-//! What the queue holds, what is done to it, and what may be left.
+//! What is done to a queue, what may be left, and how it is tried at every instruction.
 
-use std::fs::File;
-use std::os::fd::AsFd;
-
-use ipc::{Fsync, Queue, QueueOptions, TryPutError};
+use ipc::{Fsync, Queue, QueueOptions};
 
 use crate::Tried;
+use crate::checking::check;
 use crate::child::large;
 use crate::copy::Bytes;
 use crate::peer::Peer;
+use crate::state::{CAPACITY, PAGES, PARTICIPANTS, State, Waiting, again, arguments, file_of, small};
 use crate::step::Stepped;
-
-pub const CAPACITY: u64 = 4;
-/// Blocks a queue of that capacity has, and pages it is given.
-const BLOCKS: usize = 2 * CAPACITY as usize + 32 * PARTICIPANTS as usize;
-const PAGES: usize = 9;
-const PARTICIPANTS: u32 = 8;
-
-/// A message that waits: its bytes, and which delivery the next would be.
-type Waiting = (Vec<u8>, u32);
 
 pub struct Scenario {
     pub name: String,
-    state: State,
+    pub state: State,
     preparation: &'static str,
-    operation: &'static str,
+    pub operation: &'static str,
     /// What may wait after a death, in the order in which it can become so: the first is "nothing happened",
     /// the last is "all happened".
-    outcomes: Vec<Vec<Waiting>>,
+    pub outcomes: Vec<Vec<Waiting>>,
     /// Who sleeps meanwhile.
     peer: Option<&'static str>,
     /// Whether the queue is kept on disk.
     is_durable: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    Empty,
-    One,
-    Two,
-    Full,
-    Wrapped,
-    WrappedFull,
-    WrappedEmpty,
-    /// One waits again, two wait for the first time.
-    GivenBack,
-    /// A large one and a small one.
-    Large,
-    /// A dead participant holds two; two wait.
-    DeadHolder,
-    /// Somebody died between filling the slot and moving the tail; found by stepping.
-    LaggingTail,
-    /// Somebody died between claiming and moving the head.
-    LaggingHead,
-    Closed,
-    ClosedOne,
-    /// One delivery is left to the one that waits.
-    LastChance,
-}
-
-fn small(names: &[&str]) -> Vec<Waiting> {
-    names.iter().map(|name| (name.as_bytes().to_vec(), 1)).collect()
-}
-
-fn again(name: &str, deliveries: u32) -> Waiting {
-    (name.as_bytes().to_vec(), deliveries)
-}
-
-impl State {
-    /// Brings an empty queue there; answers what waits then.
-    fn make(self, queue: &Queue) -> Vec<Waiting> {
-        let put = |names: &[&str]| {
-            names.iter().for_each(|name| queue.try_put(name.as_bytes()).expect("there is room"));
-            small(names)
-        };
-        let go_around = || {
-            for _ in 0..150 {
-                queue.try_put(b"old").expect("there is room");
-                queue.try_lease().expect("it is there").ack();
-            }
-        };
-        match self {
-            Self::Empty => Vec::new(),
-            Self::One => put(&["a"]),
-            Self::Two => put(&["a", "b"]),
-            Self::Full => put(&["a", "b", "c", "d"]),
-            Self::Wrapped => {
-                go_around();
-                put(&["a", "b"])
-            }
-            Self::WrappedEmpty => {
-                go_around();
-                Vec::new()
-            }
-            Self::WrappedFull => {
-                go_around();
-                put(&["a", "b", "c", "d"])
-            }
-            Self::GivenBack => {
-                put(&["a", "b", "c"]);
-                queue.try_lease().expect("it is there").nack();
-                vec![again("a", 2), again("b", 1), again("c", 1)]
-            }
-            Self::Large => {
-                queue.try_put(&large()).expect("there is room");
-                put(&["b"]);
-                vec![(large(), 1), again("b", 1)]
-            }
-            Self::Closed => {
-                let waiting = put(&["a", "b"]);
-                queue.close();
-                waiting
-            }
-            Self::ClosedOne => {
-                let waiting = put(&["a"]);
-                queue.close();
-                waiting
-            }
-            Self::LastChance => {
-                put(&["a"]);
-                queue.try_lease().expect("it is there").nack();
-                queue.try_lease().expect("it is there").nack();
-                vec![again("a", 3)]
-            }
-            Self::DeadHolder => {
-                put(&["a", "b", "c", "d"]);
-                die(queue, "joined", "lease", usize::MAX);
-                die(queue, "joined", "lease", usize::MAX);
-                vec![again("a", 2), again("b", 2), again("c", 1), again("d", 1)]
-            }
-            Self::LaggingTail => {
-                put(&["a"]);
-                lag(queue, "put", |queue| queue.stats().puts_are_ahead());
-                vec![again("a", 1), again("new", 1)]
-            }
-            Self::LaggingHead => {
-                put(&["a", "b"]);
-                lag(queue, "lease", |queue| queue.stats().in_flight == 1);
-                vec![again("a", 2), again("b", 1)]
-            }
-        }
-    }
-}
-
-trait Ahead {
-    fn puts_are_ahead(&self) -> bool;
-}
-
-impl Ahead for ipc::Stats {
-    /// Counting helps the tail on, so this looks at a copy: two puts are told where one was before.
-    fn puts_are_ahead(&self) -> bool {
-        self.puts == 2
-    }
-}
-
-/// Lets a child die after so many instructions of an operation.
-fn die(queue: &Queue, preparation: &str, operation: &str, instructions: usize) {
-    let mut child = Stepped::start(&arguments(queue, preparation, operation)).expect("the child starts");
-    for _ in 0..instructions {
-        if !child.step().expect("the child steps") {
-            break;
-        }
-    }
-    child.kill();
-}
-
-/// Lets a child die at the first instruction after which a copy of the queue looks so: right after the
-/// compare-and-swap that counts, before the tail or the head is moved.
-fn lag(queue: &Queue, operation: &str, looks_so: impl Fn(&Queue) -> bool) {
-    let file = file_of(queue);
-    let mut bytes = Bytes::of(&file);
-    let mut scratch = Vec::new();
-    let mut child = Stepped::start(&arguments(queue, "joined", operation)).expect("the child starts");
-    while child.step().expect("the child steps") {
-        if bytes.update(&file, &mut scratch) && looks_so(&bytes.queue().0) {
-            child.kill();
-            return;
-        }
-    }
-    panic!("the operation was over before the queue looked so");
-}
-
-pub fn arguments(queue: &Queue, preparation: &str, operation: &str) -> Vec<String> {
-    let path = queue.descriptor_path().to_string_lossy().into_owned();
-    vec![path, preparation.to_owned(), operation.to_owned()]
-}
-
-fn file_of(queue: &Queue) -> File {
-    queue.as_fd().try_clone_to_owned().expect("a descriptor is left").into()
 }
 
 fn options(is_durable: bool) -> QueueOptions {
@@ -455,84 +289,4 @@ fn by_killing(scenario: &Scenario, after: usize) -> Result<(), String> {
             peer.must_go_on(&queue)
         }
     }
-}
-
-/// Recovers and looks whether the promises are kept; answers which outcome it is, not before `from`.
-fn check(scenario: &Scenario, queue: &Queue, pid: u32, from: usize) -> Result<usize, String> {
-    let reclaimed = queue.reclaim(pid).map_err(|e| format!("cannot reclaim: {e}"))?;
-    queue.reclaim_dead().map_err(|e| format!("cannot reclaim: {e}"))?;
-    let length = queue.len();
-    let mut found: Vec<Waiting> = Vec::new();
-    while let Ok(lease) = queue.try_lease() {
-        found.push((lease.bytes().to_vec(), lease.deliveries()));
-        lease.ack();
-    }
-    if queue.is_closed() != (scenario.state == State::Closed) && scenario.operation != "close" {
-        return Err("it has been closed, or opened".to_owned());
-    }
-    let outcome = (from..scenario.outcomes.len())
-        .find(|&index| scenario.outcomes[index] == found)
-        .ok_or_else(|| format!("{} waited after {reclaimed:?}", describe(&found)))?;
-    // What was put off is counted when it is due.
-    if length != found.len() as u64 && scenario.operation != "nack-later" {
-        return Err(format!("its length was {length} with {} waiting", found.len()));
-    }
-    while let Some(letter) = queue.take_dead().map_err(|e| e.to_string())? {
-        letter.ack();
-    }
-    let stats = queue.stats();
-    if (stats.len, stats.in_flight, stats.bytes, stats.dead_waiting) != (0, 0, 0, 0) {
-        return Err(format!("drained, but {stats:?}"));
-    }
-    if !stats.closed {
-        check_capacity(queue)?;
-        check_census(queue)?;
-    }
-    Ok(outcome)
-}
-
-fn describe(found: &[Waiting]) -> String {
-    let words: Vec<String> = found
-        .iter()
-        .map(|(bytes, deliveries)| {
-            format!("{}:{deliveries}", String::from_utf8_lossy(&bytes[..bytes.len().min(8)]))
-        })
-        .collect();
-    format!("{words:?}")
-}
-
-/// It takes exactly its capacity, twice in a row.
-fn check_capacity(queue: &Queue) -> Result<(), String> {
-    for _ in 0..2 {
-        let taken = (0..=CAPACITY).take_while(|_| queue.try_put(b"fill").is_ok()).count();
-        if taken as u64 != CAPACITY {
-            return Err(format!("took {taken} messages and not {CAPACITY}"));
-        }
-        while let Ok(lease) = queue.try_lease() {
-            if (lease.bytes(), lease.deliveries()) != (b"fill", 1) {
-                return Err("a message put last came out otherwise".to_owned());
-            }
-            lease.ack();
-        }
-    }
-    Ok(())
-}
-
-/// No block and no page is missing: all of them can be in hand at once.
-fn check_census(queue: &Queue) -> Result<(), String> {
-    let mut in_hand = Vec::new();
-    while queue.try_put(&[7; 1024]) != Err(TryPutError::Full) {
-        in_hand.push(queue.try_lease().map_err(|e| e.to_string())?);
-    }
-    if in_hand.len() != PAGES {
-        return Err(format!("{} pages of {PAGES} could be used", in_hand.len()));
-    }
-    while queue.try_put(b"s") != Err(TryPutError::Full) {
-        in_hand.push(queue.try_lease().map_err(|e| e.to_string())?);
-    }
-    if in_hand.len() != BLOCKS {
-        return Err(format!("{} blocks of {BLOCKS} could be used", in_hand.len()));
-    }
-    in_hand.into_iter().for_each(ipc::Lease::ack);
-    Ok(())
 }

@@ -4,6 +4,7 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use control::Server;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
 use supervision::{Event, Process};
 
@@ -70,6 +71,7 @@ impl Loop {
     /// those who wait are told.
     pub fn finish(mut self, server: Server) {
         self.dismiss_attendants();
+        self.await_probes_being_born();
         self.kill_strays();
         self.cgroups.remove();
         appointments::clear(self.folder.path());
@@ -95,6 +97,19 @@ impl Loop {
             for log in [BACKGROUND_LOG.to_owned(), format!("{BACKGROUND_LOG}.1")] {
                 // Mostly there is none.
                 let _ = std::fs::remove_file(self.folder.path().join(log));
+            }
+        }
+    }
+
+    /// A program that probes may be just being born, and nobody could say yet who it is: it would begin its work when all
+    /// strays are killed, and be left behind.
+    fn await_probes_being_born(&mut self) {
+        let give_up = self.clock.now() + STRAYS_TAKE_AT_MOST;
+        while self.probes.are_being_born() && self.clock.now() < give_up {
+            let mut answer = [PollFd::new(self.spawner.as_fd(), PollFlags::POLLIN)];
+            let _ = poll(&mut answer, PollTimeout::from(100u8));
+            while let Some((ticket, _)) = self.spawner.poll() {
+                self.probes.born(ticket);
             }
         }
     }

@@ -55,6 +55,16 @@ struct Body {
 }
 
 impl Probes {
+    /// Whether a program was ordered of which nobody has heard yet.
+    pub fn are_being_born(&self) -> bool {
+        self.programs.values().any(|program| program.body.is_none())
+    }
+
+    /// One of them is there, or could not be started; nobody waits for its answer.
+    pub fn born(&mut self, ticket: u64) {
+        self.programs.remove(&ticket);
+    }
+
     /// When a program has taken as long as it may.
     pub fn next_deadline(&self) -> Option<Moment> {
         self.programs.values().filter_map(|program| program.body.as_ref()?.due).min()
