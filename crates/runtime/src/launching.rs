@@ -11,13 +11,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use process::{Plot, Spawn, Stdio};
+use process::{Plot, Spawn, Stdio, Variables};
 use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
 use crate::environment::{Environment, PROBE};
 use crate::listening;
-use crate::logs::{self, Label, Pump, Stream, StreamId, Watch};
+use crate::logs::{Label, Pump, Stream, StreamId, Watch};
 use crate::mailbox::{self, Mail};
 use crate::queues::Queues;
 use crate::setup::{Command, Input, Output, Sign, Watching, WorkerSetup};
@@ -125,7 +125,7 @@ impl Launch<'_> {
             umask: Some(self.worker.kept.umask),
             nice: (self.worker.kept.nice != 0).then_some(self.worker.kept.nice),
             cgroup: given.cgroup,
-            ..Spawn::new(Vec::new(), Vec::new(), CString::default())
+            ..Spawn::new(Vec::new(), Variables::default(), CString::default())
         };
         for (folder, place) in &given.temporary.mounts {
             let text = |path: &Path| text(path.as_os_str().as_bytes(), "private_tmp");
@@ -166,7 +166,7 @@ impl Launch<'_> {
     ) -> Result<Spawn, LaunchFailure> {
         let argv: Result<_, _> = argv.iter().map(|word| text(word.as_bytes(), "command")).collect();
         let mut env = self.environment(environment, None);
-        env.push(text(format!("{PROBE}={number}").as_bytes(), "probe")?);
+        env.push(PROBE, number.to_string());
         let mut spawn = Spawn::new(argv?, env, text(self.worker.kept.cwd.as_os_str().as_bytes(), "cwd")?);
         spawn.parent_death = Some(libc::SIGKILL);
         spawn.umask = Some(self.worker.kept.umask);
@@ -174,7 +174,7 @@ impl Launch<'_> {
         Ok(spawn)
     }
 
-    fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Vec<CString> {
+    fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Variables {
         environment.of_launch(self.worker, self.name, self.policy, self.notify, self.process, tmp)
     }
 
@@ -186,8 +186,8 @@ impl Launch<'_> {
         spawn.handed = (listening::FIRST..).zip(sockets.iter().cloned()).collect();
         spawn.pid_variables.push(c"LISTEN_PID".to_owned());
         let names = vec![&**self.name; sockets.len()].join(":");
-        let told = [("LISTEN_FDS", sockets.len().to_string()), ("LISTEN_FDNAMES", names)];
-        spawn.env.extend(process::environment(told.map(|(name, value)| (name.into(), value.into()))));
+        spawn.env.push("LISTEN_FDS", sockets.len().to_string());
+        spawn.env.push("LISTEN_FDNAMES", names);
     }
 
     fn apply_terms(&self, spawn: &mut Spawn) {
@@ -218,15 +218,15 @@ impl Launch<'_> {
         let failed =
             |error: io::Error| LaunchFailure(format!("{}: pipe: {}", stream.name(), words::reason(&error)));
         // Who outlives the supervisor must not die of a pipe that nobody reads.
-        let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
+        let (read, write) = pump.pipe(self.policy == Policy::Wait).map_err(failed)?;
         let file = self.worker.kept.log.as_deref().cloned().map(|settings| pump.file(settings));
-        let attached = match self.line_watch() {
+        let stream = match self.line_watch() {
             Some(watch) => pump.attach_watched(read, self.label(stream), file, watch),
             None => pump.attach(read, self.label(stream), file),
         };
         // It has two at most.
         streams.reserve_exact(2 - streams.len().min(2));
-        streams.push(attached.map_err(failed)?);
+        streams.push(stream);
         Ok(Stdio::Fd(Arc::new(write)))
     }
 

@@ -279,6 +279,11 @@ impl Processes {
         self.trees.iter().map(|(process, tree)| (*process, tree))
     }
 
+    /// Whether any tree is led by somebody who is not our child.
+    pub fn has_foreign(&self) -> bool {
+        self.foreign > 0
+    }
+
     /// When to stop waiting for how a leader ended that is not our child.
     pub fn next_exit_unknown(&self) -> Option<Moment> {
         if self.foreign == 0 {

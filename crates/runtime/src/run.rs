@@ -316,7 +316,7 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
                 && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)
             {
                 let file = worker.kept.log.as_deref().cloned().map(|settings| running.pump.file(settings));
-                streams.extend(running.pump.attach(read, launch.label(stream), file));
+                streams.push(running.pump.attach(read, launch.label(stream), file));
             }
         }
     }

@@ -6,7 +6,9 @@
 
 mod abandoning;
 mod adopting;
+mod announcing;
 mod attending;
+mod burying;
 mod ending;
 mod fronting;
 mod guarding;
@@ -28,7 +30,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use control::api::NewWorker;
 use control::{Call, RunFolder};
@@ -64,6 +66,8 @@ use crate::sweeping::Marks;
 use crate::talk;
 use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
+use announcing::Change;
+use burying::Dead;
 use hearing::Ears;
 use lingering::Telling;
 use probes::Probes;
@@ -209,6 +213,8 @@ pub struct Loop {
     spawner: Spawner,
     /// Whether a lone launch may be spawned by the loop's own thread.
     spawns_itself: bool,
+    /// Whether it did so since it last had nothing to do.
+    spawned_itself: bool,
     /// Workers whose programs take long to be executed; the loop does not wait for those.
     slow_to_execute: BTreeSet<WorkerId>,
     pending: HashMap<u64, Pending>,
@@ -255,6 +261,10 @@ pub struct Loop {
     child_changed: bool,
     /// Whether a sweep waits for an orphan to tell whose it is.
     unsure: Option<Unsure>,
+    /// Changes that nobody was told of yet.
+    changes: Vec<Change>,
+    /// Who is dead and not buried.
+    dead: Dead,
     /// Looks at those who cannot be killed, once the run is being stopped; and who was given up, in words.
     look_at_killed: Option<abandoning::Look>,
     abandoned: Vec<String>,
@@ -303,6 +313,9 @@ impl Loop {
                 .min();
             self.alarm.set(deadline, now)?;
             self.give_back_what_starting_took();
+            if std::mem::take(&mut self.spawned_itself) {
+                self.pump.stock_up();
+            }
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
@@ -343,7 +356,10 @@ impl Loop {
     }
 
     /// Feeds the core all news and carries out all it answers, until there is neither; then answers those who wait.
+    ///
+    /// What can wait is done last, so that a successor need not.
     fn settle(&mut self) {
+        self.pump.hold();
         loop {
             while let Some(event) = self.news.pop_front() {
                 let now = self.clock.now();
@@ -363,6 +379,9 @@ impl Loop {
                 break;
             }
         }
+        self.bury();
+        self.pump.release();
+        self.tell_changes();
         // All that was said before is taken in.
         self.ears.barriers.clear();
         if std::mem::take(&mut self.changed) || !self.waiters.is_empty() {
@@ -445,8 +464,7 @@ impl Loop {
                 if gone && self.processes.has_adopted() {
                     self.end_leftovers(instance);
                 }
-                self.history.tell(self.roster.shared_name(instance.worker), instance, now);
-                self.tell_people(instance);
+                self.announce(Change::Of(instance, SystemTime::now(), now));
             }
             Action::Retired(worker) => {
                 self.keep_added(worker, false);
@@ -461,7 +479,7 @@ impl Loop {
             }
             Action::Removed(worker) => self.removed(worker),
             Action::Rolled(worker, outcome) => self.rolled(worker, outcome),
-            Action::GaveUp(group, culprit) => self.tell_of_group(group, culprit),
+            Action::GaveUp(group, culprit) => self.announce(Change::GaveUp(group, culprit)),
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
     }

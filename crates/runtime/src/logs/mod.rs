@@ -65,7 +65,7 @@ pub use follow::{Followed, Follower};
 pub use framing::MAX_LINE;
 pub use line::{Ending, Label, Line, Stream};
 pub use loss::Trouble;
-pub use pipe::{adopt, pipe};
+pub use pipe::{Inlet, adopt, pipe};
 pub use pump::{Pump, StreamId, Watch};
 pub(crate) use stamp::stamped;
 pub use tail::{TAIL_BYTES, TAIL_BYTES_OF_WORKER};

@@ -33,6 +33,7 @@ impl Loop {
 
     /// All that lives of what these launches left behind.
     fn leftovers_of(&mut self, launches: &[Process]) -> Vec<Identity> {
+        self.bury();
         let Ok(snapshot) = Snapshot::take() else { return Vec::new() };
         let socket = self.folder.socket();
         let marks = sweeping::Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };

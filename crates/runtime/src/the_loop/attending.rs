@@ -11,6 +11,7 @@ use supervision::{Ending, Process, WorkerId};
 
 use super::{Loop, Settling, Told, Watched};
 use crate::attendant::{Role, Word};
+use crate::logs::Inlet;
 use crate::logs::{Label, Stream};
 use crate::processes::{Attendant, Kinship};
 use crate::takeover::OldAttendant;
@@ -40,7 +41,8 @@ impl Loop {
             stream: Stream::Stderr,
         };
         // Without a copy, what it has to say goes unheard; that is no reason not to have it.
-        let stream = socket.try_clone().and_then(|copy| self.pump.attach(copy.into(), label, None)).ok();
+        let copy = socket.try_clone().and_then(|copy| Inlet::of(copy.into())).ok();
+        let stream = copy.map(|copy| self.pump.attach(copy, label, None));
         let kinship = Kinship::Child;
         self.enter_attendant(Attendant { role, process, pid, pidfd, kinship, socket: Some(socket), stream });
     }

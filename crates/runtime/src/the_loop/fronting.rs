@@ -2,12 +2,11 @@
 
 use std::io;
 
-use supervision::{InstanceId, Phase};
+use supervision::Phase;
 
 use super::{BACKGROUND_LOG, Loop};
 use crate::logs::{Format, Label, LogFile, Stream};
-use crate::setup::Purpose;
-use crate::{logs, talk, words};
+use crate::{logs, talk};
 
 impl Loop {
     /// Says once that every worker that starts with the run is ready or has ended.
@@ -52,35 +51,9 @@ impl Loop {
             show: "supervisor".into(),
             stream: Stream::Stderr,
         };
-        self.pump.attach(read, label, Some(self.pump.file(file)))?;
+        self.pump.attach(read, label, Some(self.pump.file(file)));
         nix::unistd::dup2_stdout(&write)?;
         nix::unistd::dup2_stderr(&write)?;
         Ok(())
-    }
-
-    /// A group could not go on as it was.
-    pub(super) fn tell_of_group(&self, group: supervision::GroupId, culprit: InstanceId) {
-        let name = self.core.group_name(group).unwrap_or_default();
-        talk::say(format_args!(
-            "group {name}: has spent its restarts, the last for {}; it is started again as a whole",
-            self.roster.show(culprit)
-        ));
-    }
-
-    pub(super) fn tell_people(&self, instance: InstanceId) {
-        // Who stands in for a command says how it ended by its exit code.
-        let passed_on = self.setup.purpose == Purpose::Command && self.command_ended().is_some();
-        // Most changes are good news, which nobody has to be told.
-        let bad_news = !passed_on
-            && matches!(
-                self.core.standing(instance),
-                Some((Phase::Backoff | Phase::Failed | Phase::Waiting, _))
-            );
-        if bad_news
-            && let Some(now) = self.core.instance(instance, self.clock.now())
-            && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))
-        {
-            talk::say(line);
-        }
     }
 }

@@ -42,9 +42,9 @@ impl Writer {
     }
 
     fn to(pump: &Pump, label: Label, settings: Option<LogFile>) -> Writer {
-        let (read, write): (OwnedFd, OwnedFd) = pipe(false).expect("a pipe");
+        let (read, write): (Inlet, OwnedFd) = pipe(false).expect("a pipe");
         let file = settings.map(|settings| pump.file(settings));
-        let stream = pump.attach(read, label, file).expect("to attach");
+        let stream = pump.attach(read, label, file);
         Writer { pipe: write.into(), stream }
     }
 
