@@ -1,8 +1,9 @@
 //! A supervisor that runs a config in the foreground.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 
 use control::api::{InstanceStatus, ProcessRow, QueueStatus, Request, Status};
 use control::{Client, ClientError};
@@ -26,21 +27,36 @@ impl Run {
     /// Starts `supervisor run` with this config and these further arguments, and waits until it answers. What it prints
     /// goes to the files `NAME.out` and `NAME.err` of the sandbox.
     pub fn start(sandbox: &Sandbox, config: &Value, arguments: &[&str]) -> Run {
-        let mut run = Run::begin(sandbox, config, arguments);
+        Run::begin(sandbox, config, arguments).up()
+    }
+
+    /// The same, with these variables in the supervisor's environment.
+    pub fn start_with(sandbox: &Sandbox, config: &Value, variables: &[(&str, &OsStr)]) -> Run {
+        let mut command = sandbox.command("supervisor");
+        command.envs(variables.iter().copied());
+        Run::begin_as(command, sandbox, config, &[]).up()
+    }
+
+    /// Waits until it answers.
+    fn up(mut self) -> Run {
+        let run = &mut self;
         until("the supervisor answers", || {
             if let Some(ended) = run.child.try_wait().expect("a child can be waited for") {
                 panic!("the supervisor has ended ({ended}): {}", run.err());
             }
             run.try_status().ok()
         });
-        run
+        self
     }
 
-    /// The same, without waiting.
+    /// [`Run::start`] without waiting.
     pub fn begin(sandbox: &Sandbox, config: &Value, arguments: &[&str]) -> Run {
+        Run::begin_as(sandbox.command("supervisor"), sandbox, config, arguments)
+    }
+
+    fn begin_as(mut command: Command, sandbox: &Sandbox, config: &Value, arguments: &[&str]) -> Run {
         let name = config["name"].as_str().unwrap_or("config").to_owned();
         let path = sandbox.write(&format!("{name}.json"), config.to_string());
-        let mut command = sandbox.command("supervisor");
         command.arg("run").arg(path).args(arguments);
         let to = |what: &str| {
             File::options().create(true).append(true).open(sandbox.path().join(format!("{name}.{what}")))

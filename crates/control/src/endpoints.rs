@@ -2,7 +2,7 @@
 
 mod objects;
 
-pub(crate) use objects::OBJECTS;
+pub(crate) use objects::objects;
 
 /// Which endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,12 +1,17 @@
 //! How a [`Request`] looks in HTTP: one mapping, read in one direction by the client and in the other by the server.
 
+mod address;
+mod bodies;
+mod checks;
+mod codes;
 mod sync;
 
-use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
+use address::{find, flag, number, origin_form, parameter, percent_encoded, read_query};
+use bodies::{Apply, Restarted, Scale, Shutdown, Spawn, Targets, Wait, json, read, read_targets};
+use checks::{check_config, check_new, check_targets, check_whom, queue_name};
 
-use crate::api::{ApiError, Argument, ErrorCode, Join, Kill, NewQueue, NewWorker, Request, Size, Tell, Who};
-use crate::endpoints::{Body, ENDPOINTS, Endpoint, Name, Shape, endpoint};
+use crate::api::{ApiError, ErrorCode, Join, Kill, NewQueue, Request, Tell};
+use crate::endpoints::{Body, Endpoint, Name, endpoint};
 use crate::names;
 
 /// A request as HTTP carries it.
@@ -46,102 +51,6 @@ impl From<ApiError> for Misrouted {
     fn from(error: ApiError) -> Misrouted {
         Misrouted { status: error.code.status(), allow: None, error }
     }
-}
-
-impl ErrorCode {
-    /// The HTTP status of a refusal of this kind.
-    pub fn status(self) -> u16 {
-        match self {
-            ErrorCode::Usage => 400,
-            ErrorCode::Problems => 422,
-            ErrorCode::Refused => 403,
-            ErrorCode::NotFound => 404,
-            ErrorCode::WouldBlock => 409,
-            ErrorCode::Closed => 410,
-            ErrorCode::Failed => 500,
-            ErrorCode::NotRunning => 503,
-            ErrorCode::TimedOut => 504,
-        }
-    }
-
-    /// The exit code of the command that was refused so.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            ErrorCode::Failed => 1,
-            ErrorCode::Usage => 2,
-            ErrorCode::Problems => 3,
-            ErrorCode::NotFound => 4,
-            ErrorCode::NotRunning => 5,
-            ErrorCode::WouldBlock => 6,
-            ErrorCode::TimedOut => 7,
-            ErrorCode::Closed => 8,
-            ErrorCode::Refused => 9,
-        }
-    }
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Targets {
-    workers: Vec<String>,
-    #[serde(default = "yes")]
-    wait: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Restarted {
-    workers: Vec<String>,
-    #[serde(default = "yes")]
-    wait: bool,
-    #[serde(default)]
-    rolling: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Scale {
-    workers: Vec<Size>,
-    #[serde(default = "yes")]
-    wait: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Spawn {
-    worker: NewWorker,
-    #[serde(default = "yes")]
-    wait: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Apply {
-    #[serde(default)]
-    config: Option<String>,
-    #[serde(default)]
-    named: bool,
-    #[serde(default = "yes")]
-    wait: bool,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Wait {
-    whom: Who,
-    #[serde(default)]
-    timeout_ms: Option<u64>,
-}
-
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Shutdown {
-    #[serde(default)]
-    now: bool,
 }
 
 impl Request {
@@ -362,186 +271,6 @@ impl Asked {
     }
 }
 
-/// A proxy's request line carries the whole address; what matters is behind the host.
-fn origin_form(target: &str) -> &str {
-    match target.strip_prefix("http://") {
-        Some(rest) => rest.find('/').map_or("/", |slash| &rest[slash..]),
-        None => target,
-    }
-}
-
-fn find<'p>(method: &str, path: &'p str) -> Result<(&'static Endpoint, Option<&'p str>), Misrouted> {
-    let here: Vec<_> =
-        ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint, matches(endpoint.path, path)?))).collect();
-    if let Some(found) = here.iter().find(|(endpoint, _)| endpoint.method == method) {
-        return Ok(*found);
-    }
-    let shown: String = path.chars().take(100).collect();
-    if here.is_empty() {
-        let error = ApiError::new(ErrorCode::NotFound, format!("nothing is at {shown}"))
-            .hint("GET /v1/openapi.json describes what there is");
-        return Err(error.into());
-    }
-    let allow = here.iter().map(|(endpoint, _)| endpoint.method).collect::<Vec<_>>().join(", ");
-    let error = usage(format!("{shown} is asked with {allow}"));
-    Err(Misrouted { status: 405, allow: Some(allow), error })
-}
-
-/// `Some` when the path fits the template; within it what stands at the template's `{…}`.
-fn matches<'p>(template: &str, path: &'p str) -> Option<Option<&'p str>> {
-    let mut captured = None;
-    let mut segments = path.split('/');
-    for wanted in template.split('/') {
-        let segment = segments.next()?;
-        if wanted.starts_with('{') {
-            captured = Some(segment);
-        } else if wanted != segment {
-            return None;
-        }
-    }
-    segments.next().is_none().then_some(captured)
-}
-
-/// The parameters that were given, each with the name that the endpoint has for it.
-type Query = Vec<(&'static str, String)>;
-
-fn read_query(endpoint: &Endpoint, query: &str) -> Result<Query, ApiError> {
-    let mut values: Query = Vec::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let key = percent_decoded(key)?;
-        let Some(field) = endpoint.query.iter().find(|field| field.name == key) else {
-            if endpoint.query.is_empty() {
-                return Err(usage(format!("{} takes no parameters", endpoint.path)));
-            }
-            let known: Vec<String> = endpoint.query.iter().map(|field| format!("{:?}", field.name)).collect();
-            let error = usage(format!("unknown parameter {key:?}"));
-            return Err(error.hint(format!("there is {}", known.join(", "))));
-        };
-        if field.shape != Shape::Texts && parameter(&values, field.name).is_some() {
-            return Err(usage(format!("{:?} is given twice", field.name)));
-        }
-        values.push((field.name, percent_decoded(value)?));
-    }
-    Ok(values)
-}
-
-fn parameter<'q>(query: &'q Query, name: &str) -> Option<&'q str> {
-    query.iter().find(|(given, _)| *given == name).map(|(_, value)| value.as_str())
-}
-
-fn number<T: std::str::FromStr>(query: &Query, name: &str) -> Result<Option<T>, ApiError> {
-    let read = |text: &str| text.parse().map_err(|_| usage(format!("{name:?} is a number, not {text:?}")));
-    parameter(query, name).map(read).transpose()
-}
-
-fn flag(query: &Query, name: &str) -> Result<bool, ApiError> {
-    match parameter(query, name) {
-        None | Some("false") => Ok(false),
-        Some("true") => Ok(true),
-        Some(other) => Err(usage(format!("{name:?} is true or false, not {other:?}"))),
-    }
-}
-
-fn check_config(config: Option<&str>) -> Result<(), ApiError> {
-    match config {
-        Some(path) if !path.starts_with('/') || path.contains('\0') => {
-            Err(usage("\"config\" is an absolute path")
-                .hint("left out: the file that the run was started from"))
-        }
-        _ => Ok(()),
-    }
-}
-
-fn check_new(worker: &NewWorker) -> Result<(), ApiError> {
-    worker.name.iter().try_for_each(|name| names::check_name("worker", name))?;
-    worker.after.keys().try_for_each(|name| names::check_name("worker", name))?;
-    let mut queues = worker.queue_in.iter().chain(&worker.queue_out);
-    queues.try_for_each(|name| names::check_name("queue", name))?;
-    let arguments = worker.command.iter().map(Argument::as_bytes);
-    let texts = worker.env.values().chain([&worker.cwd]).map(String::as_bytes);
-    if worker.command.first().is_none_or(|program| program.as_bytes().is_empty()) {
-        return Err(usage("there is no command"));
-    }
-    if arguments.chain(texts).any(|text| text.contains(&0)) {
-        return Err(usage("a NUL character cannot be passed to a process"));
-    }
-    if let Some(name) = worker.env.keys().find(|name| name.is_empty() || name.contains(['=', '\0'])) {
-        return Err(usage(format!("{name:?} cannot be the name of a variable")));
-    }
-    if !worker.cwd.starts_with('/') {
-        return Err(usage("the working folder is not an absolute path").hint("\"cwd\" is an absolute path"));
-    }
-    Ok(())
-}
-
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
-    serde_json::from_slice(body)
-        .map_err(|error| usage(format!("the body is not what is wanted here: {error}")))
-}
-
-fn read_targets(body: &[u8]) -> Result<Targets, ApiError> {
-    let targets: Targets = read(body)?;
-    check_targets(&targets.workers)?;
-    Ok(targets)
-}
-
-fn check_targets(workers: &[String]) -> Result<(), ApiError> {
-    if workers.is_empty() {
-        return Err(usage("no worker is named").hint("\"workers\" is a list of NAME or NAME:INSTANCE"));
-    }
-    workers.iter().try_for_each(|worker| names::check_target(worker))
-}
-
-fn check_whom(whom: &Who) -> Result<(), ApiError> {
-    match whom {
-        // kill(2) takes 0 and negative numbers for groups of processes; nobody means that here.
-        Who::Pid(pid) if *pid < 1 => Err(usage(format!("{pid} is not a pid"))),
-        Who::Pid(_) => Ok(()),
-        Who::Worker(worker) => names::check_target(worker),
-    }
-}
-
-fn queue_name(segment: Option<&str>) -> Result<String, ApiError> {
-    let queue = percent_decoded(segment.unwrap_or_default())?;
-    names::check_name("queue", &queue)?;
-    Ok(queue)
-}
-
 fn usage(message: impl Into<String>) -> ApiError {
     ApiError::new(ErrorCode::Usage, message)
-}
-
-fn json(value: &impl Serialize) -> Vec<u8> {
-    serde_json::to_vec(value).expect("the bodies of requests have string keys and finite numbers only")
-}
-
-fn percent_encoded(text: &str) -> String {
-    let mut encoded = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b':') {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-fn percent_decoded(text: &str) -> Result<String, ApiError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
-        let (Some(high), Some(low)) = (digit(), digit()) else {
-            return Err(usage("a % in the address is not followed by two hexadecimal digits"));
-        };
-        bytes.push((high * 16 + low) as u8);
-    }
-    String::from_utf8(bytes).map_err(|_| usage("the address is not UTF-8"))
 }

@@ -118,7 +118,7 @@ impl Core {
         let tail = ring.tail().load(Ordering::Acquire);
         let is_behind = |ticket: u64| tail.wrapping_sub(ticket) as i64 <= 0;
         let mut next = first;
-        let mut wants_more = true;
+        let (mut wants_more, mut has_some) = (true, false);
         let mut ahead = first;
         while wants_more
             && !is_behind(next)
@@ -139,13 +139,19 @@ impl Core {
             if !Tag(before).is_ready(Which::First, tagged)
                 || tag.compare_exchange(before, mine, Ordering::SeqCst, Ordering::Relaxed).is_err()
             {
-                break;
+                // Claimed by another, who may not have moved the head yet. Behind what is ours, others are at work.
+                if has_some {
+                    break;
+                }
+                next = next.wrapping_add(1);
+                continue;
             }
             next = next.wrapping_add(1);
+            has_some = true;
             wants_more = take(Claim { block, ticket: tagged })?;
         }
         if next != first {
-            let _ = ring.head().compare_exchange(first, next, Ordering::AcqRel, Ordering::Relaxed);
+            ring.help_head_past(first, next);
             barrier_after_rmw();
             Side::at(self.segment.memory(), PLACE).wake_all_if_waited_for();
         }

@@ -118,6 +118,27 @@ fn put(core: &Core, me: u32, message: u8) -> Published {
     })
 }
 
+/// Puts both with one call; answers how many found a place.
+fn put_both(core: &Core, me: u32, messages: [u8; 2]) -> usize {
+    core.locals.with(|local| {
+        let mut run = core.begin_run();
+        let is_put = |message| {
+            if !core.has_place(run, local) {
+                return false;
+            }
+            let block = core.write_message(me, local, &[message]).expect("there is memory");
+            let is_put = core.publish_in_run(me, block, &mut run).expect("it is well");
+            if !is_put {
+                core.free_block(block);
+            }
+            is_put
+        };
+        let put = messages.into_iter().map(is_put).take_while(|&is_put| is_put).count();
+        core.end_run(run);
+        put
+    })
+}
+
 /// Gets the next message without acknowledging it.
 fn claim(core: &Core, me: u32) -> Option<u8> {
     match core.claim(me).expect("it is well") {
@@ -155,6 +176,27 @@ fn model_two_producers_one_of_which_may_die_anywhere() {
         assert!(left.contains(&b'a'));
         assert!(outcome.is_none() || left.contains(&b'x'));
         assert!(left.len() <= 2);
+    });
+}
+
+#[test]
+fn model_a_producer_of_two_beside_a_look_at_the_length_leaves_no_tail_behind_wherever_it_dies() {
+    explore("two puts in one call that die beside a look", |steps, deaths| {
+        let queue = queue(3);
+        let producer = thread::spawn({
+            let queue = queue.clone();
+            move || killed_after(steps, || put_both(queue.core(), 1, *b"xy"))
+        });
+        let seen = queue.core().waiting(Which::First);
+        let put = deaths.note(producer.join().expect("a thread of the model"));
+        if put.is_none() {
+            queue.core().recover(1, 2).expect("it is well");
+        }
+        let shown = queue.core().ring(Which::First).length();
+        let left = drain(queue.core(), &[], 2, 0);
+        assert_eq!(shown, left.len() as u64, "who takes several together finds them all");
+        assert!(b"xy".starts_with(&left) && seen <= shown);
+        assert!(put.is_none_or(|put| put == left.len()));
     });
 }
 

@@ -4,10 +4,14 @@
 //! its memory is allocated ([`crate::memory`]); all else is the code that runs elsewhere, but for the copies in
 //! assembly, in whose place come those by atomics.
 
+use std::sync::atomic::Ordering;
 use std::thread;
 
+use crate::put::Run;
 use crate::queue::Queue;
+use crate::segment::Recover;
 use crate::sync::{Family, SyncOptions};
+use crate::tag::Which;
 use crate::{QueueOptions, TryGetError, TryPutError};
 
 fn queue(capacity: u64) -> Queue {
@@ -46,6 +50,67 @@ fn plain_a_queue_goes_around_and_is_full_when_it_is() {
         assert_eq!(got, [turn.to_le_bytes(); 3]);
     }
     assert_eq!(queue.stats().puts, 210);
+}
+
+/// Puts three as one call does, up to where the tail would be moved; `beside` comes in between.
+fn put_three_and_stop(queue: &Queue, beside: impl Fn()) -> Run {
+    let core = queue.core();
+    let me = core.join().expect("a place is free");
+    let mut run = core.begin_run();
+    core.locals.with(|local| {
+        for (nth, message) in [b"a", b"b", b"c"].into_iter().enumerate() {
+            if nth == 2 {
+                beside();
+            }
+            let block = core.write_message(me, local, message).expect("there is memory");
+            assert!(core.publish_in_run(me, block, &mut run).expect("it is well"));
+        }
+    });
+    run
+}
+
+#[test]
+fn plain_many_put_together_are_all_shown_though_another_has_moved_the_tail_in_between() {
+    let queue = queue(8);
+    let core = queue.core();
+    let ring = core.ring(Which::First);
+    // As a producer does that meets the first of them, and is stopped before it comes to its own.
+    let run = put_three_and_stop(&queue, || ring.help_tail(ring.origin()));
+    core.end_run(run);
+    assert_eq!(ring.length(), 3);
+    assert_eq!(queue.try_get_many(9).expect("they are there"), [b"a", b"b", b"c"]);
+    assert_eq!(ring.length(), 0);
+}
+
+#[test]
+fn plain_many_put_together_by_one_who_died_before_the_tail_was_moved_are_all_shown_once_it_is_reclaimed() {
+    let queue = queue(8);
+    let core = queue.core();
+    put_three_and_stop(&queue, || ());
+    let me = core.join().expect("a place is free");
+    core.recover(me + 1, me).expect("it is well");
+    assert_eq!(queue.try_get_many(9).expect("they are there"), [b"a", b"b", b"c"]);
+}
+
+#[test]
+fn plain_many_are_got_though_one_who_claimed_before_has_not_moved_the_head() {
+    let queue = queue(8);
+    let core = queue.core();
+    queue.put_many(&["a", "b", "c"]).expect("there is room");
+    let me = core.join().expect("a place is free");
+    let ring = core.ring(Which::First);
+    let head = ring.head().load(Ordering::Relaxed);
+    core.claim(me + 1).expect("it is well");
+    ring.head().store(head, Ordering::Relaxed);
+    let mut got = Vec::new();
+    queue
+        .get_more(9, |message| {
+            got.push(message);
+            true
+        })
+        .expect("they are there");
+    assert_eq!(got, [b"b", b"c"]);
+    assert_eq!(ring.length(), 0);
 }
 
 #[test]

@@ -129,8 +129,7 @@ impl Core {
     /// Moves the tail past a run and tells of it.
     pub(crate) fn end_run(&self, run: Run) {
         if run.next != run.first {
-            let tail = self.ring(Which::First).tail();
-            let _ = tail.compare_exchange(run.first, run.next, Ordering::AcqRel, Ordering::Relaxed);
+            self.ring(Which::First).help_tail_past(run.first, run.next);
             self.tell_many_came(run.next.wrapping_sub(run.first));
         }
     }

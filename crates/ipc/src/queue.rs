@@ -195,8 +195,8 @@ impl Queue {
         Self::over(Segment::from_file(file, Kind::Queue)?)
     }
 
-    /// What all clones share, for the model.
-    #[cfg(all(test, loom))]
+    /// What all clones share, for the tests inside of the crate.
+    #[cfg(test)]
     pub(crate) fn core(&self) -> &Core {
         &self.core
     }

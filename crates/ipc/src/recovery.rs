@@ -60,6 +60,10 @@ impl Recover for Core {
             self.requeue(by, claim)?;
             done.redelivered += 1;
         }
+        // It may have died with a tail or a head yet to be moved; who takes several together trusts those.
+        for which in [Which::First, Which::Again, Which::Dead] {
+            self.waiting(which);
+        }
         // Neither had it made what it changed reach the disk.
         self.note_change();
         self.note_due(1);

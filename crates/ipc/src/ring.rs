@@ -166,6 +166,12 @@ impl<'a> Ring<'a> {
             self.tail().compare_exchange(ticket, ticket.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
     }
 
+    /// Moves the tail past all tickets from `first` to before `next`, which are filled, from wherever others have
+    /// moved it meanwhile.
+    pub(crate) fn help_tail_past(&self, first: u64, next: u64) {
+        move_past(self.tail(), first, next);
+    }
+
     /// Moves the head past a ticket whose block is claimed, unless somebody has.
     #[inline(always)]
     pub(crate) fn help_head(&self, ticket: u64) {
@@ -173,10 +179,29 @@ impl<'a> Ring<'a> {
             self.head().compare_exchange(ticket, ticket.wrapping_add(1), Ordering::AcqRel, Ordering::Relaxed);
     }
 
+    /// Moves the head past all tickets from `first` to before `next`, whose blocks are claimed, from wherever others
+    /// have moved it meanwhile.
+    pub(crate) fn help_head_past(&self, first: u64, next: u64) {
+        move_past(self.head(), first, next);
+    }
+
     /// How many wait here, about: exact while nothing moves and nobody died halfway.
     pub(crate) fn length(&self) -> u64 {
         let head = self.head().load(Ordering::Acquire);
         let tail = self.tail().load(Ordering::Acquire);
         (tail.wrapping_sub(head) as i64).max(0) as u64
+    }
+}
+
+/// Others move it one ticket after the other, so each lost attempt has brought it nearer: there are at most as many as
+/// there are tickets, whatever the memory does.
+fn move_past(end: &AtomicU64, first: u64, next: u64) {
+    let mut at = first;
+    for _ in 0..next.wrapping_sub(first) {
+        match end.compare_exchange(at, next, Ordering::AcqRel, Ordering::Relaxed) {
+            // Before `first` it cannot be; behind `next` there is nothing left to do.
+            Err(now) if next.wrapping_sub(now) as i64 > 0 => at = now,
+            _ => return,
+        }
     }
 }

@@ -1,9 +1,9 @@
 //! The disk is full, or a file may not grow.
 
 use serde_json::{Value, json};
-use tests::{Said, Sandbox, is_root, until};
+use tests::{Said, Sandbox, until};
 
-use crate::{offers, run_of};
+use crate::{in_own, offers, run_of};
 
 /// A worker that prints so much, and says then that it has done so.
 fn talkative(bytes: u32, log: &str) -> Value {
@@ -30,9 +30,7 @@ fn a_log_on_a_full_disk_holds_up_no_worker_and_says_what_is_lost() {
 
 #[test]
 fn a_log_goes_on_and_counts_what_is_missing_when_there_is_room_again() {
-    if !is_root() || !offers("unshare", &["--mount", "true"], "only root mounts (unshare)") {
-        return;
-    }
+    let Some(own) = in_own("--mount", "no mounts of one's own here (unshare)") else { return };
     let sandbox = Sandbox::new();
     std::fs::create_dir(sandbox.path().join("disk")).unwrap();
     // The worker sees the same mount: it makes room, and copies what the log holds to where we see it.
@@ -41,10 +39,10 @@ fn a_log_goes_on_and_counts_what_is_missing_when_there_is_room_again() {
     let worker = json!({ "command": script, "restart": "never", "log": { "file": "disk/w.log" } });
     sandbox.write("r.json", run_of(&json!({ "w": worker })).to_string());
     let mut command = sandbox.shell();
-    command.arg(
-        "exec unshare --mount sh -c 'mount -t tmpfs -o size=512k tmpfs disk && head -c 450000 /dev/zero > disk/ballast; \
-         exec supervisor run r.json'",
-    );
+    command.arg(format!(
+        "exec {own} sh -c 'mount -t tmpfs -o size=512k tmpfs disk && head -c 450000 /dev/zero > disk/ballast; \
+         exec supervisor run r.json'"
+    ));
     let said = Said::of(&mut command).ends_with(0);
     assert!(said.err.contains("No space left"), "{}", said.err);
     let log = sandbox.read("copy.log");
@@ -53,17 +51,15 @@ fn a_log_goes_on_and_counts_what_is_missing_when_there_is_room_again() {
 
 #[test]
 fn a_run_without_room_for_its_sockets_says_so_and_starts_nothing() {
-    if !is_root() || !offers("unshare", &["--mount", "true"], "only root mounts (unshare)") {
-        return;
-    }
+    let Some(own) = in_own("--mount", "no mounts of one's own here (unshare)") else { return };
     let sandbox = Sandbox::new();
     sandbox.write("r.json", run_of(&json!({ "w": { "command": "touch started" } })).to_string());
     let mut command = sandbox.shell();
     // As many files as the folder itself: none.
-    command.arg(
-        "mkdir run && exec unshare --mount sh -c 'mount -t tmpfs -o nr_inodes=2,mode=0700 tmpfs run && touch run/x; \
-         exec supervisor run r.json'",
-    );
+    command.arg(format!(
+        "mkdir run && exec {own} sh -c 'mount -t tmpfs -o nr_inodes=2,mode=0700 tmpfs run && touch run/x; \
+         exec supervisor run r.json'"
+    ));
     let said = Said::of(&mut command);
     assert!(said.code == 1 && said.err.contains("No space left"), "{said:?}");
     assert!(!sandbox.has("started"));

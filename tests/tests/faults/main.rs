@@ -11,7 +11,7 @@
 //! | a probe hangs | a listener that nobody reads from, a program that never ends | it has failed when its time is over; nobody else waits for it |
 //! | exits in a storm | ten thousand of them | each is counted once, each successor started once |
 //! | pids wrap | a pid namespace with few pids | a number is not a process: nobody is mistaken for another |
-//! | the clock is set | a time namespace; a look at who reads the wall clock | nothing is decided by it |
+//! | the clock is set | a C library of which the run's wall clock is ours to set; a time namespace; a look at who reads the wall clock | nothing is decided by it |
 #![forbid(unsafe_code)]
 
 mod births;
@@ -25,7 +25,7 @@ mod stuck;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tests::skipped;
+use tests::{is_root, skipped};
 
 /// The run `r` of these workers.
 fn run_of(workers: &Value) -> Value {
@@ -55,4 +55,12 @@ fn offers(program: &str, arguments: &[&str], why: &str) -> bool {
         skipped(why);
     }
     does
+}
+
+/// What begins a command line that is to run in new namespaces of these kinds (`--mount`, `--pid`), as their superuser; if
+/// this machine lets us have them, who may be an ordinary user.
+fn in_own(kinds: &str, why: &str) -> Option<String> {
+    let user = if is_root() { "" } else { "--user --map-root-user " };
+    let begin = format!("unshare {user}{kinds}");
+    offers("sh", &["-c", &format!("{begin} true")], why).then_some(begin)
 }

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use process::{Pid, Stat};
 use serde_json::{Value, json};
 use tests::{Run, Sandbox, lives, stays, until, until_gone};
 
@@ -38,6 +39,29 @@ fn a_run_waits_for_the_others_when_one_has_failed() {
     config["workers"]["works"]["after"] = json!({ "fails": "ended" });
     assert_eq!(sandbox.run_to_its_end(&config).0, 3);
     assert_eq!(sandbox.read("done"), "done\n");
+}
+
+#[test]
+fn who_was_killed_before_the_supervisor_was_told_to_stop_has_failed() {
+    for (signal, killed) in [(Signal::SIGTERM, Signal::SIGTERM), (Signal::SIGQUIT, Signal::SIGKILL)] {
+        let sandbox = Sandbox::new();
+        let script = "(setsid sleep 1000 & echo $! > orphan); exec sleep 1000";
+        let mut run = sandbox.run(&shells(&[("w", script), ("stay", "exec sleep 1000")]));
+        let (orphan, leader) = (sandbox.until_pid("orphan"), run.until_launch("w", 1));
+        let adopted = || Some(Stat::of(Pid::from_raw(orphan)).ok()??.ppid.as_raw());
+        until("the orphan is the supervisor's", || (adopted()? == run.pid()).then_some(()));
+        // It finds all of it at once: first that some child has ended, and a signal behind that, then whose end it was.
+        run.signal(Signal::SIGSTOP);
+        let state = || Some(Stat::of(Pid::from_raw(run.pid())).ok()??.state);
+        until("the supervisor stands still", || (state()? == 'T').then_some(()));
+        for pid in [orphan, leader] {
+            kill(Pid::from_raw(pid), killed).unwrap();
+            until_gone(pid);
+        }
+        run.signal(signal);
+        run.signal(Signal::SIGCONT);
+        assert_eq!(run.exit_code(), 128 + killed as i32, "{}", run.err());
+    }
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn whoever_waits_is_told_at_once_that_the_supervisor_is_gone() {
     let sandbox = Sandbox::new();
     let run = run_with(
         &sandbox,
-        &json!({ "locks": ["l"], "semaphores": { "s": 1 }, "events": ["e"], "barriers": { "b": 2 } }),
+        &json!({ "locks": ["l"], "semaphores": { "s": 1 }, "events": ["e"], "barriers": { "b": 3 } }),
     );
     let hold = |kind, name| begin(&sandbox, &[kind, "run", name, "--", "sleep", "1000"]);
     let (lock_holder, permit_holder) = (hold("lock", "l"), hold("semaphore", "s"));
@@ -109,12 +109,13 @@ fn whoever_waits_is_told_at_once_that_the_supervisor_is_gone() {
         begin(&sandbox, &["event", "wait", "e"]),
         begin(&sandbox, &["event", "wait", "e", "--timeout", "1h"]),
         begin(&sandbox, &["barrier", "wait", "b"]),
+        begin(&sandbox, &["barrier", "wait", "b", "--timeout", "1h"]),
     ];
     until("the locks are waited for", || {
         (lock(&sandbox, "l")["waiters"].as_array()?.len() == 2).then_some(())
     });
     until("the barrier is waited at", || {
-        (sandbox.supervisor(&["barrier", "ls", "--json"]).json()[0]["waiting"] == 1).then_some(())
+        (sandbox.supervisor(&["barrier", "ls", "--json"]).json()[0]["waiting"] == 2).then_some(())
     });
     run.kill_9();
     for child in waiting {

@@ -61,7 +61,7 @@ pub enum Action {
 /// Something that workers share.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProposedThing {
-    /// `queue`, `lock`, `semaphore`, `event`, `value`, `condition` or `barrier`.
+    /// `queue`, `lock`, `rlock`, `semaphore`, `event`, `value`, `array`, `condition` or `barrier`.
     pub kind: String,
     /// Its name.
     pub name: String,

@@ -1,12 +1,13 @@
 //! The end of a run: being told to stop, and what is done when all is over.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use control::Server;
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
-use supervision::Event;
+use supervision::{Event, Process};
 
-use super::{BACKGROUND_LOG, Loop, STRAYS_TAKE_AT_MOST, Told};
+use super::{BACKGROUND_LOG, Loop, STRAYS_TAKE_AT_MOST, Told, Watched};
 use crate::askers::Asker;
 use crate::{appointments, sweeping, talk};
 
@@ -32,6 +33,7 @@ impl Loop {
     pub(crate) fn shut_down(&mut self) {
         if self.told == Told::Nothing {
             self.told = Told::Stop;
+            self.find_the_dead();
             self.news.push_back(Event::Shutdown);
         }
     }
@@ -41,7 +43,26 @@ impl Loop {
         if self.told != Told::StopNow {
             self.told = Told::StopNow;
             talk::say("killing everything at once");
+            self.find_the_dead();
             self.news.push_back(Event::ShutdownNow);
+        }
+    }
+
+    /// Takes in who has ended by now: what came of them is not the work of the stop that is told next. The kernel may
+    /// have told of the stop first, and what is found together has no order.
+    fn find_the_dead(&mut self) {
+        let leaders = self.watched.iter().filter_map(|(token, what)| match what {
+            Watched::Leader(process) => Some((*process, *token)),
+            _ => None,
+        });
+        let is_dead = |process: &Process| {
+            self.processes.get(*process).is_some_and(|tree| process::is_dead(tree.pidfd.as_fd()))
+        };
+        let mut dead: Vec<_> = leaders.filter(|(process, _)| is_dead(process)).collect();
+        // In the order of their launch, so that the same news are always told in the same order.
+        dead.sort_unstable_by_key(|(_, token)| *token);
+        for (process, token) in dead {
+            self.leader_may_have_ended(process, token);
         }
     }
 
