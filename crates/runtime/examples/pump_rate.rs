@@ -7,7 +7,7 @@
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use runtime::logs::{Format, Inlet, Label, LogFile, Pump, Stream};
+use runtime::logs::{Format, Inlet, LogFile, Pump, Stream, Writer};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -75,13 +75,8 @@ fn pump(load: &Load, path: &Path, format: Format) -> io::Result<Rate> {
     timed(load, |read| {
         let pump = Pump::start(None)?;
         let file = pump.file(LogFile { path: path.to_owned(), max_size: 0, keep: 1, format });
-        let label = Label {
-            worker: "flood".into(),
-            instance: 0,
-            launch: 1,
-            show: "flood".into(),
-            stream: Stream::Stdout,
-        };
+        let writer = Writer { worker: "flood".into(), instance: 0, launch: 1, show: "flood".into() };
+        let label = std::sync::Arc::new(writer).label(Stream::Stdout);
         let watched = nix::unistd::dup(&read)?;
         pump.attach(Inlet::of(read)?, label, Some(file));
         // The copy reports the end of the writer without reading.

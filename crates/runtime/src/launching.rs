@@ -1,5 +1,6 @@
 //! From a worker's setup to one launch: arguments, environment, descriptors.
 
+use std::cell::OnceCell;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -17,7 +18,7 @@ use supervision::{LaunchFailure, Policy, Process};
 use crate::attendant::{self, Role};
 use crate::environment::{Environment, PROBE};
 use crate::listening;
-use crate::logs::{Label, Pump, Stream, StreamId, Watch};
+use crate::logs::{Label, Pump, Stream, Streams, Watch, Writer};
 use crate::mailbox::{self, Mail};
 use crate::queues::Queues;
 use crate::setup::{Command, Input, Output, Sign, Watching, WorkerSetup};
@@ -71,7 +72,7 @@ pub struct Prepared {
     /// How its leader is spawned.
     pub spawn: Spawn,
     /// The streams of the log that it writes to.
-    pub streams: Vec<StreamId>,
+    pub streams: Streams,
     /// Those who join its streams to queues.
     pub attendants: Vec<attendant::Order>,
     /// Where a newline shows that it is ready, if one does.
@@ -86,7 +87,9 @@ impl Launch<'_> {
     ///
     /// Says which file could not be opened, and why.
     pub fn prepare(&self, place: &Place<'_>, given: Given) -> Result<Prepared, LaunchFailure> {
-        let (mut streams, mut attendants) = (Vec::new(), Vec::new());
+        let (mut streams, mut attendants) = (Streams::default(), Vec::new());
+        let writer = OnceCell::new();
+        let label = |stream| writer.get_or_init(|| self.writer()).label(stream);
         let stdin = match &self.worker.kept.stdin {
             Input::Null => Stdio::Null,
             Input::Inherit => Stdio::Inherit,
@@ -100,7 +103,7 @@ impl Launch<'_> {
                 let how = OpenOptions::new().append(true).create(true).to_owned();
                 Ok(Stdio::Fd(Arc::new(open(path, &how, stream.name())?)))
             }
-            Output::Log => self.logged(stream, place.pump, &mut streams),
+            Output::Log => self.logged(label(stream), place.pump, &mut streams),
             Output::Queue(queue) => {
                 self.attended(Role::Collector, queue, stream.name(), place, &mut attendants)
             }
@@ -209,23 +212,16 @@ impl Launch<'_> {
         }
     }
 
-    fn logged(
-        &self,
-        stream: Stream,
-        pump: &Pump,
-        streams: &mut Vec<StreamId>,
-    ) -> Result<Stdio, LaunchFailure> {
-        let failed =
-            |error: io::Error| LaunchFailure(format!("{}: pipe: {}", stream.name(), words::reason(&error)));
+    fn logged(&self, label: Label, pump: &Pump, streams: &mut Streams) -> Result<Stdio, LaunchFailure> {
+        let name = label.stream.name();
+        let failed = |error: io::Error| LaunchFailure(format!("{name}: pipe: {}", words::reason(&error)));
         // Who outlives the supervisor must not die of a pipe that nobody reads.
         let (read, write) = pump.pipe(self.policy == Policy::Wait).map_err(failed)?;
         let file = self.worker.kept.log.as_deref().cloned().map(|settings| pump.file(settings));
         let stream = match self.line_watch() {
-            Some(watch) => pump.attach_watched(read, self.label(stream), file, watch),
-            None => pump.attach(read, self.label(stream), file),
+            Some(watch) => pump.attach_watched(read, label, file, watch),
+            None => pump.attach(read, label, file),
         };
-        // It has two at most.
-        streams.reserve_exact(2 - streams.len().min(2));
         streams.push(stream);
         Ok(Stdio::Fd(Arc::new(write)))
     }
@@ -286,15 +282,14 @@ impl Launch<'_> {
         }))
     }
 
-    /// How its lines are marked in the log.
-    pub fn label(&self, stream: Stream) -> Label {
-        Label {
+    /// Who it is in the log.
+    pub fn writer(&self) -> Arc<Writer> {
+        Arc::new(Writer {
             worker: Arc::clone(self.name),
             instance: self.process.instance.index,
             launch: self.process.launch.0,
             show: Arc::clone(self.show),
-            stream,
-        }
+        })
     }
 }
 

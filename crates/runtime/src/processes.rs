@@ -10,7 +10,7 @@ use supervision::{Ending, InstanceId, Moment, Process};
 use worker::wire::{self, Command};
 
 use crate::attendant::Role;
-use crate::logs::StreamId;
+use crate::logs::{StreamId, Streams};
 
 /// What the runtime holds of one launch, from its execution until its tree is empty and given back.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Tree {
     /// Whether its feeder died before its queue was at its end: what it takes for the end of its input is none.
     pub lost_its_feeder: bool,
     /// The streams of the log that it writes to.
-    pub streams: Vec<StreamId>,
+    pub streams: Streams,
     /// The cgroup that it is in, if it has one of its own.
     pub cgroup: Option<Box<Nest>>,
     /// What was said, if anything was: most programs know nothing of their supervisor, and cost nothing here.
@@ -108,7 +108,7 @@ pub struct Attendant {
 
 impl Tree {
     /// A tree whose leader has just been executed or taken back.
-    pub fn new(pid: Pid, pidfd: OwnedFd, kinship: Kinship, streams: Vec<StreamId>) -> Tree {
+    pub fn new(pid: Pid, pidfd: OwnedFd, kinship: Kinship, streams: Streams) -> Tree {
         Tree {
             pid,
             pidfd,
@@ -180,7 +180,8 @@ impl Tree {
 /// All trees of the run.
 #[derive(Debug, Default)]
 pub struct Processes {
-    trees: BTreeMap<Process, Tree>,
+    /// Apart from the table, half of which may be empty.
+    trees: BTreeMap<Process, Box<Tree>>,
     by_pid: HashMap<i32, Process>,
     /// How many trees are led by somebody who is not our child.
     foreign: usize,
@@ -203,7 +204,7 @@ impl Processes {
         // Somebody may have looked at our children before the news of this one came.
         self.orphans.remove(&tree.pid.as_raw());
         self.foreign += usize::from(tree.kinship != Kinship::Child);
-        self.trees.insert(process, tree);
+        self.trees.insert(process, Box::new(tree));
     }
 
     /// Forgets a tree that is empty and given back.
@@ -223,17 +224,17 @@ impl Processes {
             self.adopted.retain(|_, heir| *heir != process);
             self.orphans.retain(|_, (_, owner)| *owner != Some(process));
         }
-        Some(tree)
+        Some(*tree)
     }
 
     /// The tree of a launch.
     pub fn get(&self, process: Process) -> Option<&Tree> {
-        self.trees.get(&process)
+        self.trees.get(&process).map(|tree| &**tree)
     }
 
     /// The tree of a launch, to change it.
     pub fn get_mut(&mut self, process: Process) -> Option<&mut Tree> {
-        self.trees.get_mut(&process)
+        self.trees.get_mut(&process).map(|tree| &mut **tree)
     }
 
     /// Enters an attendant.
@@ -271,12 +272,12 @@ impl Processes {
     pub fn of_instance(&self, instance: InstanceId) -> Option<(Process, &Tree)> {
         let first = Process { instance, launch: supervision::Launch(0) };
         let last = Process { instance, launch: supervision::Launch(u64::MAX) };
-        self.trees.range(first..=last).next_back().map(|(process, tree)| (*process, tree))
+        self.trees.range(first..=last).next_back().map(|(process, tree)| (*process, &**tree))
     }
 
     /// Every tree.
     pub fn iter(&self) -> impl Iterator<Item = (Process, &Tree)> {
-        self.trees.iter().map(|(process, tree)| (*process, tree))
+        self.trees.iter().map(|(process, tree)| (*process, &**tree))
     }
 
     /// Whether any tree is led by somebody who is not our child.

@@ -30,7 +30,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use control::api::NewWorker;
 use control::{Call, RunFolder};
@@ -49,10 +49,10 @@ use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
 use crate::environment::Environment;
 use crate::guard::Guard;
-use crate::history::History;
+use crate::history::{History, When};
 use crate::journal::Journal;
 use crate::listening::Sockets;
-use crate::logs::{Pump, StreamId};
+use crate::logs::{Pump, Streams};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
 use crate::notify::Notification;
@@ -113,7 +113,7 @@ enum Watched {
 #[derive(Debug)]
 struct Pending {
     process: Process,
-    streams: Vec<StreamId>,
+    streams: Streams,
     /// Those of its attendants that are still to be spawned.
     attendants: VecDeque<attendant::Order>,
     /// The attendant that is being spawned; `None`: it is the leader.
@@ -464,7 +464,7 @@ impl Loop {
                 if gone && self.processes.has_adopted() {
                     self.end_leftovers(instance);
                 }
-                self.announce(Change::Of(instance, SystemTime::now(), now));
+                self.announce(Change::Of(instance, When::now(), now));
             }
             Action::Retired(worker) => {
                 self.keep_added(worker, false);

@@ -7,6 +7,7 @@ use super::follow::Follower;
 use super::line::{Label, Line};
 use super::loss::{Trouble, Troubles};
 use super::pipe::{Inlet, Stock};
+use super::streams::{Names, StreamId};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -18,10 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
-/// Names one pipe that was given to the pump; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub(super) u64);
-
 /// Looks at every line of one stream (without its newline; long ones in pieces) until it breaks. Called on the pump's thread: it
 /// must not wait.
 pub type Watch = Box<dyn FnMut(&[u8]) -> ControlFlow<()> + Send>;
@@ -30,8 +27,9 @@ pub type Watch = Box<dyn FnMut(&[u8]) -> ControlFlow<()> + Send>;
 ///
 /// # Examples
 /// ```
-/// use runtime::logs::{Format, Label, LogFile, Pump, Stream, pipe};
+/// use runtime::logs::{Format, LogFile, Pump, Stream, Writer, pipe};
 /// use std::io::Write;
+/// use std::sync::Arc;
 ///
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("reader.log");
@@ -39,9 +37,8 @@ pub type Watch = Box<dyn FnMut(&[u8]) -> ControlFlow<()> + Send>;
 /// let file = pump.file(LogFile { path: path.clone(), max_size: 50 << 20, keep: 10, format: Format::Raw });
 ///
 /// let (read, write) = pipe(false)?;
-/// let label =
-///     Label { worker: "reader".into(), instance: 0, launch: 1, show: "reader".into(), stream: Stream::Stdout };
-/// let stream = pump.attach(read, label, Some(file));
+/// let writer = Writer { worker: "reader".into(), instance: 0, launch: 1, show: "reader".into() };
+/// let stream = pump.attach(read, Arc::new(writer).label(Stream::Stdout), Some(file));
 /// std::fs::File::from(write).write_all(b"hello\n")?; // a worker would do this
 /// pump.finish(stream);
 ///
@@ -53,7 +50,6 @@ pub struct Pump {
     shared: Arc<Shared>,
     files: Mutex<HashMap<PathBuf, Weak<SharedLogFile>>>,
     stock: Mutex<Stock>,
-    next_stream: AtomicU64,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -61,6 +57,7 @@ pub struct Pump {
 #[derive(Default)]
 struct Orders {
     waiting: VecDeque<Order>,
+    names: Names,
     /// Whether the thread is not to be woken for them yet.
     held: bool,
 }
@@ -76,8 +73,14 @@ pub(super) struct Shared {
 
 impl Shared {
     fn order(&self, order: Order) {
+        self.order_as(|_| order);
+    }
+
+    /// Gives an order that may need a name.
+    fn order_as(&self, order: impl FnOnce(&mut Names) -> Order) {
         let first = {
             let mut orders = self.orders();
+            let order = order(&mut orders.names);
             orders.waiting.push_back(order);
             orders.waiting.len() == 1 && !orders.held
         };
@@ -96,10 +99,13 @@ impl Shared {
         self.orders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn take_orders(&self) -> VecDeque<Order> {
+    /// Takes all orders, and gives back the names of streams that have ended.
+    pub fn take_orders(&self, ended: impl Iterator<Item = StreamId>) -> VecDeque<Order> {
         // Silenced first: an order that comes now rings again.
         let _ = self.bell.read();
-        std::mem::take(&mut self.orders().waiting)
+        let mut orders = self.orders();
+        orders.names.give_back(ended);
+        std::mem::take(&mut orders.waiting)
     }
 
     pub fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -122,8 +128,8 @@ impl Pump {
         });
         let engine = Engine::new(shared.clone(), console)?;
         let thread = std::thread::Builder::new().name("logs".into()).spawn(move || engine.run())?;
-        let (files, stock, next_stream) = (Mutex::default(), Mutex::default(), AtomicU64::new(0));
-        Ok(Pump { shared, files, stock, next_stream, thread: Some(thread) })
+        let (files, stock) = (Mutex::default(), Mutex::default());
+        Ok(Pump { shared, files, stock, thread: Some(thread) })
     }
 
     /// The one writer of a path. Asked for again while anybody holds it, it is the same one, with size, number and format as
@@ -167,9 +173,12 @@ impl Pump {
         file: Option<Arc<SharedLogFile>>,
         watch: Option<Watch>,
     ) -> StreamId {
-        let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
-        self.shared.order(Order::Attach { stream, read: read.into(), label: Arc::new(label), file, watch });
-        stream
+        let mut named = None;
+        self.shared.order_as(|names| {
+            let stream = *named.insert(names.next());
+            Order::Attach { stream, read: read.into(), label, file, watch }
+        });
+        named.expect("an order is given at once")
     }
 
     /// A pipe for one output of a worker, as [`pipe`](super::pipe()) makes it; perhaps one that was made before.

@@ -1,11 +1,10 @@
 //! Changes, told to those who follow them and to people once nothing more urgent is to be done: a successor need not wait
 //! for words about its predecessor. What is told is how things stood when they changed, in that order.
 
-use std::time::SystemTime;
-
 use supervision::{GroupId, Instance, InstanceId, Phase};
 
 use super::Loop;
+use crate::history::When;
 use crate::setup::Purpose;
 use crate::{talk, words};
 
@@ -16,7 +15,7 @@ const KEPT: usize = 64;
 #[derive(Debug)]
 pub(super) enum Change {
     /// An instance stands somewhere else since then; `None`: it was scaled away.
-    Of(InstanceId, SystemTime, Option<Instance>),
+    Of(InstanceId, When, Option<Instance>),
     /// A group has spent its restarts, the last one for this instance.
     GaveUp(GroupId, InstanceId),
 }

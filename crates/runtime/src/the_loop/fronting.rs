@@ -1,11 +1,12 @@
 //! What a run shows of itself: that all is up, and going to the background then.
 
 use std::io;
+use std::sync::Arc;
 
 use supervision::Phase;
 
 use super::{BACKGROUND_LOG, Loop};
-use crate::logs::{Format, Label, LogFile, Stream};
+use crate::logs::{Format, LogFile, Stream, Writer};
 use crate::{logs, talk};
 
 impl Loop {
@@ -44,13 +45,8 @@ impl Loop {
             keep: 1,
             format: Format::Text,
         };
-        let label = Label {
-            worker: "supervisor".into(),
-            instance: 0,
-            launch: 1,
-            show: "supervisor".into(),
-            stream: Stream::Stderr,
-        };
+        let (worker, show) = ("supervisor".into(), "supervisor".into());
+        let label = Arc::new(Writer { worker, instance: 0, launch: 1, show }).label(Stream::Stderr);
         self.pump.attach(read, label, Some(self.pump.file(file)));
         nix::unistd::dup2_stdout(&write)?;
         nix::unistd::dup2_stderr(&write)?;

@@ -23,7 +23,8 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 fn label(worker: &str, stream: Stream) -> Label {
-    Label { worker: worker.into(), instance: 0, launch: 1, show: worker.into(), stream }
+    let writer = line::Writer { worker: worker.into(), instance: 0, launch: 1, show: worker.into() };
+    std::sync::Arc::new(writer).label(stream)
 }
 
 fn raw(path: &Path) -> LogFile {
