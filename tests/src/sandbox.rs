@@ -182,7 +182,10 @@ impl Sandbox {
                 process::environ_var(pid, name)
                     .is_some_and(|value| value.starts_with(self.path().as_os_str().as_encoded_bytes()))
             };
-            (here("SUPERVISOR_SOCKET") || here("SUPERVISOR_RUNTIME_DIR")).then_some(pid.as_raw())
+            ["SUPERVISOR_SOCKET", "SUPERVISOR_FOLDER", "SUPERVISOR_RUNTIME_DIR"]
+                .into_iter()
+                .any(here)
+                .then_some(pid.as_raw())
         };
         let snapshot = Snapshot::take().expect("/proc can be read");
         let living: Vec<Pid> =

@@ -2,7 +2,7 @@
 
 use config::{Limit, Listen, Refusal, Wish, WorkerPlan};
 use process::{Account, AccountError, Ceilings, IoPriority, LimitName, Offer, Processors, Refused};
-use runtime::{Address, PrivateTmp, Terms};
+use runtime::{Address, Listed, PrivateTmp, Terms};
 
 /// Whether a wish is granted here.
 ///
@@ -21,6 +21,17 @@ pub fn grant(offer: &Offer, wish: &Wish<'_>) -> Result<(), Refusal> {
             }
             (found, _) => found.map(drop).map_err(of_account),
         },
+        Wish::Control { user, group, mounted_tmp } => {
+            // Whom there is not has been told of.
+            let Ok(Account { credentials: Some(credentials), .. }) = Account::find(Some(user), group) else {
+                return Ok(());
+            };
+            let tmp = if mounted_tmp { PrivateTmp::Mount } else { PrivateTmp::None };
+            runtime::is_door_possible(credentials.uid, tmp).map_err(|why| Refusal {
+                message: format!("a worker of user {user:?} cannot be given a way to its supervisor: {why}"),
+                hint: None,
+            })
+        }
         Wish::Group { name, user } => match Account::find(user, Some(name)) {
             Err(error @ (AccountError::NoGroup(_) | AccountError::GroupRefused(_))) => Err(of_account(error)),
             // That is the user's to tell.
@@ -69,7 +80,7 @@ pub fn terms(plan: &WorkerPlan) -> Result<Option<Box<Terms>>, AccountError> {
         (user, group) => Some(Account::find(user.as_deref(), group.as_deref())?),
     };
     let limits = &plan.limits;
-    let terms = Terms {
+    let mut terms = Terms {
         account,
         limits: limits.of_processes.iter().copied().filter_map(limit).collect(),
         ceilings: Ceilings { memory: limits.memory, pids: limits.pids.map(u64::from), cpu: limits.cpu },
@@ -84,7 +95,13 @@ pub fn terms(plan: &WorkerPlan) -> Result<Option<Box<Terms>>, AccountError> {
             config::PrivateTmp::Mount => PrivateTmp::Mount,
         },
         listen: plan.listen.iter().cloned().map(address).collect(),
+        listed: None,
     };
+    let lists_any = !plan.gets.is_empty() || !plan.puts.is_empty();
+    // It matters only there; others may use all queues, and are alike whatever they list.
+    if lists_any && terms.account.as_ref().is_some_and(|account| account.credentials.is_some()) {
+        terms.listed = Some(Listed { gets: plan.gets.clone(), puts: plan.puts.clone() });
+    }
     Ok((terms != Terms::default()).then(|| Box::new(terms)))
 }
 

@@ -17,7 +17,7 @@ use control::api::{ErrorCode, QueueHandle, QueueStatus, Request};
 
 use crate::arguments::Patience;
 use crate::queue::file_failure;
-use crate::reach::call;
+use crate::reach::{call_with_descriptors, no_descriptor};
 use crate::talk::Failure;
 
 pub use each::Task;
@@ -61,9 +61,17 @@ pub struct Line {
 /// # Errors
 /// What the supervisor refuses; exit 1 when its memory cannot be opened.
 pub fn open(mut client: Client, queue: &str, waiting: Waiting) -> Result<Line, Failure> {
-    let handle: QueueHandle = call(&mut client, &Request::QueueHandle { queue: queue.to_owned() })?;
-    let segment = |handle: &QueueHandle| {
-        ipc::Queue::open(&handle.path).map_err(|error| {
+    let request = Request::QueueHandle { queue: queue.to_owned() };
+    let (handle, handed): (QueueHandle, _) = call_with_descriptors(&mut client, &request)?;
+    let mut handed = handed.into_iter();
+    let mut segment = |handle: &QueueHandle| {
+        let opened = match (&handle.path, handed.next()) {
+            (Some(path), _) => ipc::Queue::open(path),
+            // This is a worker of another user, who may not open what is the supervisor's.
+            (None, Some(memory)) => ipc::Queue::from_own_fd(memory),
+            (None, None) => return Err(no_descriptor(&format!("queue {}", handle.queue))),
+        };
+        opened.map_err(|error| {
             Failure::new(ErrorCode::Failed, format!("queue {} cannot be opened: {error}", handle.queue))
         })
     };

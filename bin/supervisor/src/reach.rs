@@ -1,5 +1,6 @@
 //! The way to the running supervisor.
 
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use control::api::{ApiError, ErrorCode, Kill, QueueStatus, Request, Status};
@@ -21,12 +22,32 @@ pub fn connect(name: Option<&str>) -> Result<Client, Failure> {
 /// # Errors
 /// What the supervisor refuses, and its absence.
 pub fn call<T: DeserializeOwned>(client: &mut Client, request: &Request) -> Result<T, Failure> {
-    client.call(request).map_err(|error| match error {
+    client.call(request).map_err(|error| failure(client, request, error))
+}
+
+/// [`call`], and the descriptors that come beside the answer.
+///
+/// # Errors
+/// As [`call`].
+pub fn call_with_descriptors<T: DeserializeOwned>(
+    client: &mut Client,
+    request: &Request,
+) -> Result<(T, Vec<OwnedFd>), Failure> {
+    client.call_with_descriptors(request).map_err(|error| failure(client, request, error))
+}
+
+/// The supervisor names no place where something can be opened, and hands nothing over either.
+pub fn no_descriptor(what: &str) -> Failure {
+    Failure::new(ErrorCode::Failed, format!("{what} was not handed over by the supervisor"))
+}
+
+fn failure(client: &mut Client, request: &Request, error: ClientError) -> Failure {
+    match error {
         ClientError::Refused(error) if error.code == ErrorCode::NotFound && error.hint.is_none() => {
             with_suggestion(client, request, error).into()
         }
         error => error.into(),
-    })
+    }
 }
 
 fn with_suggestion(client: &mut Client, request: &Request, error: ApiError) -> ApiError {

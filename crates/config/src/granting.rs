@@ -65,8 +65,14 @@ impl Asking<'_, '_> {
         let name = |given: &Option<(String, usize)>| given.as_ref().map(|(name, _)| name.clone());
         let (user_name, group_name) = (name(&user), name(&group));
         if let Some((name, at)) = &user {
-            let wish = Wish::User { name, group: group_name.as_deref() };
-            self.stays(None, &["user"], *at, &wish);
+            let group = group_name.as_deref();
+            let mounted_tmp = worker.private_tmp.value.0 == PrivateTmp::Mount;
+            let wish = Wish::User { name, group };
+            if self.reading.surroundings.grant(&wish).is_ok() {
+                self.stays(None, &["user"], *at, &Wish::Control { user: name, group, mounted_tmp });
+            } else {
+                self.stays(None, &["user"], *at, &wish);
+            }
         }
         if let Some((name, at)) = &group {
             let wish = Wish::Group { name, user: user_name.as_deref() };

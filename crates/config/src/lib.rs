@@ -112,6 +112,15 @@ pub enum Wish<'w> {
         /// The user that is wanted with it, if any.
         user: Option<&'w str>,
     },
+    /// A way to its supervisor, for one that runs as this user and group, which there are.
+    Control {
+        /// The user's name.
+        user: &'w str,
+        /// The group that is wanted with it, if not its own.
+        group: Option<&'w str>,
+        /// Whether it has a `/tmp` of its own.
+        mounted_tmp: bool,
+    },
     /// This niceness, which is not 0.
     Nice(i32),
     /// This priority of input and output.

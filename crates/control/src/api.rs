@@ -1,6 +1,7 @@
 //! What goes over the wire: one [`Request`] type, the reports that answer it, and the error that refuses it.
 
 mod added;
+mod hello;
 mod kill;
 mod proposed;
 mod sync;
@@ -9,6 +10,7 @@ mod told;
 use serde::{Deserialize, Serialize};
 
 pub use added::{Argument, Fsync, Milestone, NewQueue, NewWorker, Policy, Restart};
+pub use hello::{Enter, Hello, HelloLine, Offered, Order};
 pub use kill::{Kill, KillOrder, Killed, ProcessRow};
 pub use proposed::{Action, Problem, Proposal, ProposedThing, ProposedWorker};
 pub use sync::{
@@ -114,8 +116,9 @@ pub struct QueueStatus {
 pub struct QueueHandle {
     /// The queue's name.
     pub queue: String,
-    /// What to open: the queue's segment.
-    pub path: String,
+    /// What to open: the queue's segment. Null for a worker of another user, who gets a descriptor of it beside the answer:
+    /// the queue's first, then that of its dead letters.
+    pub path: Option<String>,
     /// The queue its dead letters go to, if one is named.
     pub dead_letter: Option<Box<QueueHandle>>,
 }
@@ -312,6 +315,9 @@ pub enum Request {
     Sync(SyncRequest),
     /// `POST /v1/join`: a worker asks for its `Hello`.
     Join(Join),
+    /// `POST /v1/hello`: a worker joins without a server of its own. Answered by a stream of [`HelloLine`]s, as long as its
+    /// launch and the supervisor last.
+    Hello(Enter),
     /// `POST /v1/tell`: a worker reports.
     Tell(Tell),
 }

@@ -1,11 +1,14 @@
 //! The client: one request after another over one connection, blocking, and quick to start.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io::{self, IoSliceMut, Read, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use serde::de::DeserializeOwned;
 
 use crate::api::{ApiError, ErrorBody, ErrorCode, Request};
@@ -56,6 +59,9 @@ const ANSWER_BYTES: usize = 64 * 1024 * 1024;
 /// How long to leave a supervisor alone that has too many who wait.
 const CROWDED: Duration = Duration::from_secs(1);
 
+/// So many descriptors come with one answer.
+pub(crate) const DESCRIPTORS_AT_MOST: usize = 4;
+
 /// The longest head of an answer.
 const HEAD_BYTES: usize = 64 * 1024;
 
@@ -92,6 +98,20 @@ impl Client {
         serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))
     }
 
+    /// [`Client::call`], and the descriptors that come beside the answer: none where the supervisor encloses none.
+    ///
+    /// # Errors
+    /// Those of [`Client::call`]; [`ClientError::Unreachable`] too where this process has no room for them.
+    pub fn call_with_descriptors<T: DeserializeOwned>(
+        &mut self,
+        request: &Request,
+    ) -> Result<(T, Vec<OwnedFd>), ClientError> {
+        let mut enclosed = Vec::new();
+        let body = self.exchange_with(&request.to_http(), Some(&mut enclosed))?;
+        let answer = serde_json::from_slice(&body).map_err(|error| ClientError::Broken(error.to_string()))?;
+        Ok((answer, enclosed))
+    }
+
     /// Asks for a stream of lines.
     ///
     /// # Errors
@@ -100,7 +120,7 @@ impl Client {
         if !self.is_fresh() {
             self.stream = open(&self.socket).map_err(ClientError::Unreachable)?;
         }
-        let mut wire = Wire { stream: &self.stream, deadline: None, buffer: Vec::new(), start: 0 };
+        let mut wire = Wire::on(&self.stream);
         wire.send(&request.to_http())?;
         let head = wire.head()?;
         if !(200..300).contains(&head.status) {
@@ -133,13 +153,21 @@ impl Client {
     }
 
     fn exchange(&mut self, http: &HttpRequest) -> Result<Vec<u8>, ClientError> {
+        self.exchange_with(http, None)
+    }
+
+    fn exchange_with(
+        &mut self,
+        http: &HttpRequest,
+        enclosed: Option<&mut Vec<OwnedFd>>,
+    ) -> Result<Vec<u8>, ClientError> {
         if !self.is_fresh() {
             self.stream = open(&self.socket).map_err(ClientError::Unreachable)?;
         }
         // Anything that goes wrong leaves the connection in the middle of something.
         self.kept = false;
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        let mut wire = Wire { stream: &self.stream, deadline, buffer: Vec::new(), start: 0 };
+        let mut wire = Wire { deadline, enclosed, ..Wire::on(&self.stream) };
         wire.send(http)?;
         let head = wire.head()?;
         let body = wire.body(&head)?;
@@ -202,7 +230,7 @@ impl Lines {
                 return Err(too_long());
             }
             let unread = std::mem::take(&mut self.unread);
-            let mut wire = Wire { stream: &self.stream, deadline: None, buffer: unread, start: 0 };
+            let mut wire = Wire { buffer: unread, ..Wire::on(&self.stream) };
             match wire.chunk()? {
                 Some(chunk) => self.lines.extend_from_slice(&chunk),
                 None => return Ok(None),
@@ -256,9 +284,15 @@ struct Wire<'s> {
     buffer: Vec<u8>,
     /// What stands before it in the buffer was used.
     start: usize,
+    /// Where descriptors are put that come along; `None`: they are not wanted.
+    enclosed: Option<&'s mut Vec<OwnedFd>>,
 }
 
-impl Wire<'_> {
+impl<'s> Wire<'s> {
+    fn on(stream: &'s UnixStream) -> Wire<'s> {
+        Wire { stream, deadline: None, buffer: Vec::new(), start: 0, enclosed: None }
+    }
+
     fn send(&mut self, http: &HttpRequest) -> Result<(), ClientError> {
         let mut bytes =
             format!("{} {} HTTP/1.1\r\nHost: supervisor\r\n", http.method, http.target).into_bytes();
@@ -388,7 +422,11 @@ impl Wire<'_> {
         self.stream.set_read_timeout(left).map_err(ClientError::Unreachable)?;
         let mut piece = [0; 16 * 1024];
         loop {
-            match (&*self.stream).read(&mut piece) {
+            let read = match &mut self.enclosed {
+                Some(enclosed) => receive(self.stream, &mut piece, enclosed),
+                None => (&*self.stream).read(&mut piece),
+            };
+            match read {
                 Ok(length) => {
                     self.buffer.extend_from_slice(&piece[..length]);
                     return Ok(length > 0);
@@ -434,6 +472,22 @@ impl Head {
         keep &= !matches!(length, Length::UntilTheEnd);
         Ok(Head { status, length, keep })
     }
+}
+
+/// Reads, and takes the descriptors that come along.
+fn receive(stream: &UnixStream, piece: &mut [u8], enclosed: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_AT_MOST))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(stream, &mut [IoSliceMut::new(piece)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            enclosed.extend(descriptors);
+        }
+    }
+    if received.flags.contains(ReturnFlags::CTRUNC) {
+        return Err(io::Error::other("no room for the descriptors that come with the answer"));
+    }
+    Ok(received.bytes)
 }
 
 fn is_timeout(error: &io::Error) -> bool {

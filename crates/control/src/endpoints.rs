@@ -35,6 +35,7 @@ pub(crate) enum Name {
     SyncArray,
     SyncBarrier,
     Join,
+    Hello,
     Tell,
     Presence,
     OpenApi,
@@ -108,6 +109,16 @@ pub(crate) struct Endpoint {
     pub query: &'static [Field],
     pub body: Body,
     pub answer: Shape,
+    /// Whether workers that run as another user may ask it too; see [`crate::Errand`].
+    pub is_errand: bool,
+}
+
+impl Endpoint {
+    /// The same, for workers that run as another user too.
+    const fn errand(mut self) -> Endpoint {
+        self.is_errand = true;
+        self
+    }
 }
 
 const fn field(name: &'static str, shape: Shape, presence: Presence, about: &'static str) -> Field {
@@ -115,11 +126,11 @@ const fn field(name: &'static str, shape: Shape, presence: Presence, about: &'st
 }
 
 const fn get(name: Name, path: &'static str, answer: Shape, about: &'static str) -> Endpoint {
-    Endpoint { name, method: "GET", path, about, query: &[], body: Body::None, answer }
+    Endpoint { name, method: "GET", path, about, query: &[], body: Body::None, answer, is_errand: false }
 }
 
 const fn post(name: Name, path: &'static str, body: Body, answer: Shape, about: &'static str) -> Endpoint {
-    Endpoint { name, method: "POST", path, about, query: &[], body, answer }
+    Endpoint { name, method: "POST", path, about, query: &[], body, answer, is_errand: false }
 }
 
 use Presence::{Default, Required};
@@ -170,7 +181,7 @@ const RESTART: Body = Body::Object(&[
 pub(crate) const ENDPOINTS: &[Endpoint] = &[
     Endpoint {
         query: &[field("worker", Shape::Texts, Default("null"), "NAME or NAME:INSTANCE; none: all of them")],
-        ..get(Name::Status, "/v1/status", Shape::Named("Status"), "a row an instance")
+        ..get(Name::Status, "/v1/status", Shape::Named("Status"), "a row an instance").errand()
     },
     get(Name::Ps, "/v1/ps", Shape::ListOf("ProcessRow"), "the process tree, the supervisor first"),
     post(Name::Start, "/v1/start", TARGETS, Shape::Named("Acted"), "start what is not up"),
@@ -294,21 +305,23 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         Shape::Nothing,
         "stop everything, then the supervisor; answered when everything but itself is gone",
     ),
-    get(Name::Queues, "/v1/queues", Shape::ListOf("QueueStatus"), "a row a queue"),
+    get(Name::Queues, "/v1/queues", Shape::ListOf("QueueStatus"), "a row a queue").errand(),
     post(
         Name::QueueHandle,
         "/v1/queues/{queue}/handle",
         Body::None,
         Shape::Named("QueueHandle"),
         "where the queue's memory is; the caller is watched from then on, and what it holds is given back when it dies",
-    ),
+    )
+    .errand(),
     post(
         Name::QueueClose,
         "/v1/queues/{queue}/close",
         Body::None,
         Shape::Nothing,
         "no more puts; what is in it can still be taken",
-    ),
+    )
+    .errand(),
     post(Name::QueueCreate, "/v1/queues/create", Body::Named("NewQueue"), Shape::Nothing, "make a queue"),
     post(
         Name::QueueRemove,
@@ -322,7 +335,8 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         "/v1/sync",
         Shape::Named("SyncStatus"),
         "locks, semaphores, events, values, arrays, barriers and conditions",
-    ),
+    )
+    .errand(),
     post(
         Name::SyncHandle,
         "/v1/sync/handle",
@@ -332,7 +346,8 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         ]),
         Shape::Named("SyncHandle"),
         "where their memory is; the caller is watched from then on, and what it holds is handed on when it dies",
-    ),
+    )
+    .errand(),
     post(
         Name::SyncCreate,
         "/v1/sync/create",
@@ -348,14 +363,16 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         ]),
         Shape::Named("Created"),
         "define one more, as long as the run lasts",
-    ),
+    )
+    .errand(),
     post(
         Name::SyncEvent,
         "/v1/sync/event",
         Body::Named("EventStatus"),
         Shape::Named("EventStatus"),
         "set an event, or clear it",
-    ),
+    )
+    .errand(),
     post(
         Name::SyncValue,
         "/v1/sync/value",
@@ -366,30 +383,42 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
         ]),
         Shape::Named("ValueStatus"),
         "read a number, or change it",
-    ),
+    )
+    .errand(),
     post(
         Name::SyncArray,
         "/v1/sync/array",
         Body::Object(&[field("array", Shape::Text, Required, "its name")]),
         Shape::Named("ArrayNumbers"),
         "read all numbers of an array",
-    ),
+    )
+    .errand(),
     post(
         Name::SyncBarrier,
         "/v1/sync/barrier",
         Body::Object(&[field("barrier", Shape::Text, Required, "its name")]),
         Shape::Named("BarrierStatus"),
         "let a broken barrier be used again; who waits at it is told that it broke",
-    ),
+    )
+    .errand(),
     post(Name::Join, "/v1/join", Body::Named("Join"), Shape::Nothing, "a worker asks to meet its supervisor"),
-    post(Name::Tell, "/v1/tell", Body::Named("Tell"), Shape::Nothing, "a worker reports"),
+    post(
+        Name::Hello,
+        "/v1/hello",
+        Body::Object(&[field("abi", Shape::Integer, Default("null"), "the wire version it was built with")]),
+        Shape::LinesOf("HelloLine"),
+        "a worker joins on this connection: it is told who it is, and then what it is to do, while its launch lasts",
+    )
+    .errand(),
+    post(Name::Tell, "/v1/tell", Body::Named("Tell"), Shape::Nothing, "a worker reports").errand(),
     get(
         Name::Presence,
         "/v1/presence",
         Shape::Nothing,
         "answered only when the supervisor goes away: a way to learn of its end at once",
-    ),
-    get(Name::OpenApi, "/v1/openapi.json", Shape::Anything, "this description"),
+    )
+    .errand(),
+    get(Name::OpenApi, "/v1/openapi.json", Shape::Anything, "this description").errand(),
 ];
 
 /// The endpoint of that name.

@@ -7,6 +7,7 @@
 pub mod api;
 mod client;
 mod endpoints;
+mod errand;
 mod locate;
 mod names;
 mod openapi;
@@ -16,10 +17,11 @@ mod run_folder;
 mod server;
 
 pub use client::{Client, ClientError, Lines, Parting};
+pub use errand::Errand;
 pub use locate::{RoomError, Rooms, Run, Wanted};
 pub use names::{is_name, is_target, signal_name, signal_number};
 pub use openapi::openapi;
 pub use route::{Asked, HttpRequest, Misrouted};
 pub use run_folder::RunFolder;
 #[cfg(feature = "server")]
-pub use server::{Call, Feed, Limits, Peer, Reply, Server, Uids};
+pub use server::{Call, Feed, Limits, Peer, Reply, Server, Uids, Visit};

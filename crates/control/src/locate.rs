@@ -206,7 +206,8 @@ impl Rooms {
     pub fn connect(&self, wanted: &Wanted) -> Result<Client, RoomError> {
         match wanted {
             Wanted::Socket(socket) => {
-                check_own(socket.parent().unwrap_or(Path::new("/"))).or_else(missing_is_not_running(None))?;
+                let folder = socket.parent().unwrap_or(Path::new("/"));
+                check_door(folder).or_else(missing_is_not_running(None))?;
                 knock(socket, None)
             }
             Wanted::Named(name) => {
@@ -313,6 +314,26 @@ pub(crate) fn check_root(root: &Path) -> Result<(), RoomError> {
     let (writable, sticky) = (folder.mode() & 0o022 != 0, folder.mode() & 0o1000 != 0);
     if writable && !sticky {
         return Err(not_ours("others can write to it"));
+    }
+    Ok(())
+}
+
+/// The folder that a worker's environment names: a run's folder, or, where the worker runs as another user, one that
+/// nobody but its supervisor can put anything into.
+fn check_door(folder: &Path) -> Result<(), RoomError> {
+    let facts = fs::symlink_metadata(folder).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            let why = "this user may not look into it".to_owned();
+            RoomError::NotOurs { path: folder.to_owned(), why }
+        }
+        _ => RoomError::Io { path: folder.to_owned(), error },
+    })?;
+    if facts.uid() == own_uid() || !facts.is_dir() {
+        return check_own(folder);
+    }
+    if facts.mode() & 0o022 != 0 {
+        let why = "others can write to it".to_owned();
+        return Err(RoomError::NotOurs { path: folder.to_owned(), why });
     }
     Ok(())
 }

@@ -36,6 +36,14 @@ pub fn openapi() -> Value {
         "EventLine".to_owned(),
         json!({"description": "something happened", "oneOf": [reference("Transition"), reference("Missed")]}),
     );
+    let order = json!({"type": "object", "required": ["order"], "properties": {
+        "order": {"type": "string", "enum": ["stop"], "description": "what it is to do"},
+    }});
+    let hello = json!({"type": "object", "required": ["hello"], "properties": {"hello": reference("Hello")}});
+    schemas.insert(
+        "HelloLine".to_owned(),
+        json!({"description": "who a worker is, first; then what it is to do", "oneOf": [hello, order]}),
+    );
     let mut tell = one_of("what a worker reports", &[("status", "string", "what it does, in words")]);
     let words = json!({"type": "string", "enum": ["ready", "heartbeat"]});
     tell["oneOf"].as_array_mut().expect("one_of makes a list").push(words);
@@ -76,6 +84,9 @@ fn operation(endpoint: &Endpoint) -> Value {
             "default": {"description": "it was refused", "content": content(reference("ErrorBody"))},
         },
     });
+    if endpoint.is_errand {
+        operation["description"] = "Workers that run as another user may ask this too.".into();
+    }
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
@@ -254,7 +265,7 @@ mod tests {
             redelivered: 0,
             dead: 0,
         };
-        let handle = QueueHandle { queue: "q".into(), path: "/".into(), dead_letter: None };
+        let handle = QueueHandle { queue: "q".into(), path: None, dead_letter: None };
         let join = Join { server: "s".into(), nonce: "0".into(), abi: 1 };
         let problem = Problem { path: String::new(), line: 1, column: 1, message: String::new(), hint: None };
         let error = ApiError { problems: vec![problem.clone()], ..ApiError::new(ErrorCode::Problems, "no") };
@@ -325,7 +336,7 @@ mod tests {
         assert_eq!(keys(ArrayStatus { array: "a".into(), length: 1 }), members("ArrayStatus"));
         assert_eq!(keys(ArrayNumbers { array: "a".into(), numbers: vec![] }), members("ArrayNumbers"));
         assert_eq!(keys(ValueStatus { value: "a".into(), number: 0 }), members("ValueStatus"));
-        assert_eq!(keys(SyncHandle { path: "/".into(), uuid: "0".into() }), members("SyncHandle"));
+        assert_eq!(keys(SyncHandle { path: None, uuid: "0".into() }), members("SyncHandle"));
         assert_eq!(keys(line), members("LogLine"));
         assert_eq!(keys(EventLine::Transition(transition)), members("Transition"));
         assert_eq!(keys(EventLine::Missed(Missed { missed: 1, until_seq: 1 })), members("Missed"));
@@ -361,6 +372,20 @@ mod tests {
         assert_eq!(keys(Killed::default()), members("Killed"));
         assert_eq!(keys(Waited { exit: None, state: None }), members("Waited"));
         assert_eq!(keys(join), members("Join"));
+        let offered = Offered { queue: "q".into(), dead_letter: None };
+        let hello = Hello {
+            run: "n".into(),
+            worker: "a".into(),
+            instance: 0,
+            launch: 1,
+            pid: 1,
+            supervisor: 1,
+            args: "[]".into(),
+            kwargs: "{}".into(),
+            queues: vec![offered.clone()],
+        };
+        assert_eq!(keys(offered), members("Offered"));
+        assert_eq!(keys(hello), members("Hello"));
         assert_eq!(keys(&error), members("ApiError"));
         assert_eq!(keys(ErrorBody { error }), members("ErrorBody"));
     }
@@ -377,6 +402,7 @@ mod tests {
             (Name::Kill, Request::Kill(Kill::of(whom.clone()))),
             (Name::Wait, Request::Wait { whom, timeout_ms: None }),
             (Name::Shutdown, Request::Shutdown { now: true }),
+            (Name::Hello, Request::Hello(Enter { abi: None })),
             (
                 Name::SyncHandle,
                 Request::Sync(SyncRequest::Handle(Some(Primitive { kind: Kind::Lock, name: "a".into() }))),

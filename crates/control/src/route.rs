@@ -10,7 +10,7 @@ use address::{find, flag, number, origin_form, parameter, percent_encoded, read_
 use bodies::{Apply, Restarted, Scale, Shutdown, Spawn, Targets, Wait, json, read, read_targets};
 use checks::{check_config, check_new, check_targets, check_whom, queue_name};
 
-use crate::api::{ApiError, ErrorCode, Join, Kill, NewQueue, Request, Tell};
+use crate::api::{ApiError, Enter, ErrorCode, Join, Kill, NewQueue, Request, Tell};
 use crate::endpoints::{Body, Endpoint, Name, endpoint};
 use crate::names;
 
@@ -119,6 +119,7 @@ impl Request {
             Request::QueueRemove { queue } => HttpRequest::to(endpoint(Name::QueueRemove), queue, Vec::new()),
             Request::Sync(request) => sync::to_http(request),
             Request::Join(join) => HttpRequest::to(endpoint(Name::Join), "", json(join)),
+            Request::Hello(enter) => HttpRequest::to(endpoint(Name::Hello), "", json(enter)),
             Request::Tell(tell) => HttpRequest::to(endpoint(Name::Tell), "", json(tell)),
         }
     }
@@ -265,6 +266,7 @@ impl Asked {
             | Name::SyncArray
             | Name::SyncBarrier) => sync::from_http(name, body)?,
             Name::Join => Request::Join(read::<Join>(body)?),
+            Name::Hello => Request::Hello(read::<Enter>(body)?),
             Name::Tell => Request::Tell(read::<Tell>(body)?),
         };
         Ok(Asked::Request(request))

@@ -10,6 +10,7 @@ mod patient;
 use std::cell::Cell;
 use std::future::Future;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::rc::Rc;
@@ -23,6 +24,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::{LocalSet, spawn_local};
 
 use crate::api::{ApiError, ErrorCode, Request};
+use crate::errand::Errand;
 
 pub use flow::Feed;
 
@@ -96,6 +98,17 @@ pub struct Call {
     pub reply: Reply,
 }
 
+/// What a worker of another user asks, who asks, and how to answer.
+#[derive(Debug)]
+pub struct Visit {
+    /// Who asks.
+    pub peer: Peer,
+    /// What is asked; its names are well-formed, though they need not exist.
+    pub errand: Errand,
+    /// The way to answer.
+    pub reply: Reply,
+}
+
 /// The one answer to a call. Answering never blocks. Dropped unused, it answers 503 `not_running`.
 pub struct Reply(oneshot::Sender<Answer>);
 
@@ -103,7 +116,7 @@ type Answer = Result<Granted, ApiError>;
 
 /// How a request was granted.
 enum Granted {
-    Whole(Vec<u8>),
+    Whole(Vec<u8>, Vec<OwnedFd>),
     Stream(Box<dyn Feed>),
 }
 
@@ -116,9 +129,15 @@ impl std::fmt::Debug for Reply {
 impl Reply {
     /// Grants the request; where there is nothing to tell, with `&()`.
     pub fn ok(self, answer: &impl Serialize) {
+        self.ok_with(answer, Vec::new());
+    }
+
+    /// Grants the request, and hands over descriptors beside the answer ([`crate::Client::call_with_descriptors`]): a few,
+    /// since those that are under way are counted against the user of this process.
+    pub fn ok_with(self, answer: &impl Serialize, descriptors: Vec<OwnedFd>) {
         let answer = serde_json::to_vec(answer)
             .map_err(|error| ApiError::new(ErrorCode::Failed, format!("the answer cannot be told: {error}")));
-        self.send(answer.map(Granted::Whole));
+        self.send(answer.map(|answer| Granted::Whole(answer, descriptors)));
     }
 
     /// Grants the request with a stream of lines of JSON, which goes on until the feed ends, the client hangs up or the
@@ -197,6 +216,28 @@ impl Server {
         limits: Limits,
         sink: impl Fn(Call) + Send + 'static,
     ) -> io::Result<Server> {
+        Server::open(listener, move || Door::Owners(allowed, Box::new(sink)), limits)
+    }
+
+    /// Serves `listener` to workers of the user `uid`, and hands every [`Errand`] of that user to `sink`; all else is
+    /// refused. Whether who asks is a worker is for the sink to find out.
+    ///
+    /// # Errors
+    /// Those of [`Server::start`].
+    pub fn start_for_workers(
+        listener: UnixListener,
+        uid: u32,
+        limits: Limits,
+        sink: impl Fn(Visit) + Send + 'static,
+    ) -> io::Result<Server> {
+        Server::open(listener, move || Door::Workers(uid, Box::new(sink)), limits)
+    }
+
+    fn open(
+        listener: UnixListener,
+        door: impl FnOnce() -> Door + Send + 'static,
+        limits: Limits,
+    ) -> io::Result<Server> {
         listener.set_nonblocking(true)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build()?;
         let listener = {
@@ -206,12 +247,11 @@ impl Server {
         let (stop, stopping) = watch::channel(false);
         let thread = thread::Builder::new().name("control".to_owned()).spawn(move || {
             let hall = Rc::new(Hall {
-                allowed,
+                door: door(),
                 limits,
                 seats: Arc::new(Semaphore::new(limits.connections)),
                 waiting: Arc::new(Semaphore::new(limits.waiting)),
                 stopping: stopping.clone(),
-                sink: Box::new(sink),
             });
             let everything = LocalSet::new();
             everything.spawn_local(accept(listener, hall, stopping));
@@ -242,12 +282,50 @@ impl Drop for Server {
 
 /// What all connections share.
 struct Hall {
-    allowed: Uids,
+    door: Door,
     limits: Limits,
     seats: Arc<Semaphore>,
     waiting: Arc<Semaphore>,
     stopping: watch::Receiver<bool>,
-    sink: Box<dyn Fn(Call)>,
+}
+
+/// Who comes in here, and whom what they ask is handed to.
+enum Door {
+    Owners(Uids, Box<dyn Fn(Call)>),
+    Workers(u32, Box<dyn Fn(Visit)>),
+}
+
+impl Door {
+    /// Whether this user may ask here.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn admit(&self, uid: u32) -> Result<(), ApiError> {
+        let (admitted, hint) = match self {
+            Door::Owners(allowed, _) => {
+                (allowed.has(uid), "ask as the user who runs the supervisor, or as root")
+            }
+            Door::Workers(user, _) => {
+                (uid == *user, "only workers that the config runs as that user are asked in")
+            }
+        };
+        if admitted {
+            return Ok(());
+        }
+        Err(ApiError::new(ErrorCode::Refused, format!("user {uid} may not ask here")).hint(hint))
+    }
+
+    /// Hands on what was asked; or says why that may not be asked here.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn hand_on(&self, peer: Peer, request: Request, reply: Reply) -> Result<(), ApiError> {
+        match self {
+            Door::Owners(_, sink) => sink(Call { peer, request, reply }),
+            Door::Workers(_, sink) => sink(Visit { peer, errand: Errand::of(request)?, reply }),
+        }
+        Ok(())
+    }
 }
 
 /// How long a refused accept is left alone: out of descriptors, trying again at once would burn the processor.

@@ -1,10 +1,10 @@
 //! Requests come back from HTTP as what they were, and what is not one of them is refused with the reason.
 
-use control::Asked;
 use control::api::{
-    ErrorCode, EventStatus, Fsync, Join, Kill, KillOrder, Kind, Milestone, NewPrimitive, NewQueue, NewWorker,
-    Policy, Primitive, Request, Restart, Size, SyncRequest, Tell, ValueChange, Who,
+    Enter, ErrorCode, EventStatus, Fsync, Join, Kill, KillOrder, Kind, Milestone, NewPrimitive, NewQueue,
+    NewWorker, Policy, Primitive, Request, Restart, Size, SyncRequest, Tell, ValueChange, Who,
 };
+use control::{Asked, Errand};
 
 fn new_worker() -> NewWorker {
     NewWorker {
@@ -72,6 +72,8 @@ fn every_request() -> Vec<Request> {
         Request::QueueHandle { queue: "jobs".into() },
         Request::QueueClose { queue: "jobs.v2".into() },
         Request::Join(Join { server: "/tmp/x y".into(), nonce: "00ff".into(), abi: 3 }),
+        Request::Hello(Enter { abi: None }),
+        Request::Hello(Enter { abi: Some(3) }),
     ];
     let wanted = Primitive { kind: Kind::Lock, name: "a.b".into() };
     let new = |kind, number| NewPrimitive { kind, name: "a".into(), number };
@@ -114,11 +116,49 @@ fn every_request_comes_back_as_what_it_was() {
             Request::Scale { .. } | Request::Kill(_) | Request::Wait { .. } => {}
             Request::QueueHandle { .. } | Request::QueueClose { .. } => {}
             Request::QueueCreate(_) | Request::QueueRemove { .. } => {}
-            Request::Join(_) | Request::Tell(_) | Request::Sync(_) => {}
+            Request::Join(_) | Request::Hello(_) | Request::Tell(_) | Request::Sync(_) => {}
         }
         let http = request.to_http();
         assert_eq!(Request::from_http(http.method, &http.target, &http.body), Ok(request), "{http:?}");
     }
+}
+
+#[test]
+fn workers_of_other_users_may_ask_what_is_described_as_theirs_and_nothing_else() {
+    let description = control::openapi();
+    for request in every_request() {
+        let http = request.to_http();
+        let path = http.target.split('?').next().expect("split gives at least one");
+        let path = match path.strip_prefix("/v1/queues/").and_then(|rest| rest.split_once('/')) {
+            Some((_, verb)) => format!("/v1/queues/{{queue}}/{verb}"),
+            None => path.to_owned(),
+        };
+        let operation = &description["paths"][&path][http.method.to_ascii_lowercase()];
+        assert!(operation.is_object(), "{path} is described");
+        let is_theirs = operation["description"].as_str().is_some_and(|text| text.contains("another user"));
+        match Errand::of(request.clone()) {
+            Ok(_) => assert!(is_theirs, "{request:?} is granted and not described so"),
+            Err(error) => {
+                assert!(!is_theirs, "{request:?} is described as granted and is not");
+                assert_eq!(error.code, ErrorCode::Refused);
+                assert!(error.hint.is_some());
+            }
+        }
+    }
+    // Spelt out once more: whoever changes this table changes what a stranger to the run may do to it.
+    let is_granted = |request: Request| Errand::of(request).is_ok();
+    for refused in [
+        Request::Spawn { worker: new_worker(), wait: true },
+        Request::Kill(Kill::of(Who::Pid(1))),
+        Request::Stop { workers: vec!["a".into()], wait: true },
+        Request::Shutdown { now: true },
+        Request::Apply { config: None, named: false, wait: true },
+        Request::Logs { worker: None, lines: 1, follow: false },
+        Request::Join(Join { server: "/run/docker.sock".into(), nonce: "0".into(), abi: 2 }),
+    ] {
+        assert!(!is_granted(refused));
+    }
+    assert!(is_granted(Request::Tell(Tell::Ready)) && is_granted(Request::Hello(Enter { abi: None })));
 }
 
 #[test]
@@ -234,6 +274,8 @@ fn nonsense_is_refused_as_wrong_usage() {
         ("POST", "/v1/queues//handle", ""),
         ("POST", "/v1/tell", "\"dance\""),
         ("POST", "/v1/join", "{}"),
+        ("POST", "/v1/hello", r#"{"server":"/run/x"}"#),
+        ("POST", "/v1/hello", r#"{"abi":"two"}"#),
     ];
     for (method, target, body) in nonsense {
         let refused = Asked::from_http(method, target, body.as_bytes()).expect_err(target);

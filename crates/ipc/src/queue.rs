@@ -195,6 +195,21 @@ impl Queue {
         Self::over(Segment::from_file(file, Kind::Queue)?)
     }
 
+    /// Opens a queue by a descriptor that was opened for this process alone, such as one that came over a socket: also one
+    /// whose file this process may not open by itself.
+    ///
+    /// # Errors
+    /// As [`Queue::open`].
+    pub fn from_own_fd(fd: OwnedFd) -> Result<Self, OpenError> {
+        let file = File::from(fd);
+        opening::check(&file)?;
+        if opening::is_durable(&file) {
+            let entered = life::enter(file, None, None)?.ok_or(OpenError::NotDurable)?;
+            return Ok(Self { core: entered.core });
+        }
+        Self::over(Segment::from_file(file, Kind::Queue)?)
+    }
+
     /// What all clones share, for the tests inside of the crate.
     #[cfg(test)]
     pub(crate) fn core(&self) -> &Core {

@@ -6,6 +6,8 @@ use std::fs;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Capability {
+    /// Giving files away.
+    Chown = 0,
     /// Taking on any group.
     SetGid = 6,
     /// Becoming any user.

@@ -50,6 +50,16 @@ pub fn ticks_since_boot() -> u64 {
     u64::try_from(now).unwrap_or(0)
 }
 
+/// The user a process runs as; `None` when it does not exist, or is of several: who runs a program that changes its user may
+/// not be treated as if he were the one or the other.
+pub fn user_of(pid: Pid) -> Option<u32> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let users = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let mut users = users.split_ascii_whitespace().map(|user| user.parse::<u32>().ok());
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then_some(first)
+}
+
 fn page_bytes() -> u64 {
     sysconf(SysconfVar::PAGE_SIZE).ok().flatten().and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(4096)
 }

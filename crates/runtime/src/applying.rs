@@ -232,6 +232,7 @@ impl Loop {
                 .iter()
                 .any(|thing| thing.how == How::Added && thing.kind.word() == kind && thing.name == name)
         };
+        self.doors.open_for(&setup.workers).map_err(failed)?;
         let new = self.queues.prepare(&self.setup.name, &setup.queues, &added).map_err(failed)?;
 
         // Those that are taken out stay as long as the run: somebody may hold them.

@@ -1,10 +1,10 @@
 //! Answering what people and programs ask over the control API.
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
 use control::api::{Acted, ApiError, ErrorCode, InstanceStatus, Request, Size, Status, Waited, Who};
-use control::{Call, Feed};
+use control::{Call, Feed, Reply};
 use process::{Identity, Pid};
 use serde::Serialize;
 use serde_json::Value;
@@ -30,6 +30,8 @@ pub(crate) enum Outcome {
     When(Until, Option<Moment>),
     /// It is answered with what comes.
     Stream(Box<dyn Feed>),
+    /// It is answered at once, and descriptors come beside the answer.
+    Enclosed(Value, Vec<OwnedFd>),
     /// A config is read, and answered with what it would change, or has changed.
     Read(Reading),
     /// The worker that asks is met, and answered then.
@@ -82,10 +84,19 @@ impl Loop {
             Request::QueueRemove { queue } => self.remove_queue(&queue),
             Request::Sync(request) => self.synchronise(&request, peer.pid),
             Request::Join(join) => self.join(join, peer.pid),
+            Request::Hello(enter) => {
+                self.joiner(peer.pid).and_then(|process| self.greet(enter, process, peer.pid))
+            }
             Request::Tell(tell) => self.hear(tell, peer.pid),
         };
+        self.give(outcome, reply);
+    }
+
+    /// Gives what came of a call to whoever asked, now or later.
+    pub(crate) fn give(&mut self, outcome: Result<Outcome, ApiError>, reply: Reply) {
         match outcome {
             Ok(Outcome::Now(value)) => reply.ok(&value),
+            Ok(Outcome::Enclosed(value, descriptors)) => reply.ok_with(&value, descriptors),
             Ok(Outcome::When(until, deadline)) => {
                 self.waiters.push(Waiter { until, reply, deadline });
                 self.look_at_waiters();
@@ -97,7 +108,7 @@ impl Loop {
         }
     }
 
-    fn status(&self, workers: &[String]) -> Result<Status, ApiError> {
+    pub(crate) fn status(&self, workers: &[String]) -> Result<Status, ApiError> {
         let instances: Vec<Instance> = if workers.is_empty() {
             self.core.instances().collect()
         } else {
@@ -192,16 +203,6 @@ impl Loop {
     fn stop(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
         self.wish(names, Wish::Stop)?;
         let instances = self.instances_of(names)?;
-        if self.processes.has_adopted() {
-            // Who has ended for good stays so; what it left behind goes.
-            let now = self.clock.now();
-            for id in &instances {
-                let phase = self.core.instance(*id, now).map(|instance| instance.phase);
-                if matches!(phase, Some(Phase::Done | Phase::Failed)) {
-                    self.end_leftovers(*id);
-                }
-            }
-        }
         self.when(wait, Until::Ended(instances))
     }
 
@@ -362,8 +363,17 @@ impl Loop {
             waiter.until.kill_if_due(now);
             let standing = |id: InstanceId| {
                 let between_runs = self.core.is_between_runs(id);
-                let (phase, launch) = self.core.standing(id)?;
-                Some(Standing { phase, launch, between_runs })
+                let parting = self.processes.has_adopted() && self.core.left_behind(id).leaving;
+                let Some((phase, launch)) = self.core.standing(id) else {
+                    // Of one that was scaled away something may still be there.
+                    return parting.then_some(Standing {
+                        phase: Phase::Stopping,
+                        launch: None,
+                        between_runs,
+                        parting,
+                    });
+                };
+                Some(Standing { phase, launch, between_runs, parting })
             };
             let has_come = waiter.until.has_come(standing) && self.is_all_gone(&mut waiter.until);
             let hint = match waiter.until {
@@ -450,7 +460,7 @@ impl Loop {
 }
 
 /// Holds a process, whoever it is.
-pub(crate) fn hold(pid: i32) -> Option<std::os::fd::OwnedFd> {
+pub(crate) fn hold(pid: i32) -> Option<OwnedFd> {
     Identity::of(Pid::from_raw(pid)).ok()??.hold().ok()?
 }
 

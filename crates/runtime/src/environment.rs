@@ -20,9 +20,10 @@ use crate::words;
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Variables that say which run, worker and launch a process belongs to. A run inside a run does not inherit them.
-const OURS: [&str; 18] = [
+const OURS: [&str; 19] = [
     "SUPERVISOR_NAME",
     "SUPERVISOR_SOCKET",
+    "SUPERVISOR_FOLDER",
     "SUPERVISOR_WORKER",
     "SUPERVISOR_INSTANCE",
     "SUPERVISOR_LAUNCH",
@@ -44,6 +45,17 @@ const OURS: [&str; 18] = [
 /// The variable that marks what a probe started, with the probe's number.
 pub const PROBE: &str = "SUPERVISOR_PROBE";
 
+/// Paths that a launch is told.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Paths<'a> {
+    /// Its notification socket.
+    pub notify: Option<&'a Path>,
+    /// Its control socket, where that is not the run's own.
+    pub door: Option<&'a Path>,
+    /// Its folder of temporary files.
+    pub tmp: Option<&'a Path>,
+}
+
 /// What the environments of all launches have in common.
 #[derive(Debug)]
 pub struct Environment {
@@ -51,6 +63,7 @@ pub struct Environment {
     inherited: Arc<Entries>,
     /// What says which run they belong to.
     run: Arc<Entries>,
+    socket: PathBuf,
     programs: Option<PathBuf>,
 }
 
@@ -60,6 +73,7 @@ impl Environment {
         let mut environment = Environment {
             inherited: Arc::default(),
             run: Arc::new(of_run(run, socket)),
+            socket: socket.to_owned(),
             programs: programs.map(Path::to_owned),
         };
         let ours = |name: &OsStr| OURS.iter().any(|ours| name == *ours);
@@ -75,20 +89,28 @@ impl Environment {
         environment
     }
 
-    /// All variables of one launch; `notify` is its notification socket. What cannot be expressed (a NUL inside) is left out.
+    /// All variables of one launch. What cannot be expressed (a NUL inside) is left out.
     pub fn of_launch(
         &self,
         worker: &WorkerSetup,
         name: &str,
         policy: Policy,
-        notify: Option<&Path>,
         process: Process,
-        tmp: Option<&Path>,
+        Paths { notify, door, tmp }: Paths<'_>,
     ) -> Variables {
         let kept = &worker.kept;
         let mut own = marks(name, policy, process);
         own.push("SUPERVISOR_ARGS", worker.args.as_bytes());
         own.push("SUPERVISOR_KWARGS", worker.kwargs.as_bytes());
+        let mut run = Arc::clone(&self.run);
+        if let Some(door) = door {
+            run = Arc::new(run.filtered(|name| name != b"SUPERVISOR_SOCKET"));
+            own.push("SUPERVISOR_SOCKET", door.as_os_str().as_bytes());
+            // Its socket is not the one by which the run is known.
+            if let Some(folder) = self.socket.parent() {
+                own.push("SUPERVISOR_FOLDER", folder.as_os_str().as_bytes());
+            }
+        }
         if let Some(notify) = notify {
             own.push("NOTIFY_SOCKET", notify.as_os_str().as_bytes());
         }
@@ -116,12 +138,12 @@ impl Environment {
         // Nobody says who a worker is but the supervisor.
         set.retain(|name, _| {
             let is_set = |entries: &Entries| entries.iter().any(|entry| name_of(entry) == name.as_bytes());
-            !is_set(&own) && !is_set(&self.run)
+            !is_set(&own) && !is_set(&run)
         });
         for (name, value) in set {
             own.push(name.as_bytes(), value.as_bytes());
         }
-        self.with_run(own, inherited)
+        with_run(own, run, inherited)
     }
 
     /// All variables of an attendant of a launch: the marks by which it is known, and a `PATH`, by which it is seen that
@@ -130,16 +152,7 @@ impl Environment {
         let mut own = marks(name, policy, process);
         own.push("PATH", DEFAULT_PATH);
         own.push(format!("SUPERVISOR_{}", attendant::MARK), role.name());
-        self.with_run(own, None)
-    }
-
-    fn with_run(&self, own: Entries, inherited: Option<Arc<Entries>>) -> Variables {
-        let mut variables = Variables::from(own);
-        variables.share(Arc::clone(&self.run));
-        if let Some(inherited) = inherited {
-            variables.share(inherited);
-        }
-        variables
+        with_run(own, Arc::clone(&self.run), None)
     }
 
     /// This `PATH`, or the usual one, with the folder of the run's programs at its end.
@@ -155,6 +168,15 @@ impl Environment {
         }
         path
     }
+}
+
+fn with_run(own: Entries, run: Arc<Entries>, inherited: Option<Arc<Entries>>) -> Variables {
+    let mut variables = Variables::from(own);
+    variables.share(run);
+    if let Some(inherited) = inherited {
+        variables.share(inherited);
+    }
+    variables
 }
 
 fn of_run(run: &str, socket: &Path) -> Entries {

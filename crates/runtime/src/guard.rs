@@ -120,7 +120,7 @@ fn daemons(supervisor: i32, socket: &Path) -> io::Result<Vec<Identity>> {
         process::origin(pid).ok().flatten().is_some_and(|origin| {
             origin.mark("POLICY") == Some("daemon")
                 && origin.mark("PID") == Some(&supervisor)
-                && origin.mark("SOCKET").map(Path::new) == Some(socket)
+                && crate::sweeping::is_of(&origin, socket)
         })
     };
     let snapshot = Snapshot::take()?;

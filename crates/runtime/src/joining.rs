@@ -20,11 +20,7 @@ pub(crate) const STATUS_AT_MOST: usize = 1024;
 impl Loop {
     pub(crate) fn join(&mut self, join: Join, pid: i32) -> Result<Outcome, ApiError> {
         if join.abi != wire::ABI {
-            return Err(ApiError::new(
-                ErrorCode::Refused,
-                format!("the worker speaks version {}, this supervisor version {}", join.abi, wire::ABI),
-            )
-            .hint("build the worker with the supervisor's own version of the crate"));
+            return Err(speaks_another(join.abi));
         }
         let process = self.joiner(pid)?;
         self.watch_participant(pid)?;
@@ -73,12 +69,19 @@ impl Loop {
         Ok(now(()))
     }
 
-    fn joiner(&self, pid: i32) -> Result<Process, ApiError> {
+    pub(crate) fn joiner(&self, pid: i32) -> Result<Process, ApiError> {
         self.launch_of(pid).ok_or_else(|| {
             ApiError::new(ErrorCode::Refused, format!("process {pid} is not of a worker of this run"))
                 .hint("only what the supervisor launched, and what that started, can join")
         })
     }
+}
+
+/// A worker was built with another version of what is said between it and its supervisor.
+pub(crate) fn speaks_another(abi: u32) -> ApiError {
+    let message = format!("the worker speaks version {abi}, this supervisor version {}", wire::ABI);
+    ApiError::new(ErrorCode::Refused, message)
+        .hint("build the worker with the supervisor's own version of the crate")
 }
 
 /// Removes the one-shot server that a worker left behind when it died before the meeting: the socket, and the folder

@@ -12,11 +12,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::unistd::fchown;
 use process::{Plot, Spawn, Stdio, Variables};
 use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
-use crate::environment::{Environment, PROBE};
+use crate::doors::other_user;
+use crate::environment::{Environment, PROBE, Paths};
 use crate::listening;
 use crate::logs::{Label, Pump, Stream, Streams, Watch, Writer};
 use crate::mailbox::{self, Mail};
@@ -40,6 +42,8 @@ pub struct Launch<'a> {
     pub worker: &'a WorkerSetup,
     /// Its notification socket.
     pub notify: Option<&'a Path>,
+    /// Its control socket, where that is not the run's own.
+    pub door: Option<&'a Path>,
     /// Whom to tell of a line that shows that it is ready.
     pub mail: &'a mailbox::Sender,
 }
@@ -110,6 +114,7 @@ impl Launch<'_> {
         };
         let stdout = output(&self.worker.kept.stdout, Stream::Stdout)?;
         let stderr = output(&self.worker.kept.stderr, Stream::Stderr)?;
+        self.give_pipes([&stdin, &stdout, &stderr])?;
         let tmp = given.temporary.path.as_deref();
         let mut spawn = Spawn {
             argv: self.argv()?,
@@ -138,6 +143,27 @@ impl Launch<'_> {
         self.apply_terms(&mut spawn);
         let newline = self.hand_pipe(&mut spawn)?;
         Ok(Prepared { spawn, streams, attendants, newline })
+    }
+
+    /// Gives the pipes that were made for it to the user it runs as: who opens `/dev/stdout` anew is asked whose it is.
+    fn give_pipes(&self, [stdin, stdout, stderr]: [&Stdio; 3]) -> Result<(), LaunchFailure> {
+        let Some(user) = other_user(self.worker) else { return Ok(()) };
+        let kept = &self.worker.kept;
+        let is_made = |output: &Output| matches!(output, Output::Log | Output::Queue(_));
+        let made = [
+            (stdin, "stdin", matches!(kept.stdin, Input::Queue(_))),
+            (stdout, "stdout", is_made(&kept.stdout)),
+            (stderr, "stderr", is_made(&kept.stderr)),
+        ];
+        for (stdio, name, _) in made.iter().filter(|(.., is_made)| *is_made) {
+            if let Stdio::Fd(pipe) = stdio {
+                let given = fchown(&**pipe, Some(user.uid.into()), Some(user.gid.into()));
+                given.map_err(|errno| {
+                    LaunchFailure(format!("{name}: it cannot be given to its user: {}", errno.desc()))
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Hands it the end of a pipe on which it shows that it is ready, if that is its way; gives the other end.
@@ -178,7 +204,8 @@ impl Launch<'_> {
     }
 
     fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Variables {
-        environment.of_launch(self.worker, self.name, self.policy, self.notify, self.process, tmp)
+        let paths = Paths { notify: self.notify, door: self.door, tmp };
+        environment.of_launch(self.worker, self.name, self.policy, self.process, paths)
     }
 
     /// Hands sockets over as `sd_listen_fds` looks for them. They all bear the worker's name.

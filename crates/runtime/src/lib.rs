@@ -12,6 +12,7 @@ pub mod attendant;
 mod calendar;
 mod cgroups;
 mod clock;
+mod doors;
 mod environment;
 pub mod guard;
 mod history;
@@ -24,6 +25,7 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod orders;
 mod owning;
 mod primitives;
 mod probing;
@@ -42,13 +44,15 @@ mod talk;
 mod telling;
 mod temporary;
 mod the_loop;
+mod visiting;
 mod waiting;
 mod words;
 
 pub use adding::name_of;
+pub use doors::is_possible as is_door_possible;
 pub use listening::Address;
 pub use run::{Front, Outcome, RunError, WhenUp, run};
 pub use setup::{
-    Command, Fsync, Input, Keeping, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup, Setup,
-    Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
+    Command, Fsync, Input, Keeping, Listed, Minutes, Output, PrivateTmp, Probe, Purpose, Question,
+    QueueSetup, Setup, Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };

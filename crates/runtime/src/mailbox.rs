@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, mpsc};
 
-use control::Call;
+use control::{Call, Visit};
 use ipc_channel::ipc::IpcSender;
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use supervision::{Process, Purpose};
@@ -17,6 +17,8 @@ use crate::applying::Read;
 pub enum Mail {
     /// Somebody asks for something over the control API.
     Call(Box<Call>),
+    /// A worker of another user asks for something.
+    Visit(Box<Visit>),
     /// A config was read.
     Read(Box<Read>),
     /// A worker was met; this is how to command it.

@@ -6,7 +6,7 @@ use control::api::{ApiError, ErrorCode, ProcessRow};
 use process::{Pid, Snapshot, Stat, TICKS_A_SECOND, ticks_since_boot};
 use supervision::Process;
 
-use crate::processes::{Kinship, Tree};
+use crate::processes::{Adopted, Kinship, Tree};
 use crate::the_loop::Loop;
 
 /// How far up a chain of parents is followed: pids are few, and a chain that changes while it is read must end.
@@ -49,12 +49,14 @@ impl Loop {
         None
     }
 
-    /// The launch of a tree that was taken back, whose mark a process bears: what escaped from such a tree is somebody
-    /// else's child, and nothing else says whose it is.
+    /// The launch of a tree that was taken back, or of what a former run left behind, whose mark a process bears: what escaped
+    /// from such a tree is somebody else's child, and nothing else says whose it is.
     fn taken_back_owner(&self, pid: Pid) -> Option<Process> {
         let socket = self.folder.socket();
         let process = crate::sweeping::mark_of(pid, self.marks(&socket))?.process;
-        self.processes.get(process).filter(|tree| tree.is_taken_back()).map(|_| process)
+        let is_taken_back = self.processes.get(process).is_some_and(Tree::is_taken_back);
+        let is_foreign = |(adopted, left): (Process, &Adopted)| adopted == process && left.foreign;
+        (is_taken_back || self.processes.adopted().any(is_foreign)).then_some(process)
     }
 
     /// What escaped from trees that were taken back, and whose it is. The topmost ones, of which the others are
@@ -66,7 +68,7 @@ impl Loop {
             .filter(|(_, tree)| tree.is_taken_back())
             .map(|(_, tree)| tree.pid)
             .collect();
-        if leaders.is_empty() {
+        if leaders.is_empty() && !self.processes.adopted().any(|(_, left)| left.foreign) {
             return Vec::new();
         }
         let below: BTreeSet<Pid> =

@@ -4,20 +4,23 @@
 //! Whoever uses them opens the family's memory itself and is watched from then on, so that what it holds is handed on
 //! the moment it dies. This file answers what can be answered at once; nobody ever waits in the loop.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use control::api::{
     ApiError, ArrayNumbers, ArrayStatus, BarrierStatus, Created, ErrorCode, EventStatus, Kind, LockStatus,
-    NewPrimitive, Participant, SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange,
+    NewPrimitive, Participant, Primitive, SemaphoreStatus, SyncHandle, SyncRequest, SyncStatus, ValueChange,
     ValueStatus,
 };
 use ipc::Fault;
 use ipc::sync::{DefineError, Family, NoSuch, SyncOptions};
-use process::{Identity, Snapshot, Stat};
+use process::{Identity, Pid, Snapshot, Stat};
 use worker::wire::SyncGrant;
 
 use crate::asking::{Outcome, now};
+use crate::queues::open_anew;
 use crate::roster::nearest;
 use crate::setup::SyncSetup;
 use crate::talk;
@@ -33,8 +36,9 @@ const PARTICIPANTS: u32 = 4095;
 #[derive(Debug)]
 pub struct Primitives {
     family: Family,
-    /// Processes that came for one of them from the command line: they hold it for a command that they run.
-    keepers: BTreeSet<i32>,
+    /// Processes that came for one of them from the command line: they hold it for a command that they run. With the user
+    /// whose door they came by, if it was not the owner's.
+    keepers: BTreeMap<i32, Option<u32>>,
 }
 
 impl Primitives {
@@ -46,7 +50,7 @@ impl Primitives {
     /// Says what cannot be had.
     pub fn make(segment: &str, setup: &SyncSetup, found: Option<Family>) -> Result<Primitives, String> {
         if let Some(family) = found {
-            let primitives = Primitives { family, keepers: BTreeSet::new() };
+            let primitives = Primitives { family, keepers: BTreeMap::new() };
             for new in setup.all() {
                 primitives.have(&new).map_err(|error| error.message)?;
             }
@@ -67,19 +71,29 @@ impl Primitives {
             ..SyncOptions::default()
         };
         let family = Family::create_anonymous(segment, &options).map_err(|error| error.to_string())?;
-        Ok(Primitives { family, keepers: BTreeSet::new() })
+        Ok(Primitives { family, keepers: BTreeMap::new() })
     }
 
     /// Where they are, for a worker's `Hello`.
     pub fn grant(&self) -> SyncGrant {
-        let SyncHandle { path, uuid } = self.handle();
-        SyncGrant { path, uuid }
+        SyncGrant { path: self.path(), uuid: self.uuid() }
     }
 
     fn handle(&self) -> SyncHandle {
-        let path = self.family.descriptor_path().to_string_lossy().into_owned();
-        let uuid = self.family.uuid().iter().map(|byte| format!("{byte:02x}")).collect();
-        SyncHandle { path, uuid }
+        SyncHandle { path: Some(self.path()), uuid: self.uuid() }
+    }
+
+    /// Their memory, opened anew: for somebody who may not open it by its path.
+    pub fn descriptor(&self) -> io::Result<OwnedFd> {
+        open_anew(&self.family.descriptor_path())
+    }
+
+    fn path(&self) -> String {
+        self.family.descriptor_path().to_string_lossy().into_owned()
+    }
+
+    fn uuid(&self) -> String {
+        self.family.uuid().iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Hands on what a dead process held.
@@ -87,10 +101,12 @@ impl Primitives {
     /// Where it held something for a command, that command's processes are killed before: nobody is to go on under a lock
     /// that somebody else has by then.
     pub fn reclaim(&mut self, pid: i32) {
-        let is_keeper = self.keepers.remove(&pid);
+        let keeper = self.keepers.remove(&pid);
         let Ok(pid) = u32::try_from(pid) else { return };
-        if is_keeper && self.holds(pid) {
-            self.fence(pid);
+        if let Some(user) = keeper
+            && self.holds(pid)
+        {
+            self.fence(pid, user);
         }
         if let Err(fault) = self.family.reclaim(pid) {
             talk::say(format_args!("locks and their like: {fault}"));
@@ -104,17 +120,21 @@ impl Primitives {
             || self.family.semaphores().iter().any(|it| it.holders().unwrap_or_default().iter().any(is_it))
     }
 
-    /// Kills everything that bears a warrant of this process, and all below it, standing still.
-    fn fence(&self, pid: u32) {
+    /// Kills everything that bears a warrant of this process, and all below it, standing still. Where it came by the door of
+    /// another user, only what is that user's: who gave a warrant is written in memory that he can write to, and he must not
+    /// have others killed.
+    fn fence(&self, pid: u32, user: Option<u32>) {
         let Ok(snapshot) = Snapshot::take() else { return };
         let bears_it = |stat: &&Stat| {
             let origin = process::origin(stat.pid).ok().flatten();
             let warrant = origin.as_ref().and_then(|origin| origin.mark("LOCK_WARRANT"));
             warrant.and_then(|warrant| self.family.giver_of(warrant)) == Some(pid)
         };
-        let roots: Vec<Identity> = snapshot.iter().filter(bears_it).map(Identity::from).collect();
+        let is_others = |pid: Pid| user.is_some_and(|user| process::user_of(pid) != Some(user));
+        let roots = snapshot.iter().filter(|stat| !is_others(stat.pid)).filter(bears_it);
+        let roots: Vec<Identity> = roots.map(Identity::from).collect();
         if !roots.is_empty()
-            && let Ok(killed) = process::freeze_and_kill(&roots, |_| false)
+            && let Ok(killed) = process::freeze_and_kill(&roots, is_others)
             && !killed.pids.is_empty()
         {
             let count = killed.pids.len();
@@ -364,19 +384,7 @@ impl Loop {
             SyncRequest::List => {
                 now(self.primitives.status(|holder| self.participant(holder)).map_err(faulty)?)
             }
-            SyncRequest::Handle(wanted) => {
-                if let Some(wanted) = wanted {
-                    self.primitives.is_there(wanted.kind, &wanted.name)?;
-                }
-                self.watch_participant(pid)?;
-                if wanted
-                    .as_ref()
-                    .is_some_and(|it| matches!(it.kind, Kind::Lock | Kind::Rlock | Kind::Semaphore))
-                {
-                    self.primitives.keepers.insert(pid);
-                }
-                now(self.primitives.handle())
-            }
+            SyncRequest::Handle(wanted) => now(self.sync_handle(wanted.as_ref(), pid, None)?),
             SyncRequest::Create(new) => {
                 let created = self.primitives.have(new)?;
                 now(Created { kind: new.kind, name: new.name.clone(), created })
@@ -386,6 +394,24 @@ impl Loop {
             SyncRequest::Array { array } => now(self.primitives.numbers(array)?),
             SyncRequest::BarrierReset { barrier } => now(self.primitives.reset_barrier(barrier)?),
         })
+    }
+
+    /// Where the memory is, for a process that is watched from now on; `user` is the one whose door it came by, if that was
+    /// not the owner's.
+    pub(crate) fn sync_handle(
+        &mut self,
+        wanted: Option<&Primitive>,
+        pid: i32,
+        user: Option<u32>,
+    ) -> Result<SyncHandle, ApiError> {
+        if let Some(wanted) = wanted {
+            self.primitives.is_there(wanted.kind, &wanted.name)?;
+        }
+        self.watch_participant(pid)?;
+        if wanted.is_some_and(|it| matches!(it.kind, Kind::Lock | Kind::Rlock | Kind::Semaphore)) {
+            self.primitives.keepers.insert(pid, user);
+        }
+        Ok(self.primitives.handle())
     }
 
     fn participant(&self, (pid, name): (u32, String)) -> Participant {

@@ -4,13 +4,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use ipc_channel::ipc::IpcSender;
 use process::{Cgroup, Exit, Identity, Pid, Vigil};
-use supervision::{Ending, InstanceId, Moment, Process};
-use worker::wire::{self, Command};
+use supervision::{Ending, Event, InstanceId, Moment, Process};
 
 use crate::attendant::Role;
 use crate::logs::{StreamId, Streams};
+use crate::orders::Orders;
 
 /// What the runtime holds of one launch, from its execution until its tree is empty and given back.
 #[derive(Debug)]
@@ -55,8 +54,8 @@ pub struct Nest {
 pub struct Talk {
     /// What it says of itself.
     pub status: Option<String>,
-    /// The channel to it, once it has joined, and how many commands it was sent.
-    pub commands: Option<(IpcSender<Command>, u32)>,
+    /// The way to it, once it has joined.
+    pub orders: Option<Orders>,
     /// Whether it is loading its configuration anew.
     pub reloading: bool,
     /// One-shot servers that it opened to meet us; their folders go with it.
@@ -85,6 +84,30 @@ pub struct Founder {
     pub kinship: Kinship,
     /// Whether it has ended, and its exit was taken if it was our child.
     pub ended: bool,
+}
+
+/// What a launch left behind that lives on.
+#[derive(Debug, Default)]
+pub struct Adopted {
+    /// Whether a former run launched it: it is somebody else's child, and told by its marks.
+    pub foreign: bool,
+    /// How many of it the core knows of, once it does.
+    pub told: Option<u32>,
+    /// When it was asked to stop.
+    pub asked_at: Option<Moment>,
+    /// Whether it is to be killed.
+    pub killed: bool,
+    /// The cgroup of the launch, if it has one of its own.
+    pub cgroup: Option<Box<Cgroup>>,
+    /// The streams of the log that it may write to.
+    pub streams: Vec<StreamId>,
+}
+
+impl Adopted {
+    /// Left by a launch of this run, or of a former one.
+    pub fn by(foreign: bool) -> Adopted {
+        Adopted { foreign, ..Adopted::default() }
+    }
 }
 
 /// A process that joins a stream of a launch to a queue.
@@ -165,14 +188,10 @@ impl Tree {
         self.talk.as_ref().map_or(&[], |talk| &talk.meeting_places)
     }
 
-    /// Sends a command, if the worker has joined and was not sent too many. A worker that is gone is no trouble.
-    pub fn command(&mut self, command: Command) {
-        if let Some(Talk { commands: Some((channel, sent)), .. }) = self.talk.as_deref_mut()
-            && *sent < wire::COMMANDS_AT_MOST
-        {
-            *sent += 1;
-            // An error means that the worker has gone, which its pidfd says better.
-            let _ = channel.send(command);
+    /// Orders it to stop, if it has joined.
+    pub fn order_to_stop(&mut self) {
+        if let Some(Talk { orders: Some(orders), .. }) = self.talk.as_deref_mut() {
+            orders.stop();
         }
     }
 }
@@ -189,9 +208,12 @@ pub struct Processes {
     sweeping: BTreeSet<Process>,
     /// Adopted orphans that were recognised, with whom they belong to; `None`: to nobody in particular.
     orphans: HashMap<i32, (Identity, Option<Process>)>,
-    /// Launches that are over and whose leftovers live on, with the launch that these belong to: it, or a later one of the
-    /// instance that is to end together with them.
-    adopted: BTreeMap<Process, Process>,
+    /// Launches that have ended by themselves, and whose leftovers live on.
+    adopted: BTreeMap<Process, Adopted>,
+    /// Whether somebody has ended who may have been of these.
+    adopted_stirred: bool,
+    /// Launches whose leftovers were to live on, and cannot.
+    ended_instead: BTreeSet<Process>,
     /// By pid.
     attendants: BTreeMap<i32, Attendant>,
 }
@@ -221,7 +243,6 @@ impl Processes {
         }
         self.sweeping.remove(&process);
         if !self.adopted.contains_key(&process) {
-            self.adopted.retain(|_, heir| *heir != process);
             self.orphans.retain(|_, (_, owner)| *owner != Some(process));
         }
         Some(*tree)
@@ -363,8 +384,9 @@ impl Processes {
     }
 
     /// What a launch leaves behind is to live on.
-    pub fn adopt_leftovers(&mut self, process: Process) {
-        self.adopted.insert(process, process);
+    pub fn adopt_leftovers(&mut self, process: Process, adopted: Adopted) {
+        self.sweeping.remove(&process);
+        self.adopted.insert(process, adopted);
     }
 
     /// Whether anything may live on that launches which are over left behind.
@@ -372,35 +394,52 @@ impl Processes {
         !self.adopted.is_empty()
     }
 
+    /// Whether what this launch left behind is to live on.
+    pub fn is_adopted(&self, process: Process) -> bool {
+        self.adopted.contains_key(&process)
+    }
+
+    /// What launches left behind that lives on.
+    pub fn adopted(&self) -> impl Iterator<Item = (Process, &Adopted)> {
+        self.adopted.iter().map(|(process, adopted)| (*process, adopted))
+    }
+
+    /// What one launch left behind, to change what is known of it.
+    pub fn adopted_mut(&mut self, process: Process) -> Option<&mut Adopted> {
+        self.adopted.get_mut(&process)
+    }
+
+    /// Nothing lives on of what a launch left behind.
+    pub fn part_with_adopted(&mut self, process: Process) -> Option<Adopted> {
+        self.adopted.remove(&process)
+    }
+
+    /// Whether somebody has ended since the last time who may have been left behind and adopted.
+    pub fn take_stirred(&mut self) -> bool {
+        std::mem::take(&mut self.adopted_stirred) && self.has_adopted()
+    }
+
+    /// They are to be looked at with the next sweep.
+    pub fn stir(&mut self) {
+        self.adopted_stirred = true;
+    }
+
+    /// What a launch leaves behind was to live on, and ends instead.
+    pub fn end_instead(&mut self, process: Process) {
+        self.ended_instead.insert(process);
+    }
+
+    /// The news that a tree is empty, as it was asked for.
+    pub fn emptied(&mut self, process: Process) -> Event {
+        match self.ended_instead.remove(&process) {
+            true => Event::Adopted(process, 0),
+            false => Event::Emptied(process),
+        }
+    }
+
     /// The launch that one with the marks of `process` belongs to, if it is of any that is known.
     pub fn belongs_to(&self, process: Process) -> Option<Process> {
-        self.trees.contains_key(&process).then_some(process).or_else(|| self.adopted.get(&process).copied())
-    }
-
-    /// What earlier launches of an instance left behind belongs to this one from now on, and ends with it.
-    pub fn inherit(&mut self, heir: Process) {
-        for (process, owner) in &mut self.adopted {
-            if process.instance == heir.instance {
-                *owner = heir;
-            }
-        }
-        for (_, owner) in self.orphans.values_mut() {
-            if let Some(now) = owner.and_then(|owner| self.adopted.get(&owner)) {
-                *owner = Some(*now);
-            }
-        }
-    }
-
-    /// The launches of an instance whose leftovers live on by themselves.
-    pub fn adopted_of(&self, instance: InstanceId) -> Vec<Process> {
-        let own =
-            self.adopted.iter().filter(|(process, heir)| process.instance == instance && process == heir);
-        own.map(|(process, _)| *process).collect()
-    }
-
-    /// Nothing lives that was left behind.
-    pub fn no_leftovers(&mut self) {
-        self.adopted.clear();
+        (self.trees.contains_key(&process) || self.is_adopted(process)).then_some(process)
     }
 
     /// Whether all of a tree is to be killed.
@@ -430,7 +469,9 @@ impl Processes {
 
     /// Forgets an orphan that was reaped, but for how it ended where it led a tree.
     pub fn orphan_reaped(&mut self, pid: i32, exit: Exit) {
-        self.orphans.remove(&pid);
+        let owner = self.orphans.remove(&pid).and_then(|(_, owner)| owner);
+        // Whose one was that nobody had looked at yet is not known.
+        self.adopted_stirred |= owner.is_none_or(|owner| self.adopted.contains_key(&owner));
         if let Some(tree) = self.by_pid.get(&pid).and_then(|process| self.trees.get_mut(process))
             && tree.kinship == Kinship::Appointed
             && tree.pid.as_raw() == pid

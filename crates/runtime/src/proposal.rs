@@ -77,6 +77,7 @@ pub fn propose<'n>(
         workers: Vec::new(),
         shared: offer.things.iter().map(thing).collect(),
         change: Change {
+            stop_within: offer.setup.family.stop_within,
             strategy: offer.setup.family.strategy,
             intensity: offer.setup.family.intensity,
             ..Change::default()

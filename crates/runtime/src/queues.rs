@@ -2,6 +2,9 @@
 //! for good; and cleared of what the dead held.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use control::api::{self, QueueStatus};
@@ -215,10 +218,21 @@ impl Queues {
         let held = self.all.get(name)?;
         let dead_letter = held.dead_letter.as_deref().and_then(|to| {
             let queue = to.to_owned();
-            let path = self.all.get(to)?.path();
+            let path = Some(self.all.get(to)?.path());
             Some(Box::new(api::QueueHandle { queue, path, dead_letter: None }))
         });
-        Some(api::QueueHandle { queue: name.to_owned(), path: held.path(), dead_letter })
+        Some(api::QueueHandle { queue: name.to_owned(), path: Some(held.path()), dead_letter })
+    }
+
+    /// A queue's memory, opened anew: for somebody who may not open it by its path. `None`: there is no such queue.
+    pub fn descriptor(&self, name: &str) -> Option<io::Result<OwnedFd>> {
+        Some(open_anew(&self.all.get(name)?.queue.descriptor_path()))
+    }
+
+    /// Each queue, and where its dead letters go, in the order of the file.
+    pub fn all(&self) -> impl Iterator<Item = (&str, Option<&str>)> {
+        let named = self.order.iter().filter_map(|name| self.all.get_key_value(name));
+        named.map(|(name, held)| (name.as_str(), held.dead_letter.as_deref()))
     }
 
     /// The queue of this name, and where a message goes that cannot be delivered.
@@ -314,6 +328,12 @@ impl Queues {
             }
         }
     }
+}
+
+/// Opens what a descriptor of this process is of, so that whoever gets it shares nothing with us but the memory: no
+/// position, and no hold on a durable queue's file.
+pub(crate) fn open_anew(descriptor: &Path) -> io::Result<OwnedFd> {
+    Ok(File::options().read(true).write(true).open(descriptor)?.into())
 }
 
 impl Held {

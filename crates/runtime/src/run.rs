@@ -8,11 +8,12 @@ use std::thread;
 
 use control::{RunFolder, Server, Uids};
 use process::{SignalQueue, Spawner};
-use supervision::{Conclusion, Ending, WorkerId};
+use supervision::{Conclusion, Ending, InstanceId, Leftover, Policy, WorkerId};
 
 use crate::adding;
 use crate::additions::{Addition, Additions};
 use crate::cgroups::Cgroups;
+use crate::doors::Doors;
 use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::listening::Sockets;
@@ -164,13 +165,18 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     let roster = Roster::of(&setup);
     let mut cgroups = Cgroups::of(folder.path());
     let survivors = if socket.exists() {
-        takeover::survivors(Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() })
-            .map_err(cannot("cannot look for survivors of a former run"))?
+        let marks = Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() };
+        let workers = &setup.family.workers;
+        let adopted = |instance: InstanceId| workers.get(instance.worker.0 as usize).is_some_and(adopts);
+        takeover::survivors(marks, adopted).map_err(cannot("cannot look for survivors of a former run"))?
     } else {
         Survivors::default()
     };
-    cgroups.clear_former(&survivors.leaders.iter().map(|survivor| survivor.pid).collect::<Vec<_>>());
-    let living: Vec<_> = survivors.leaders.iter().map(|survivor| survivor.process).collect();
+    let left = survivors.leftovers.values().flatten().map(|one| one.pid);
+    let stay: Vec<_> = survivors.leaders.iter().map(|survivor| survivor.pid).chain(left).collect();
+    cgroups.clear_former(&stay);
+    let leaders = survivors.leaders.iter().map(|survivor| survivor.process);
+    let living: Vec<_> = leaders.chain(survivors.leftovers.keys().copied()).collect();
     let temporary = Temporary::of(folder.path(), |process| roster.leaf(process), &living);
     let sockets = open_sockets(&setup, &roster, &survivors.leaders)?;
     let queues = Queues::make(&setup, |segment| takeover::queue_of(&survivors, segment))
@@ -184,6 +190,11 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     primitives.reclaim_dead();
 
     notify::clear(folder.path());
+    let mut doors = Doors::of(folder.path(), &setup.name, mail.clone());
+    if let Err(error) = doors.open_for(&setup.workers) {
+        doors.close();
+        return Err(cannot("cannot let workers of other users in")(error));
+    }
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();
@@ -201,6 +212,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         signals,
         cgroups,
         temporary,
+        doors,
         sockets,
         mail,
         mailbox,
@@ -222,6 +234,9 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         .collect();
     for attendant in survivors.attendants {
         running.take_attendant_back(attendant);
+    }
+    for (process, left) in survivors.leftovers {
+        running.take_leftovers_back(process, left);
     }
     for survivor in survivors.leaders {
         take_back(&mut running, survivor);
@@ -262,6 +277,11 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         Ok(outcome) => outcome,
         Err(panic) => std::panic::resume_unwind(panic),
     }
+}
+
+/// Whether what a worker left behind lives on when its supervisor was killed.
+fn adopts(worker: &supervision::Worker) -> bool {
+    worker.leftover == Leftover::Adopt && worker.policy != Policy::Daemon
 }
 
 /// Opens the sockets of all workers, before any of them is launched.
@@ -309,7 +329,7 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
         let (policy, mail) = (decided.policy, &running.mail);
-        let launch = Launch { process, name, show, policy, worker, notify: None, mail };
+        let launch = Launch { process, name, show, policy, worker, notify: None, door: None, mail };
         let writer = launch.writer();
         for (output, stream) in [(&worker.kept.stdout, Stream::Stdout), (&worker.kept.stderr, Stream::Stderr)]
         {

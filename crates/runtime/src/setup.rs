@@ -229,6 +229,17 @@ pub struct Terms {
     pub private_tmp: PrivateTmp,
     /// Where sockets are opened for them.
     pub listen: Vec<Address>,
+    /// The queues that they may use where they run as another user; `None`: all.
+    pub listed: Option<Listed>,
+}
+
+/// The queues that a worker lists.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listed {
+    /// Those it gets from.
+    pub gets: Vec<String>,
+    /// Those it puts into.
+    pub puts: Vec<String>,
 }
 
 /// Whether a worker has temporary files of its own.

@@ -259,7 +259,16 @@ fn owner(processes: &Processes, stat: &process::Stat, marks: Marks<'_>) -> Optio
 /// Whether a process's environment says that it is of the run with this control socket, whatever worker it names.
 pub fn bears_mark_of(pid: Pid, socket: &Path) -> bool {
     let origin = process::origin(pid).ok().flatten();
-    origin.is_some_and(|origin| origin.mark("SOCKET").map(Path::new) == Some(socket))
+    origin.is_some_and(|origin| is_of(&origin, socket))
+}
+
+/// Whether this is told of the run with this control socket. Workers that run as another user have another socket, and are
+/// told the run's folder beside it.
+pub fn is_of(origin: &Origin, socket: &Path) -> bool {
+    match origin.mark("FOLDER") {
+        Some(folder) => Some(Path::new(folder)) == socket.parent(),
+        None => origin.mark("SOCKET").map(Path::new) == Some(socket),
+    }
 }
 
 /// What a process's cgroup or environment tells, if it is of this run and no attendant.
@@ -280,7 +289,7 @@ pub fn attendant_mark_of(pid: Pid, marks: Marks<'_>) -> Option<(Role, Process)> 
 }
 
 fn mark_in(origin: &Origin, marks: Marks<'_>) -> Option<Mark> {
-    if Path::new(origin.mark("SOCKET")?) != marks.socket {
+    if !is_of(origin, marks.socket) {
         return None;
     }
     let worker = marks.roster.worker(origin.mark("WORKER")?)?;

@@ -14,7 +14,7 @@ use supervision::{InstanceId, Process};
 
 use crate::appointments;
 use crate::attendant::{self, Role};
-use crate::sweeping::{Marks, attendant_mark_of, bears_mark_of, mark_of};
+use crate::sweeping::{Marks, attendant_mark_of, bears_mark_of, is_of, mark_of};
 use crate::talk;
 
 /// A worker that outlived its supervisor.
@@ -50,7 +50,12 @@ pub struct Survivors {
     pub leaders: Vec<Survivor>,
     /// Those who attend them, or are at what is left of those who have ended since.
     pub attendants: Vec<OldAttendant>,
+    /// What launches that are over left behind, and is to live on.
+    pub leftovers: BTreeMap<Process, Leftovers>,
 }
+
+/// What one launch left behind.
+pub type Leftovers = Vec<Identity>;
 
 /// How long a process may take to be executed, and how long until it is looked at again.
 const EXECUTED_WITHIN: Duration = Duration::from_secs(1);
@@ -69,9 +74,9 @@ pub fn await_executions() -> io::Result<()> {
     Ok(())
 }
 
-/// Finds the survivors of the run whose marks these are, and kills what has no leader any more. One launch an instance:
-/// the latest, should there be several.
-pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
+/// Finds the survivors of the run whose marks these are. What has no leader any more is killed, but where what a launch leaves
+/// behind is `adopted`. One launch an instance: the latest, should there be several.
+pub fn survivors(marks: Marks<'_>, adopted: impl Fn(InstanceId) -> bool) -> io::Result<Survivors> {
     let snapshot = Snapshot::take()?;
     let mut leaders: BTreeMap<InstanceId, (Identity, Process)> = BTreeMap::new();
     let mut marked: Vec<(Identity, Process)> = Vec::new();
@@ -105,14 +110,28 @@ pub fn survivors(marks: Marks<'_>) -> io::Result<Survivors> {
         }
     }
     let led = |process: Process| leaders.get(&process.instance).is_some_and(|(_, leads)| *leads == process);
-    let leaderless: Vec<Identity> =
-        marked.iter().filter(|(_, process)| !led(*process)).map(|(identity, _)| *identity).collect();
+    let is_left = |process: Process| {
+        let before = |(_, leads): &(Identity, Process)| process.launch < leads.launch;
+        adopted(process.instance) && leaders.get(&process.instance).is_none_or(before)
+    };
+    let mut leftovers: BTreeMap<Process, Leftovers> = BTreeMap::new();
+    let mut leaderless: Vec<Identity> = Vec::new();
+    for (identity, process) in marked.iter().filter(|(_, process)| !led(*process)) {
+        if is_left(*process) {
+            leftovers.entry(*process).or_default().push(*identity);
+        } else {
+            leaderless.push(*identity);
+        }
+    }
     if !leaderless.is_empty() {
         let whom = crate::words::processes(leaderless.len());
         talk::say(format_args!("killing {whom} that a former run left behind"));
-        process::freeze_and_kill(&leaderless, |pid| leaders.values().any(|(leader, _)| leader.pid == pid))?;
+        let left: BTreeSet<Pid> = leftovers.values().flatten().map(|one| one.pid).collect();
+        process::freeze_and_kill(&leaderless, |pid| {
+            left.contains(&pid) || leaders.values().any(|(leader, _)| leader.pid == pid)
+        })?;
     }
-    let mut survivors = Survivors { leaders: Vec::new(), attendants };
+    let mut survivors = Survivors { leaders: Vec::new(), attendants, leftovers };
     for (identity, process) in leaders.into_values() {
         if let Some(pidfd) = identity.hold()? {
             let founder = founders.get(&process).filter(|founder| **founder != identity);
@@ -129,8 +148,7 @@ pub fn living_workers(socket: &Path) -> io::Result<BTreeSet<String>> {
     let living = snapshot.iter().filter(|stat| !stat.is_zombie());
     let worker = |pid: Pid| {
         let origin = process::origin(pid).ok()??;
-        let here =
-            origin.mark("SOCKET").map(Path::new) == Some(socket) && origin.mark(attendant::MARK).is_none();
+        let here = is_of(&origin, socket) && origin.mark(attendant::MARK).is_none();
         origin.mark("WORKER").filter(|_| here).map(str::to_owned)
     };
     Ok(living.filter_map(|stat| worker(stat.pid)).collect())

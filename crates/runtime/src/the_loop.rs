@@ -33,13 +33,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use control::api::NewWorker;
-use control::{Call, RunFolder};
+use control::{Call, RunFolder, Visit};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollEvent, EpollFlags, EpollTimeout};
 use process::{Pid, Received, SignalQueue, Spawn, Spawner};
-use supervision::{
-    Action, Conclusion, Ending, Event, InstanceId, Moment, Phase, Process, Supervisor, WorkerId,
-};
+use supervision::{Action, Conclusion, Ending, Event, InstanceId, Moment, Process, Supervisor, WorkerId};
 
 use crate::additions::Additions;
 use crate::applying::Configs;
@@ -47,6 +45,7 @@ use crate::askers::Askers;
 use crate::attendant::{self, Role};
 use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
+use crate::doors::Doors;
 use crate::environment::Environment;
 use crate::guard::Guard;
 use crate::history::{History, When};
@@ -56,6 +55,7 @@ use crate::logs::{Pump, Streams};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
 use crate::notify::Notification;
+use crate::orders::Orders;
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
@@ -152,6 +152,7 @@ const STRAYS_TAKE_AT_MOST: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 enum Early {
     Call(Call),
+    Visit(Visit),
     Notification(Process, Notification),
 }
 
@@ -205,6 +206,8 @@ pub struct Loop {
     environment: Environment,
     pub(crate) cgroups: Cgroups,
     temporary: Temporary,
+    /// The doors of workers of other users.
+    pub(crate) doors: Doors,
     pub(crate) sockets: Sockets,
     pub(crate) history: History,
     /// Instances whose last launch left a core dump behind.
@@ -268,8 +271,6 @@ pub struct Loop {
     /// Looks at those who cannot be killed, once the run is being stopped; and who was given up, in words.
     look_at_killed: Option<abandoning::Look>,
     abandoned: Vec<String>,
-    /// Instances that do not run and whose leftovers were asked to stop, and when those are killed.
-    leaving: BTreeMap<InstanceId, Moment>,
     /// Whether an instance changed since those who wait were last looked at.
     changed: bool,
     conclusion: Option<Conclusion>,
@@ -303,14 +304,8 @@ impl Loop {
             let unsure = self.unsure.map(|unsure| unsure.at);
             let killed = self.next_look_at_killed();
             let deadlines = self.core.next_deadline().into_iter().chain(waiters).chain(unreaped);
-            let deadline = deadlines
-                .chain(feeders)
-                .chain(probes)
-                .chain(telling)
-                .chain(unsure)
-                .chain(killed)
-                .chain(self.leaving.values().copied())
-                .min();
+            let deadline =
+                deadlines.chain(feeders).chain(probes).chain(telling).chain(unsure).chain(killed).min();
             self.alarm.set(deadline, now)?;
             self.give_back_what_starting_took();
             if std::mem::take(&mut self.spawned_itself) {
@@ -334,7 +329,6 @@ impl Loop {
                         self.stop_slow_programs();
                         self.sweep_again();
                         self.abandon_unkillable();
-                        self.kill_late_leftovers();
                         self.tell_whom_it_waits_for();
                         self.kill_late_feeders();
                         self.news.push_back(Event::Tick);
@@ -436,7 +430,6 @@ impl Loop {
             Action::Launch(process) => self.queued.push_back(process),
             Action::Ask(process) => {
                 self.forget_probes(process);
-                self.ask_leftovers(process);
                 self.ask(process);
             }
             Action::Abort(process) => {
@@ -446,23 +439,18 @@ impl Loop {
             Action::Probe(process, purpose, within) => self.probe(process, purpose, within),
             Action::Kill(process) => {
                 self.forget_probes(process);
-                if self.processes.has_adopted() {
-                    self.processes.inherit(process);
-                }
                 self.kill_tree(process);
             }
             Action::Await(process) => self.await_tree(process),
             Action::Adopt(process) => self.adopt(process),
+            Action::AskLeftovers(process) => self.ask_leftovers(process),
+            Action::KillLeftovers(process) => self.kill_leftovers(process),
             Action::Reclaim(process) => self.reclaim(process),
             Action::Changed(instance) => {
                 self.changed = true;
                 let now = self.core.instance(instance, self.clock.now());
                 if now.is_none() {
                     self.askers.forget(instance);
-                }
-                let gone = now.as_ref().is_none_or(|now| now.phase == Phase::Stopped);
-                if gone && self.processes.has_adopted() {
-                    self.end_leftovers(instance);
                 }
                 self.announce(Change::Of(instance, When::now(), now));
             }
@@ -500,10 +488,11 @@ impl Loop {
         while let Some(mail) = self.mailbox.next() {
             match mail {
                 Mail::Call(call) => self.take_call(*call),
+                Mail::Visit(visit) => self.take_visit(*visit),
                 Mail::Read(read) => self.config_read(*read),
                 Mail::Met(process, commands) => {
                     if let Some(tree) = self.processes.get_mut(process) {
-                        tree.talk().commands = Some((commands, 0));
+                        tree.talk().orders = Some(Orders::over(commands));
                     }
                 }
                 Mail::Probed(process, purpose, answer) => self.answer_probe(process, purpose, answer),

@@ -137,6 +137,14 @@ pub struct Standing {
     pub launch: Option<Launch>,
     /// Whether it waits for nothing but the time of its next run.
     pub between_runs: bool,
+    /// Whether something that it left behind is being stopped.
+    pub parting: bool,
+}
+
+impl Standing {
+    fn is_over(self) -> bool {
+        matches!(self.phase, Phase::Done | Phase::Failed | Phase::Stopped)
+    }
 }
 
 impl Waiter {
@@ -161,24 +169,25 @@ impl Until {
             }
             Until::Scaled { new, surplus, .. } => {
                 // One that somebody has called back meanwhile is no surplus any more.
-                let gone = |id: &InstanceId| standing(*id).is_none_or(|now| now.phase != Phase::Stopping);
+                let gone = |id: &InstanceId| {
+                    standing(*id).is_none_or(|now| now.phase != Phase::Stopping && !now.parting)
+                };
                 new.iter().all(|wanted| wanted.is_up(standing(wanted.instance))) && surplus.iter().all(gone)
             }
             Until::Applied { new, gone, rolls, .. } => {
                 let is_gone = |(id, launch): &(InstanceId, Option<Launch>)| {
-                    standing(*id).is_none_or(|now| {
-                        now.launch != *launch
-                            || matches!(now.phase, Phase::Done | Phase::Failed | Phase::Stopped)
-                    })
+                    standing(*id).is_none_or(|now| (now.launch != *launch || now.is_over()) && !now.parting)
                 };
                 rolls.under_way.is_empty()
                     && new.iter().all(|wanted| wanted.is_up(standing(wanted.instance)))
                     && gone.iter().all(is_gone)
             }
-            Until::Ended(instances) | Until::WaitedFor(instances) => instances.iter().all(|instance| {
-                standing(*instance)
-                    .is_none_or(|now| matches!(now.phase, Phase::Done | Phase::Failed | Phase::Stopped))
-            }),
+            Until::Ended(instances) => instances
+                .iter()
+                .all(|instance| standing(*instance).is_none_or(|now| now.is_over() && !now.parting)),
+            Until::WaitedFor(instances) => {
+                instances.iter().all(|instance| standing(*instance).is_none_or(Standing::is_over))
+            }
             Until::LeaderEnded { ending, .. } => ending.is_some(),
             Until::Gone(held) => process::is_dead(held.pidfd.as_fd()),
             Until::Killed { living, .. } => {

@@ -32,6 +32,8 @@ pub struct Change {
     pub added: Vec<Worker>,
     /// All workers of the new family in their order, the new ones included. Those that are not named come behind.
     pub order: Vec<WorkerId>,
+    /// As in [`crate::Family`]; for a stop that begins from now on.
+    pub stop_within: Option<Duration>,
     /// As in [`crate::Family`].
     pub strategy: Strategy,
     /// As in [`crate::Family`]. What was spent counts on where it is the same as before.
@@ -165,6 +167,7 @@ impl Supervisor {
             crew.place = place;
         }
         self.replan();
+        self.stop_within = change.stop_within;
         self.regroup_as(change.strategy, change.intensity, &change.groups, &change.order);
         for id in waiting {
             self.await_all(id);
@@ -287,13 +290,13 @@ impl Supervisor {
             let mut members: BTreeSet<InstanceId> = self.all_of(worker).into_iter().collect();
             members.retain(|&id| self.member(id).state.is_up());
             let above = above.remove(&worker).unwrap_or_default();
-            let asked = self.changing.turns.get(&worker).is_some_and(|turn| turn.asked);
-            if above.is_empty() && !asked {
+            // Also where it had its turn for a former change: some may have come back since, by what is former now.
+            if above.is_empty() {
                 self.changing.due.insert(worker);
             } else {
                 self.changing.due.remove(&worker);
             }
-            self.changing.turns.insert(worker, Turn { then, above, members, asked });
+            self.changing.turns.insert(worker, Turn { then, above, members, asked: false });
         }
     }
 
@@ -378,8 +381,12 @@ impl Supervisor {
                 Then::StartsAnew => Fate::Changes,
                 Then::Vanishes => Fate::Vanishes,
             };
+            let turn_goes = turn.then == Then::Vanishes;
             let members: Vec<InstanceId> = turn.members.iter().rev().copied().collect();
             for id in members {
+                if turn_goes {
+                    self.end_leftovers(id);
+                }
                 match (&self.member(id).state, &fate) {
                     // It has ended by itself just before, and is started anew all the same.
                     (State::Leaving { fate: Fate::Policy(_), .. }, Fate::Changes) => {

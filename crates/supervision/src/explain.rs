@@ -79,7 +79,7 @@ impl Supervisor {
             State::Waiting => match self.prospect(id) {
                 Prospect::Open(after) => self.first_short_of(after.worker, after.milestone),
                 Prospect::AfterChange(worker) => self.first_short_of(worker, Milestone::Ended),
-                Prospect::Launch | Prospect::Never(_) => None,
+                Prospect::Launch | Prospect::AfterLeftovers | Prospect::Never(_) => None,
             },
             State::Held(culprit) => Some(*culprit),
             State::Failed { blame: Blame::Lost(first), .. } => Some(first.0),

@@ -6,7 +6,7 @@ use crate::restart::Window;
 use crate::schedule::Dues;
 use crate::vigil::{Trial, Vigil};
 use crate::words::{Blame, Cause};
-use crate::{Ending, InstanceId, Moment, Phase, Remark};
+use crate::{Ending, InstanceId, LeftBehind, Moment, Phase, Remark};
 
 /// Where an instance stands, with what belongs to standing there. The diagram is in the documentation of the crate.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +54,8 @@ pub(crate) enum Step {
     Outlived { kill_at: Moment },
     /// Its leader has ended; what it left behind is being cleared.
     Clearing,
+    /// Its leader has ended by itself; what it left behind lives on, and is being counted.
+    Adopting,
     /// Nothing of it lives; what it held is being given back.
     Reclaiming,
 }
@@ -97,6 +99,7 @@ pub(crate) enum Reached {
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Face {
     pub(crate) phase: Phase,
+    pub(crate) left: LeftBehind,
     pub(crate) launch: u64,
     pub(crate) blame: Blame,
 }
@@ -145,7 +148,12 @@ impl Member {
             dues: Dues::default(),
             delay_over: false,
             complaint: None,
-            face: Face { phase: Phase::Stopped, launch: 0, blame: Blame::NeverStarted },
+            face: Face {
+                phase: Phase::Stopped,
+                left: LeftBehind::default(),
+                launch: 0,
+                blame: Blame::NeverStarted,
+            },
         }
     }
 

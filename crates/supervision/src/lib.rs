@@ -17,8 +17,9 @@
 //!                            family)     │                        ▼                   ▼        │
 //!                                        │   Leaving: Asked ─ grace over ─► Killed ─ ended ─┐  │
 //!                                        │            └── ended ─► Clearing ◄───────────────┘  │
-//!                                        │     (Outlived before it, where all of the tree was asked, until its grace is over)
-//!                                        │                           │ emptied                 │
+//!                                        │     (Outlived before it, where all of the tree was asked, until its grace is over;
+//!                                        │      Adopting in its place, where what it leaves behind is to live on)
+//!                                        │                           │ emptied, adopted        │
 //!                                        │                       Reclaiming                    │
 //!                                        │                           │ reclaimed               │
 //!                                        └──── its family restarts ◄─┴─► it ended by itself ───┘
@@ -36,6 +37,8 @@
 //!
 //! - A *life* goes from a start (with the run, by request, or together with the family) until the instance has ended
 //!   for good or is stopped. Restarts by policy do not end it.
+//! - What a launch leaves behind and is adopted is not of its instance any more: that may be launched again beside it. It is
+//!   taken leave of when its instance is stopped by request or goes, and at the end of the run, never for a restart.
 //! - Milestones are levels. `started`: every instance was executed in its present life. `ready`: every instance is
 //!   ready now, or ended well for good after it had been. `succeeded`, `ended`: every instance has, for good. They are
 //!   asked before every launch, those by policy included. Who waits for what can no longer come has failed for good.
@@ -62,6 +65,7 @@ mod explain;
 mod family;
 mod groups;
 mod instance;
+mod leftovers;
 mod living;
 mod news;
 mod order;
@@ -86,6 +90,7 @@ pub use family::{
     After, Backoff, CatchUp, Family, Group, Health, Intensity, Leftover, Milestone, OnFailed, Overlap,
     Policy, Readiness, Restart, Schedule, Strategy, Timing, Worker,
 };
+pub use leftovers::LeftBehind;
 pub use news::{
     Action, Conclusion, Ending, Event, GroupId, Instance, InstanceId, Launch, LaunchFailure, Phase, Process,
     Purpose, Request, Target, WorkerId,

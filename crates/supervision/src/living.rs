@@ -46,7 +46,9 @@ impl Supervisor {
     pub(crate) fn taken_back(&mut self, process: Process) {
         let id = process.instance;
         let idle = self.known(id).is_some_and(|member| member.state == State::Idle);
-        if !matches!(self.run, Run::Ahead) || !idle || process.launch.0 == 0 {
+        // What it left behind before is of a launch before this one.
+        let is_last = self.known(id).is_some_and(|member| member.launch < process.launch.0);
+        if !matches!(self.run, Run::Ahead) || !idle || !is_last {
             return;
         }
         let now = self.now;
@@ -155,16 +157,19 @@ impl Supervisor {
             _ => return,
         };
         let spec = &self.crew(id.worker).spec;
+        // Who was asked to stop, or killed, or failed in another way, leaves nobody.
+        let adopts = spec.leftover == Leftover::Adopt
+            && matches!(fate, Fate::Policy(Cause::Ended { .. }))
+            && !self.leaves_by(process, Step::Killed);
         let step = match self.present(process) {
             Some(State::Leaving { step: Step::Asked { kill_at, .. }, fate: before })
                 if spec.asks_tree && !before.is_of_who_departs() =>
             {
                 Step::Outlived { kill_at: *kill_at }
             }
+            _ if adopts => Step::Adopting,
             _ => Step::Clearing,
         };
-        // Who was asked to stop, or failed in another way, leaves nobody.
-        let adopts = spec.leftover == Leftover::Adopt && matches!(fate, Fate::Policy(Cause::Ended { .. }));
         let (now, reset_after) = (self.now, self.crew(id.worker).spec.backoff.reset_after);
         self.change(id, |member| {
             member.last = Some(ending);
@@ -173,15 +178,13 @@ impl Supervisor {
             }
             member.state = State::Leaving { step, fate };
         });
-        if step != Step::Clearing {
-            return self.order(Action::Await(process));
-        }
-        if adopts {
-            return self.order(Action::Adopt(process));
-        }
-        // Also when it was killed before: what it left behind must be known to be gone, and the news of the first
-        // KILL's success may have outrun the news of the end.
-        self.order(Action::Kill(process));
+        self.order(match step {
+            Step::Outlived { .. } => Action::Await(process),
+            Step::Adopting => Action::Adopt(process),
+            // Also when it was killed before: what it left behind must be known to be gone, and the news of the first
+            // KILL's success may have outrun the news of the end.
+            _ => Action::Kill(process),
+        });
     }
 
     fn ending(&self, id: InstanceId, ending: Ending) -> Cause {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 #[cfg(doc)]
 use crate::Timing;
-use crate::{Change, Milestone, Moment, Remark, Worker};
+use crate::{Change, LeftBehind, Milestone, Moment, Remark, Worker};
 
 /// A worker: its place in [`crate::Family::workers`]. Ids are never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -131,6 +131,11 @@ pub enum Event {
     Ended(Process, Ending),
     /// Nothing of the process's tree lives any more, the leader included.
     Emptied(Process),
+    /// So many processes live on that the process left behind; 0: none does. Answers [`Action::Adopt`]; is told again when they
+    /// have become fewer, at the latest when none is left. Before `Begin`, and before its instance is `TakenBack`: a process of a
+    /// former run left them behind, earlier launches first, and they are this run's now, where
+    /// [`crate::Supervisor::has_left`] then says so; else they are for the caller to end.
+    Adopted(Process, u32),
     /// What the process held (leases, locks) was given back.
     Reclaimed(Process),
     /// Something is known of the process's end that its ending does not tell.
@@ -176,9 +181,13 @@ pub enum Action {
     /// The leader has ended, and the others of its tree were asked to stop and still have time. Answered by `Emptied` as
     /// soon as nothing of it lives; a `Kill` follows when their time is over.
     Await(Process),
-    /// The leader has ended by itself, and what it left behind is to live on. Answered by `Remarked`, if there is anything,
-    /// and by `Emptied`, as nothing of it is waited for.
+    /// The leader has ended by itself, and what it left behind is to live on. Answered by `Adopted`, and by nothing else.
     Adopt(Process),
+    /// Send the stop signal of its worker to what lives on that the process left behind. `Adopted` tells when none of it is
+    /// left.
+    AskLeftovers(Process),
+    /// KILL what lives on that the process left behind, until none of it is left. Answered by `Adopted`.
+    KillLeftovers(Process),
     /// Give back what the dead process held. Answered by `Reclaimed`.
     Reclaim(Process),
     /// An instance changed its phase, or the reason why it stands there, or it was launched anew: for logs, events, and
@@ -277,8 +286,11 @@ pub struct Instance {
     pub restarts: u64,
     /// How its last launch ended.
     pub last: Option<Ending>,
-    /// Why it stands where it stands, in words that name what is to blame; empty when there is nothing to say.
+    /// Why it stands where it stands, in words that name what is to blame; empty when there is nothing to say. What it left
+    /// behind and lives on is told behind that.
     pub why: String,
+    /// What lives on of what it left behind.
+    pub left_behind: LeftBehind,
     /// Whom it waits for and what they must reach.
     pub waits_for: Option<(WorkerId, Milestone)>,
     /// When it will be launched again, when it rests, when its start is delayed, and between two runs of a schedule that

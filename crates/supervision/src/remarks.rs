@@ -15,8 +15,6 @@ pub enum Remark {
     /// So many processes of its tree still lived when its leader ended by itself. To be told between
     /// [`crate::Event::Ended`] and [`crate::Event::Emptied`].
     LeftBehind(u32),
-    /// So many processes of its tree live on after its leader has ended by itself. To be told as [`Remark::LeftBehind`].
-    Adopted(u32),
 }
 
 impl Supervisor {
@@ -31,19 +29,18 @@ impl Supervisor {
             Remark::OutOfMemory | Remark::CoreDumped => {
                 self.change(id, |member| member.remark = Some(remark));
             }
-            Remark::LeftBehind(count) => self.left_behind(id, count, Leftover::Fail, remark),
-            Remark::Adopted(count) => self.left_behind(id, count, Leftover::Adopt, remark),
+            Remark::LeftBehind(count) => self.it_left_others(id, count, remark),
         }
     }
 
-    fn left_behind(&mut self, id: InstanceId, count: u32, by: Leftover, remark: Remark) {
-        if count == 0 || self.crew(id.worker).spec.leftover != by {
+    fn it_left_others(&mut self, id: InstanceId, count: u32, remark: Remark) {
+        if count == 0 || self.crew(id.worker).spec.leftover != Leftover::Fail {
             return;
         }
         let State::Leaving { step: Step::Clearing, fate } = &self.member(id).state else { return };
         let failed = |cause: &Cause| match cause {
             // Told again, when some of them are gone: the first number counts.
-            Cause::Ended { remark: Some(Remark::LeftBehind(_) | Remark::Adopted(_)), .. } => None,
+            Cause::Ended { remark: Some(Remark::LeftBehind(_)), .. } => None,
             Cause::Ended { ending, said, .. } => {
                 Some(Cause::Ended { ending: *ending, remark: Some(remark), said: said.clone() })
             }
@@ -66,8 +63,6 @@ impl Remark {
         match self {
             Remark::OutOfMemory => "out of memory".to_owned(),
             Remark::CoreDumped => "core dumped".to_owned(),
-            Remark::Adopted(1) => "and a process that it left behind lives on".to_owned(),
-            Remark::Adopted(count) => format!("and {count} processes that it left behind live on"),
             Remark::LeftBehind(1) => "but it left a process behind".to_owned(),
             Remark::LeftBehind(count) => format!("but it left {count} processes behind"),
         }

@@ -65,6 +65,7 @@ impl Supervisor {
     }
 
     fn ask_to_stop(&mut self, id: InstanceId) {
+        self.end_leftovers(id);
         match self.member(id).state.clone() {
             State::Waiting
             | State::Delayed { .. }
@@ -143,6 +144,7 @@ impl Supervisor {
     }
 
     fn scale_away(&mut self, id: InstanceId) {
+        self.end_leftovers(id);
         match &self.member(id).state {
             State::Absent => {}
             State::Launching | State::Starting { .. } | State::Running { .. } => self.ask(id, Fate::Vanishes),
@@ -155,5 +157,6 @@ impl Supervisor {
     pub(crate) fn vanish(&mut self, id: InstanceId) {
         let now = self.now;
         self.change(id, |member| member.renew(State::Absent, now));
+        self.end_leftovers(id);
     }
 }

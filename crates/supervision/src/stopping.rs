@@ -16,10 +16,25 @@ pub(crate) enum Run {
     Going,
     /// To be stopped as soon as the present event has been propagated, and why.
     Doomed(Blame),
-    /// Nothing is launched any more; the plan is what is still up. At `kill_at`, all of it is killed.
-    Stopping { plan: Plan, blame: Blame, kill_at: Option<Moment> },
+    /// Nothing is launched any more; the plan is what is still up, and what is adopted.
+    Stopping { plan: Plan, blame: Blame, limit: Limit },
     /// Concluded.
     Over,
+}
+
+/// When what is left is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Limit {
+    Never,
+    At(Moment),
+    /// It was.
+    Over,
+}
+
+impl Limit {
+    pub(crate) fn is_over(self) -> bool {
+        self == Limit::Over
+    }
 }
 
 /// Who is still to go, by level. A level's turn comes when all above it are gone.
@@ -38,12 +53,22 @@ impl Plan {
         let mut plan = Plan::default();
         for &id in members {
             if supervisor.member(id).state.is_up() {
-                let level = supervisor.crew(id.worker).place.level;
-                plan.levels.entry(level).or_default().insert(id);
-                plan.of.insert(id, level);
+                plan.add(supervisor, id);
             }
         }
         plan
+    }
+
+    fn add(&mut self, supervisor: &Supervisor, id: InstanceId) {
+        let level = supervisor.crew(id.worker).place.level;
+        self.levels.entry(level).or_default().insert(id);
+        self.of.insert(id, level);
+    }
+
+    /// Whether the turn of one that is still to go has come.
+    pub(crate) fn has_turned_to(&self, id: InstanceId) -> bool {
+        let turn = self.turn.unwrap_or(u32::MAX);
+        self.of.get(&id).is_some_and(|level| *level >= turn)
     }
 
     /// Notes that `id` is gone.
@@ -143,14 +168,14 @@ impl Supervisor {
     /// When the run's stop has taken as long as it may.
     pub(crate) fn stop_deadline(&self) -> Option<Moment> {
         match self.run {
-            Run::Stopping { kill_at, .. } => kill_at,
+            Run::Stopping { limit: Limit::At(at), .. } => Some(at),
             _ => None,
         }
     }
 
     /// Kills all that is still up, if the run's stop has taken as long as it may.
     pub(crate) fn meet_stop_deadline(&mut self) {
-        if let Run::Stopping { blame, kill_at: Some(at), .. } = &self.run
+        if let Run::Stopping { blame, limit: Limit::At(at), .. } = &self.run
             && *at <= self.now
         {
             self.kill_what_is_left(blame.clone());
@@ -158,10 +183,11 @@ impl Supervisor {
     }
 
     fn kill_what_is_left(&mut self, blame: Blame) {
-        let Run::Stopping { plan, kill_at, .. } = &mut self.run else { return };
-        *kill_at = None;
+        let Run::Stopping { plan, limit, .. } = &mut self.run else { return };
+        *limit = Limit::Over;
         for id in plan.members() {
             self.kill(id, &blame);
+            self.kill_leftovers(id);
         }
     }
 
@@ -181,8 +207,12 @@ impl Supervisor {
         self.changing.forget();
         self.break_off_all_rolling();
         let members = self.all_present();
-        let kill_at = self.stop_within.map(|within| self.now + within);
-        self.run = Run::Stopping { plan: Plan::of(self, &members), blame: blame.clone(), kill_at };
+        let limit = self.stop_within.map_or(Limit::Never, |within| Limit::At(self.now + within));
+        let mut plan = Plan::of(self, &members);
+        for id in self.leftovers.instances() {
+            plan.add(self, id);
+        }
+        self.run = Run::Stopping { plan, blame: blame.clone(), limit };
         for id in members {
             match &self.member(id).state {
                 State::Waiting
@@ -208,6 +238,7 @@ impl Supervisor {
                     Policy::Daemon => self.kill(id, &blame),
                     Policy::Wait | Policy::Terminate => self.ask(id, Fate::Stays(blame.clone())),
                 }
+                self.part_with_leftovers(id);
             }
             return true;
         }

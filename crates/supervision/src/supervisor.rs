@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::changing::Changing;
 use crate::groups::Groups;
 use crate::instance::{Kind, Member, State, Tally};
+use crate::leftovers::Leftovers;
 use crate::order::{Place, places};
 use crate::rolling::Rolling;
 use crate::specs::Specs;
@@ -87,6 +88,8 @@ pub struct Supervisor {
     /// The rolling restarts under way.
     pub(crate) rolling: BTreeMap<WorkerId, Rolling>,
     pub(crate) waits: Waits,
+    /// What launches left behind that lives on.
+    pub(crate) leftovers: Leftovers,
     deadlines: BTreeSet<(Moment, InstanceId)>,
     /// Those that have failed for good, the first first.
     failures: BTreeSet<(u64, InstanceId)>,
@@ -227,6 +230,7 @@ impl Supervisor {
             changing: Changing::default(),
             rolling: BTreeMap::new(),
             waits: Waits::default(),
+            leftovers: Leftovers::default(),
             deadlines: BTreeSet::new(),
             failures: BTreeSet::new(),
             failed_ever: 0,
@@ -270,7 +274,8 @@ impl Supervisor {
     /// When to hand in [`Event::Tick`] if nothing comes before: always later than the last `now` handed in. `None`:
     /// nothing happens unless there is news.
     pub fn next_deadline(&self) -> Option<Moment> {
-        self.deadlines.first().map(|&(at, _)| at).into_iter().chain(self.stop_deadline()).min()
+        let instances = self.deadlines.first().map(|&(at, _)| at);
+        instances.into_iter().chain(self.stop_deadline()).chain(self.leftovers.next_deadline()).min()
     }
 
     fn take(&mut self, event: Event) {
@@ -290,6 +295,7 @@ impl Supervisor {
             Event::Complains(process, about) => self.complains(process, about),
             Event::Ended(process, ending) => self.ended(process, ending),
             Event::Emptied(process) => self.emptied(process),
+            Event::Adopted(process, count) => self.adopted(process, count),
             Event::Reclaimed(process) => self.reclaimed(process),
             Event::Remarked(process, remark) => self.remarked(process, remark),
             Event::Due { worker, times, on_time } => self.due(worker, times, on_time),
@@ -394,8 +400,9 @@ impl Supervisor {
         if new == Kind::Waiting {
             self.await_all(id);
         }
-        if let Run::Stopping { plan, .. } = &mut self.run
-            && old == Kind::Up
+        if old == Kind::Up
+            && !self.has_leftovers(id)
+            && let Run::Stopping { plan, .. } = &mut self.run
         {
             plan.remove(id);
         }
@@ -421,6 +428,7 @@ impl Supervisor {
             assert_eq!(self.member(id).deadline(), Some(at), "a deadline stands where its state says");
             self.deadline(id);
         }
+        self.meet_deadlines_of_leftovers();
         self.meet_stop_deadline();
     }
 
@@ -445,7 +453,8 @@ impl Supervisor {
                 let turn = if crew.retired { Action::Retired(id) } else { Action::Unretired(id) };
                 self.outbox.actions.push_back(turn);
             }
-            if crew.removed && crew.tally.present == 0 && !crew.told_gone {
+            let left = self.leftovers.has_any_of(id);
+            if crew.removed && crew.tally.present == 0 && !left && !crew.told_gone {
                 crew.told_gone = true;
                 self.outbox.actions.push_back(Action::Removed(id));
             }

@@ -32,7 +32,8 @@ impl Supervisor {
             launched_at: member.launched_at.filter(|_| member.state.is_up()),
             restarts: member.restarts.unwrap_or(0),
             last: member.last,
-            why: self.blame(id, member).words(self),
+            why: self.left_behind(id).added_to(self.blame(id, member).words(self)),
+            left_behind: self.left_behind(id),
             waits_for,
             between_runs: match member.state {
                 State::Scheduled { well, .. } => Some(well),
@@ -80,7 +81,12 @@ impl Supervisor {
 
     pub(crate) fn face(&self, id: InstanceId) -> Face {
         let member = self.member(id);
-        Face { phase: member.state.phase(), launch: member.launch, blame: self.blame(id, member) }
+        Face {
+            phase: member.state.phase(),
+            left: self.left_behind(id),
+            launch: member.launch,
+            blame: self.blame(id, member),
+        }
     }
 
     fn open(&self, id: InstanceId, member: &Member) -> Option<Prospect> {
@@ -106,6 +112,7 @@ impl Supervisor {
             State::Waiting => match self.prospect(id) {
                 Prospect::Launch => Blame::Nothing,
                 Prospect::AfterChange(worker) => Blame::AfterChange(worker),
+                Prospect::AfterLeftovers => Blame::AfterLeftovers,
                 Prospect::Open(after) => Blame::Waits(after.worker, after.milestone),
                 Prospect::Never(blame) => blame,
             },

@@ -35,6 +35,8 @@ pub(crate) enum Prospect {
     Launch,
     /// The end of what runs by a former config.
     AfterChange(WorkerId),
+    /// The end of what it left behind.
+    AfterLeftovers,
     /// Something else first.
     Open(After),
     /// Nothing any more.
@@ -84,6 +86,9 @@ impl Supervisor {
         if let Some(worker) = self.changing.blocks(id.worker) {
             return Prospect::AfterChange(worker);
         }
+        if self.waits_for_leftovers(id) {
+            return Prospect::AfterLeftovers;
+        }
         let mut open = None;
         for &after in &crew.spec.after {
             match self.crew(after.worker).standing(after.milestone) {
@@ -109,7 +114,9 @@ impl Supervisor {
                 Prospect::Launch => {
                     self.waits.ready.insert(id);
                 }
-                Prospect::Open(_) | Prospect::AfterChange(_) => self.outbox.touched.push(id),
+                Prospect::Open(_) | Prospect::AfterChange(_) | Prospect::AfterLeftovers => {
+                    self.outbox.touched.push(id)
+                }
                 Prospect::Never(blame) if self.is_on_trial(id) => self.fail_trial(id, &blame),
                 Prospect::Never(blame) => self.fail(id, blame, None),
             }

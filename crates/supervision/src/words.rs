@@ -71,6 +71,8 @@ pub(crate) enum Blame {
     Changes,
     /// What it comes after has changed, and must be gone first.
     AfterChange(WorkerId),
+    /// What it left behind was asked to stop, and must be gone first.
+    AfterLeftovers,
     /// It is started again for the sake of this one.
     Together(InstanceId),
     Vanishes,
@@ -127,6 +129,7 @@ impl Blame {
                 format!("waits for {} to be gone, which has changed", names.worker(*id))
             }
             Blame::StartsAgain => "is started again once it is gone".into(),
+            Blame::AfterLeftovers => "waits for what it left behind to be gone".into(),
             Blame::Together(id) => format!("is started again together with {}", names.instance(*id)),
             Blame::Vanishes => "scaled away".into(),
             Blame::TakenOut => "taken out of the config".into(),

@@ -1,11 +1,13 @@
 //! The simulation finds what it is there to find: bugs of every kind, each planted in a copy of the core, each found by a seed.
 //!
 //! It takes minutes, for each copy is built; so it is run by hand: `cargo test -p supervision --test planted -- --ignored`.
-//! A bug whose place in the source has changed is told: plant it anew.
+//! `PLANTED=words` limits it to those whose names contain the words. A bug whose place in the source has changed is told: plant it
+//! anew.
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Output};
+use std::time::Duration;
 
 /// How many seeds each bug has to show itself in.
 const SEEDS: &str = "6000";
@@ -17,7 +19,7 @@ struct Bug {
     to: &'static str,
 }
 
-const BUGS: [Bug; 28] = [
+const BUGS: [Bug; 38] = [
     Bug {
         what: "a successor is launched before what its predecessor held was given back",
         file: "living.rs",
@@ -63,8 +65,8 @@ const BUGS: [Bug; 28] = [
     Bug {
         what: "who has changed is asked before those who depend on it are gone",
         file: "changing.rs",
-        from: "            if above.is_empty() && !asked {",
-        to: "            if !asked {",
+        from: "            if above.is_empty() {\n                self.changing.due.insert(worker);",
+        to: "            if above.len() < 1000 {\n                self.changing.due.insert(worker);",
     },
     Bug {
         what: "a removed worker that ends by itself is started again",
@@ -184,7 +186,67 @@ const BUGS: [Bug; 28] = [
         what: "a stop may take longer than it is said to",
         file: "stopping.rs",
         from: "            self.kill_what_is_left(blame.clone());\n        }\n    }\n",
-        to: "            let _ = blame;\n            if let Run::Stopping { kill_at, .. } = &mut self.run {\n                *kill_at = None;\n            }\n        }\n    }\n",
+        to: "            let _ = blame;\n            if let Run::Stopping { limit, .. } = &mut self.run {\n                *limit = Limit::Never;\n            }\n        }\n    }\n",
+    },
+    Bug {
+        what: "the rest of a tree that was asked is killed when its leader has ended",
+        file: "living.rs",
+        from: "                if spec.asks_tree && !before.is_of_who_departs() =>",
+        to: "                if spec.asks_tree && false && !before.is_of_who_departs() =>",
+    },
+    Bug {
+        what: "the rest of a tree is waited for without a limit",
+        file: "instance.rs",
+        from: "State::Leaving { step: Step::Asked { kill_at, .. } | Step::Outlived { kill_at }, .. } => {",
+        to: "State::Leaving { step: Step::Asked { kill_at, .. }, .. } => {",
+    },
+    Bug {
+        what: "who was asked to stop leaves others to be adopted",
+        file: "living.rs",
+        from: "            && matches!(fate, Fate::Policy(Cause::Ended { .. }))",
+        to: "            && matches!(fate, Fate::Policy(Cause::Ended { .. }) | Fate::Stays(_))",
+    },
+    Bug {
+        what: "who was killed leaves others to be adopted",
+        file: "living.rs",
+        from: "            && !self.leaves_by(process, Step::Killed);",
+        to: ";",
+    },
+    Bug {
+        what: "what was adopted goes with a restart of its worker",
+        file: "living.rs",
+        from: "        self.change(id, |member| member.state = State::Leaving { step, fate });\n        if matches!(step, Step::Asked { .. }) {",
+        to: "        self.end_leftovers(id);\n        self.change(id, |member| member.state = State::Leaving { step, fate });\n        if matches!(step, Step::Asked { .. }) {",
+    },
+    Bug {
+        what: "what was adopted is asked to stop twice",
+        file: "leftovers.rs",
+        from: "filter(|(_, left)| left.stage == Stage::Lives);",
+        to: "filter(|(_, left)| left.stage != Stage::Killed);",
+    },
+    Bug {
+        what: "what was adopted has no grace",
+        file: "leftovers.rs",
+        from: "        let kill_at = self.now + self.crew(id.worker).spec.grace;",
+        to: "        let kill_at = self.now + self.crew(id.worker).spec.grace / 2;",
+    },
+    Bug {
+        what: "the run ends while what was adopted lives",
+        file: "supervisor.rs",
+        from: "            && !self.has_leftovers(id)\n",
+        to: "",
+    },
+    Bug {
+        what: "what was adopted is forgotten when its worker is taken out",
+        file: "requests.rs",
+        from: "        self.change(id, |member| member.renew(State::Absent, now));\n        self.end_leftovers(id);",
+        to: "        self.change(id, |member| member.renew(State::Absent, now));",
+    },
+    Bug {
+        what: "who left others behind has not failed",
+        file: "strategy.rs",
+        from: "            Cause::Ended { remark: Some(Remark::LeftBehind(_)), .. } => false,\n",
+        to: "",
     },
 ];
 
@@ -211,18 +273,42 @@ fn copy_folder(from: &Path, to: &Path) {
     }
 }
 
+/// What came of a simulation.
+enum Outcome {
+    Clean,
+    /// It says what went wrong.
+    Failed(String),
+    /// The core goes round in circles.
+    Hangs,
+}
+
+/// A simulation that takes longer hangs.
+const PATIENCE: Duration = Duration::from_secs(300);
+
 /// Runs the simulation of a copy; says what came of it.
-fn simulate(folder: &Path) -> (bool, String) {
+fn simulate(folder: &Path) -> Outcome {
     let cargo = option_env!("CARGO").unwrap_or("cargo");
-    let output = Command::new(cargo)
-        .args(["test", "--quiet", "--offline", "--test", "simulation", "whatever_happens"])
-        .current_dir(folder)
-        .env("SIMULATION_SEEDS", SEEDS)
-        .env("CARGO_TARGET_DIR", folder.join("target"))
-        .output()
-        .expect("cargo can be executed");
-    let text = [output.stdout, output.stderr].concat();
-    (output.status.success(), String::from_utf8_lossy(&text).into_owned())
+    let in_copy = |command: &mut Command| -> Output {
+        let command = command.current_dir(folder).env("SIMULATION_SEEDS", SEEDS);
+        command.env("CARGO_TARGET_DIR", folder.join("target")).output().expect("it can be executed")
+    };
+    let test = ["test", "--quiet", "--offline", "--test", "simulation"];
+    let built = in_copy(Command::new(cargo).args(test).arg("--no-run"));
+    let said = |output: &Output| {
+        String::from_utf8_lossy(&[&output.stdout[..], &output.stderr].concat()).into_owned()
+    };
+    assert!(built.status.success(), "it is not built: {}", said(&built));
+    let ran = in_copy(
+        Command::new("timeout")
+            .args(["--kill-after=1", &PATIENCE.as_secs().to_string(), cargo])
+            .args(test)
+            .arg("whatever_happens"),
+    );
+    match ran.status.code() {
+        Some(0) => Outcome::Clean,
+        Some(124 | 137) | None => Outcome::Hangs,
+        Some(_) => Outcome::Failed(said(&ran)),
+    }
 }
 
 /// A folder that goes with the test.
@@ -239,21 +325,28 @@ impl Drop for Folder {
 fn each_planted_bug_is_found_by_a_seed() {
     let folder = Folder(std::env::temp_dir().join(format!("planted-{}", std::process::id())));
     copy(&folder.0);
-    let (sound, said) = simulate(&folder.0);
-    assert!(sound, "it is not sound without any of them: {said}");
+    match simulate(&folder.0) {
+        Outcome::Clean => {}
+        Outcome::Failed(said) => panic!("it is not sound without any of them: {said}"),
+        Outcome::Hangs => panic!("it hangs without any of them"),
+    }
     let mut unfound = Vec::new();
-    for Bug { what, file, from, to } in BUGS {
+    let wanted = std::env::var("PLANTED").unwrap_or_default();
+    for Bug { what, file, from, to } in BUGS.into_iter().filter(|bug| bug.what.contains(&wanted)) {
         let place = folder.0.join("src").join(file);
         let sound = fs::read_to_string(&place).expect("it can be read");
         assert_eq!(sound.matches(from).count(), 1, "{file} has changed; plant it anew: {what}");
         fs::write(&place, sound.replace(from, to)).expect("it can be written");
-        let (unnoticed, said) = simulate(&folder.0);
+        let outcome = simulate(&folder.0);
         fs::write(&place, sound).expect("it can be written");
-        let seed = said.lines().find(|line| line.starts_with("seed "));
-        match seed.and_then(|line| line.split(' ').nth(1)) {
-            Some(seed) => println!("seed {seed}: {what}"),
-            None if unnoticed => unfound.push(what),
-            None => panic!("it was not built: {what}: {said}"),
+        match outcome {
+            Outcome::Clean => unfound.push(what),
+            Outcome::Hangs => println!("it hangs: {what}"),
+            Outcome::Failed(said) => {
+                let seed = said.lines().find(|line| line.starts_with("seed "));
+                let seed = seed.and_then(|line| line.split(' ').nth(1)).expect("a failure names its seed");
+                println!("seed {seed}: {what}");
+            }
         }
     }
     assert!(unfound.is_empty(), "nobody noticed that {}", unfound.join("; nor that "));

@@ -33,7 +33,7 @@ impl Scene {
     /// when a probe says so, must give a sign of life every 10 s, and is asked every second whether it is well; the first
     /// failure counts. Or it runs by the clock: what is due while a run is under way follows it, and what was
     /// missed is left out. Or its start is delayed by a second; or it is restarted together with `gate`; or the run has not
-    /// begun.
+    /// begun; or all of its tree is asked to stop; or what it leaves behind is adopted.
     fn new(state: &str) -> Scene {
         let watched = state.starts_with("watched");
         let clocked = state.starts_with("clock");
@@ -49,7 +49,8 @@ impl Scene {
             health: watched.then_some(health),
             schedule: clocked.then_some(schedule),
             start_delay: if state.starts_with("delayed") { second } else { Duration::ZERO },
-            leftover: Leftover::Fail,
+            leftover: if state.starts_with("adopts") { Leftover::Adopt } else { Leftover::Fail },
+            asks_tree: state.starts_with("tree"),
             grace: Duration::from_secs(1),
             autostart: state != "idle",
             ..Worker::named("worker")
@@ -84,6 +85,8 @@ impl Scene {
                 Action::Kill(process) => (process.instance, "kill"),
                 Action::Adopt(process) => (process.instance, "adopt"),
                 Action::Await(process) => (process.instance, "await"),
+                Action::AskLeftovers(process) => (process.instance, "ask leftovers"),
+                Action::KillLeftovers(process) => (process.instance, "kill leftovers"),
                 Action::Reclaim(process) => (process.instance, "reclaim"),
                 Action::Retired(worker) => (InstanceId { worker, index: 0 }, "retired"),
                 Action::Unretired(worker) => (InstanceId { worker, index: 0 }, "unretired"),
@@ -143,6 +146,8 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
     let shrinking = and(&back, &[Event::Ready(second)]);
     let last = and(&shrinking, &[Event::Ended(more, Ending::Code(0)), Event::Emptied(more)]);
     let in_vain = and(&one_up, &[Event::Ended(more, Ending::Code(7)), Event::Emptied(more)]);
+    let leaving = way(&[up[0].clone(), up[1].clone(), ended(1), Event::Adopted(it, 2)]);
+    let left = way(&[up[0].clone(), up[1].clone(), ended(0), Event::Adopted(it, 2), Event::Reclaimed(it)]);
     let mut failed = way(&[]);
     for launch in (1..=6).map(Launch) {
         let it = Process { launch, ..it };
@@ -181,6 +186,21 @@ fn ways() -> Vec<(&'static str, Vec<Event>)> {
         ("watched, aborted", way(&[up[0].clone(), up[1].clone(), Event::Ails(it)])),
         ("ahead", vec![]),
         ("delayed", way(&[])),
+        ("tree, asked", way(&[up[0].clone(), up[1].clone(), end_stop.clone()])),
+        ("tree, outlived", way(&[up[0].clone(), up[1].clone(), end_stop.clone(), ended(1)])),
+        ("adopts, counting", way(&[up[0].clone(), up[1].clone(), ended(1)])),
+        ("adopts, resting", and(&leaving, &[Event::Reclaimed(it)])),
+        (
+            "adopts, up again",
+            and(
+                &leaving,
+                &[Event::Reclaimed(it), Event::Tick, Event::Launched(second), Event::Ready(second)],
+            ),
+        ),
+        ("adopts, done", left.clone()),
+        ("adopts, leaving", and(&left, from_ref(&end_stop))),
+        ("adopts, killing", and(&left, &[end_stop.clone(), Event::Tick])),
+        ("adopts, awaited", and(&left, &[end_stop.clone(), ask(Request::Start(Target::Instance(WORKER)))])),
         ("ended, stopping", way(&[up[0].clone(), up[1].clone(), ended(1), end_stop])),
         ("restarting", asked(Request::Restart(Target::Instance(WORKER)))),
         ("changing", [way(&up), vec![changed("", Manner::Restart)]].concat()),
@@ -239,6 +259,8 @@ fn events(state: &str) -> Vec<(&'static str, Event)> {
         ("due", Event::Due { worker: WORKER.worker, times: 2, on_time: true }),
         ("missed", Event::Due { worker: WORKER.worker, times: 2, on_time: false }),
         ("emptied", Event::Emptied(it)),
+        ("adopted", Event::Adopted(it, 1)),
+        ("none is left", Event::Adopted(it, 0)),
         ("reclaimed", Event::Reclaimed(it)),
         ("never ready", Event::NeverReady(it, "closed".into())),
         ("found ready", Event::Probed(it, Purpose::Readiness, Ok(()))),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use control::ClientError;
 use ipc::{Fault, OpenError};
 
 /// Why a queue cannot be used.
@@ -21,6 +22,13 @@ pub enum QueueError {
         /// Why.
         why: OpenError,
     },
+    /// The supervisor did not hand its memory over; only workers that run as another user have to ask for it.
+    Supervisor {
+        /// The queue's name.
+        name: String,
+        /// Why.
+        why: ClientError,
+    },
 }
 
 impl fmt::Display for QueueError {
@@ -33,6 +41,7 @@ impl fmt::Display for QueueError {
                 write!(f, "no queue is called {name:?}; there are {}", known.join(", "))
             }
             QueueError::Open { name, why } => write!(f, "queue {name:?} cannot be opened: {why}"),
+            QueueError::Supervisor { name, why } => write!(f, "queue {name:?} cannot be had: {why}"),
         }
     }
 }

@@ -2,14 +2,18 @@
 
 use std::fmt;
 use std::io;
-use std::path::PathBuf;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 
-use control::api::{self, Request};
+use control::api::{self, ErrorCode, Request};
 use control::{Client, ClientError};
 use ipc_channel::ipc::IpcOneShotServer;
 use nix::sys::stat::{Mode, umask};
+use nix::unistd::geteuid;
 
 use crate::me::Me;
+use crate::stopping::Orders;
+use crate::welcome::Welcome;
 use crate::wire::{ABI, Hello};
 
 /// Why a program could not join.
@@ -58,7 +62,39 @@ impl std::error::Error for JoinError {
 /// See [`JoinError`]. It does not wait for a supervisor that is dead.
 pub fn join() -> Result<Me, JoinError> {
     let socket = std::env::var_os("SUPERVISOR_SOCKET").map(PathBuf::from).ok_or(JoinError::NotSupervised)?;
-    let mut client = Client::connect(&socket).map_err(JoinError::Supervisor)?;
+    if is_of_another_user(&socket) {
+        return enter(socket);
+    }
+    match meet(&socket) {
+        // It does not find a server of ours: a /tmp of our own is not its.
+        Err(JoinError::Supervisor(ClientError::Refused(error))) if error.code == ErrorCode::Failed => {
+            enter(socket)
+        }
+        met => met,
+    }
+}
+
+/// Whether the supervisor runs as somebody else: then it connects to no socket of ours, and its files are not to be opened.
+fn is_of_another_user(socket: &Path) -> bool {
+    let folder = socket.parent().unwrap_or(Path::new("/"));
+    folder.metadata().is_ok_and(|facts| facts.uid() != geteuid().as_raw())
+}
+
+/// Joins over the control socket alone.
+fn enter(socket: PathBuf) -> Result<Me, JoinError> {
+    let client = Client::connect(&socket).map_err(JoinError::Supervisor)?;
+    let request = Request::Hello(api::Enter { abi: Some(ABI) });
+    let mut lines = client.stream(&request).map_err(JoinError::Supervisor)?;
+    let first = lines.next_line().map_err(JoinError::Supervisor)?;
+    match first.and_then(|line| serde_json::from_slice(&line).ok()) {
+        Some(api::HelloLine::Hello(hello)) => Ok(Me::new((*hello).into(), Orders::Lines(lines), socket)),
+        _ => Err(JoinError::Stranger),
+    }
+}
+
+/// Joins by a meeting.
+fn meet(socket: &Path) -> Result<Me, JoinError> {
+    let mut client = Client::connect(socket).map_err(JoinError::Supervisor)?;
     let nonce = nonce().map_err(JoinError::Meeting)?;
     // The library makes the socket for everybody whom the umask lets; let it be nobody else.
     let before = umask(Mode::from_bits_truncate(0o077));
@@ -73,7 +109,8 @@ pub fn join() -> Result<Me, JoinError> {
     if hello.nonce != nonce {
         return Err(JoinError::Stranger);
     }
-    Ok(Me::new(hello, socket))
+    let (welcome, orders) = Welcome::from_meeting(hello);
+    Ok(Me::new(welcome, orders, socket.to_owned()))
 }
 
 /// 128 random bits.

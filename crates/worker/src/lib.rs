@@ -28,6 +28,7 @@ mod me;
 mod queue;
 mod stopping;
 pub mod sync;
+mod welcome;
 pub mod wire;
 
 pub use children::{

@@ -10,9 +10,10 @@ use serde::de::DeserializeOwned;
 
 use crate::errors::QueueError;
 use crate::queue::{BytesQueue, Queue};
+use crate::stopping::Orders;
 use crate::stopping::StopFlag;
 use crate::sync::MeetingPoint;
-use crate::wire::{Grant, Hello};
+use crate::welcome::{Place, Shared, Welcome};
 
 /// A worker that has joined its supervisor.
 #[derive(Debug)]
@@ -24,7 +25,7 @@ pub struct Me {
     supervisor: i32,
     args: String,
     kwargs: String,
-    queues: Vec<Grant>,
+    queues: Vec<Shared>,
     pub(crate) meeting_point: MeetingPoint,
     pub(crate) socket: PathBuf,
     pub(crate) stop: StopFlag,
@@ -43,20 +44,20 @@ impl fmt::Display for ReportError {
 impl std::error::Error for ReportError {}
 
 impl Me {
-    pub(crate) fn new(hello: Hello, socket: PathBuf) -> Me {
+    pub(crate) fn new(welcome: Welcome, orders: Orders, socket: PathBuf) -> Me {
         let stop = StopFlag::of_this_process();
         // Without the thread a stop is still known by its signal.
-        let _ = stop.hear(hello.commands);
+        let _ = stop.hear(orders);
         Me {
-            run: hello.run,
-            worker: hello.worker,
-            instance: hello.instance,
-            launch: hello.launch,
-            supervisor: hello.supervisor,
-            args: hello.args,
-            kwargs: hello.kwargs,
-            queues: hello.queues,
-            meeting_point: MeetingPoint::new(hello.sync),
+            run: welcome.run,
+            worker: welcome.worker,
+            instance: welcome.instance,
+            launch: welcome.launch,
+            supervisor: welcome.supervisor,
+            args: welcome.args,
+            kwargs: welcome.kwargs,
+            queues: welcome.queues,
+            meeting_point: MeetingPoint::new(welcome.sync),
             socket,
             stop,
         }
@@ -130,15 +131,19 @@ impl Me {
     ///
     /// When the run has no queue of that name, or its memory cannot be opened.
     pub fn queue_bytes(&self, name: &str) -> Result<BytesQueue, QueueError> {
-        let grant = |name: &str| self.queues.iter().find(|grant| grant.queue == name);
-        let Some(found) = grant(name) else {
+        let shared = |name: &str| self.queues.iter().find(|shared| shared.queue == name);
+        let Some(found) = shared(name) else {
             return Err(QueueError::Unknown {
                 name: name.to_owned(),
-                known: self.queues.iter().map(|grant| grant.queue.clone()).collect(),
+                known: self.queues.iter().map(|shared| shared.queue.clone()).collect(),
             });
         };
-        let dead_letter = found.dead_letter.as_deref().and_then(grant);
-        BytesQueue::open(found, dead_letter, &self.stop)
+        let Place::At(path) = &found.place else {
+            return BytesQueue::ask(name, &self.socket, &self.stop);
+        };
+        let dead_letter = found.dead_letter.as_deref().and_then(shared);
+        let dead_letter = dead_letter.and_then(|shared| Some((&*shared.queue, shared.place.path()?)));
+        BytesQueue::open((name, path), dead_letter, &self.stop)
     }
 
     /// Tells the supervisor that this worker is ready.

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
+use control::Lines;
+use control::api::{HelloLine, Order};
 use ipc::sync::Family;
 use ipc_channel::ipc::IpcReceiver;
 use nix::errno::Errno;
@@ -51,6 +53,29 @@ impl OfTheProcess {
     }
 }
 
+/// How the supervisor tells this process what to do.
+#[derive(Debug)]
+pub(crate) enum Orders {
+    /// Over a channel.
+    Channel(IpcReceiver<Command>),
+    /// As lines of an answer that goes on.
+    Lines(Lines),
+}
+
+impl Orders {
+    /// Waits for the next one; `false`: there will be none.
+    fn next_is_to_stop(&mut self) -> bool {
+        match self {
+            Orders::Channel(commands) => matches!(commands.recv(), Ok(Command::Stop)),
+            Orders::Lines(lines) => {
+                let line = lines.next_line().ok().flatten();
+                let order = line.and_then(|line| serde_json::from_slice(&line).ok());
+                matches!(order, Some(HelloLine::Order(Order::Stop)))
+            }
+        }
+    }
+}
+
 impl StopFlag {
     /// The only one there is.
     pub fn of_this_process() -> StopFlag {
@@ -64,11 +89,11 @@ impl StopFlag {
         StopFlag { process: &ONE }
     }
 
-    /// Hears commands on a thread of its own, which ends with the supervisor or the process.
-    pub fn hear(&self, commands: IpcReceiver<Command>) -> io::Result<()> {
+    /// Hears orders on a thread of its own, which ends with the supervisor or the process.
+    pub fn hear(&self, mut orders: Orders) -> io::Result<()> {
         let process = self.process;
         let listen = move || {
-            while let Ok(Command::Stop) = commands.recv() {
+            while orders.next_is_to_stop() {
                 process.asked.store(true, Ordering::SeqCst);
                 // Whoever makes it later looks at the flag after that.
                 if let Some(Some((_, bell))) = process.alarm.get() {

@@ -21,6 +21,7 @@
 //! stop, once it listens to that ([`Me::stop_requested`]).
 
 use std::fmt;
+use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 use control::api::{Request, SyncHandle, SyncRequest};
@@ -77,12 +78,13 @@ impl From<NoSuch> for SyncError {
 /// Where the locks are, opened when the first of them is asked for.
 #[derive(Debug)]
 pub(crate) struct MeetingPoint {
-    grant: SyncGrant,
+    grant: Option<SyncGrant>,
     family: Mutex<Option<Family>>,
 }
 
 impl MeetingPoint {
-    pub(crate) fn new(grant: SyncGrant) -> MeetingPoint {
+    /// Where the supervisor said; `None`: it is to be asked.
+    pub(crate) fn new(grant: Option<SyncGrant>) -> MeetingPoint {
         MeetingPoint { grant, family: Mutex::new(None) }
     }
 }
@@ -175,22 +177,32 @@ impl Me {
         if let Some(family) = &*opened {
             return Ok(family.clone());
         }
-        let SyncGrant { path, uuid } = &self.meeting_point.grant;
-        let family = match open(path, uuid) {
-            Ok(Some(family)) => family,
+        let granted = self.meeting_point.grant.as_ref();
+        let family = match granted.map(|SyncGrant { path, uuid }| open(path, uuid)) {
+            Some(Ok(Some(family))) => family,
             // A supervisor that was killed, and whose place another has taken, keeps nothing where it said.
-            Ok(None) | Err(_) => {
-                let mut client = Client::connect(&self.socket).map_err(SyncError::Supervisor)?;
-                let asked = Request::Sync(SyncRequest::Handle(None));
-                let SyncHandle { path, .. } = client.call(&asked).map_err(SyncError::Supervisor)?;
-                Family::open(path).map_err(SyncError::Open)?
-            }
+            None | Some(Ok(None) | Err(_)) => ask(&self.socket)?,
         };
         // A name helps those who are told of a deadlock; without it they are told the program's.
         let _ = family.set_label(&format!("{}:{}", self.name(), self.instance()));
         self.stop.interrupts(&family);
         *opened = Some(family.clone());
         Ok(family)
+    }
+}
+
+/// Asks the supervisor where it is, or for its memory.
+fn ask(socket: &Path) -> Result<Family, SyncError> {
+    let mut client = Client::connect(socket).map_err(SyncError::Supervisor)?;
+    let asked = Request::Sync(SyncRequest::Handle(None));
+    let (SyncHandle { path, .. }, handed) =
+        client.call_with_descriptors(&asked).map_err(SyncError::Supervisor)?;
+    match (path, handed.into_iter().next()) {
+        (Some(path), _) => Family::open(path).map_err(SyncError::Open),
+        (None, Some(memory)) => Family::from_fd(memory).map_err(SyncError::Open),
+        (None, None) => {
+            Err(SyncError::Supervisor(ClientError::Broken("no descriptor came with it".to_owned())))
+        }
     }
 }
 

@@ -13,6 +13,7 @@ mod hostile;
 mod hygiene;
 mod identity;
 mod init;
+mod leftovers;
 mod limits;
 mod listening;
 mod policies;

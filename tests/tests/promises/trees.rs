@@ -103,52 +103,6 @@ fn to_tree_asks_every_process_of_the_tree_also_one_that_escaped() {
 }
 
 #[test]
-fn what_a_worker_leaves_behind_lives_on_as_its_own_until_it_is_stopped_where_that_is_asked_for() {
-    for tree in ["auto", "cgroup"] {
-        if tree == "cgroup" && process::Cgroups::look().unified().is_err() {
-            continue;
-        }
-        let sandbox = Sandbox::new();
-        let left = |name: &str| {
-            format!(
-                "setsid sh -c 'trap \"echo x > {name}.asked; exit 0\" TERM; echo $$ > {name}; while :; do sleep 0.02; done' & \
-                 while [ ! -s {name} ]; do sleep 0.02; done;"
-            )
-        };
-        let worker = |command: String, restart: &str| json!({ "command": command, "restart": restart, "leftover": "adopt", "tree": tree, "stop": { "grace": "5m" } });
-        let again = format!("if [ -e again ]; then exec sleep 1000; fi; {} exit 0", left("again"));
-        let mut run = sandbox.run(&json!({ "name": "r", "workers": {
-            "once": worker(format!("{} exit 0", left("once")), "never"),
-            "again": worker(again, "always"),
-            "last": worker(format!("{} exit 0", left("last")), "never"),
-            "other": { "command": ["sleep", "1000"] } } }));
-        let why = run.until_state("once", "done").why.unwrap_or_default();
-        // It, and mostly the `sleep` that it waits for.
-        let told = ["a process that it left behind lives on", "2 processes that it left behind live on"]
-            .map(|who| why == format!("exit code 0, and {who}"));
-        assert!(told.contains(&true), "{tree}: {why}");
-        run.until_state("last", "done");
-        let pids = ["once", "again", "last"].map(|name| sandbox.until_pid(name));
-        let second = run.until_launch("again", 2);
-        stays("all of them live", Duration::from_millis(200), || pids.iter().all(|pid| lives(*pid)));
-        for (pid, worker) in pids.iter().zip(["once", "again", "last"]) {
-            let row = run.ps().into_iter().find(|row| row.pid == *pid).expect("it is shown");
-            assert_eq!((row.worker.as_deref(), row.launch), (Some(worker), Some(1)), "{tree}");
-        }
-        // Of one that has ended, and of one that runs again.
-        sandbox.supervisor(&["stop", "once"]).ends_with(0);
-        until_gone(pids[0]);
-        assert!(sandbox.has("once.asked"));
-        assert!(lives(pids[1]) && lives(second), "that is somebody else's");
-        sandbox.supervisor(&["stop", "again"]).ends_with(0);
-        assert!(!lives(pids[1]) && !lives(second));
-        assert!(lives(pids[2]));
-        assert_eq!(run.stop(), 0, "{}", run.err());
-        assert!(!lives(pids[2]), "the end of the run is its end");
-    }
-}
-
-#[test]
 fn tini_138_the_rest_of_a_tree_has_its_grace_though_the_leader_has_ended() {
     for tree in ["auto", "cgroup"] {
         if tree == "cgroup" && process::Cgroups::look().unified().is_err() {

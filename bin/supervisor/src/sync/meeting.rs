@@ -15,7 +15,7 @@ use serde_json::json;
 
 use crate::messages::Waiting;
 use crate::output::{print, print_json};
-use crate::reach::call;
+use crate::reach::{call_with_descriptors, no_descriptor};
 use crate::talk::{Failure, note};
 
 /// The text by which a command that runs under a lock acts for the one that holds it, so that a deadlock of scripts is
@@ -46,8 +46,15 @@ impl Meeting {
         what: Option<&str>,
     ) -> Result<Meeting, Failure> {
         let wanted = Primitive { kind, name: name.to_owned() };
-        let handle: SyncHandle = call(&mut client, &Request::Sync(SyncRequest::Handle(Some(wanted))))?;
-        let family = Family::open(&handle.path)
+        let request = Request::Sync(SyncRequest::Handle(Some(wanted)));
+        let (handle, handed): (SyncHandle, _) = call_with_descriptors(&mut client, &request)?;
+        let opened = match (&handle.path, handed.into_iter().next()) {
+            (Some(path), _) => Family::open(path),
+            // This is a worker of another user, who may not open what is the supervisor's.
+            (None, Some(memory)) => Family::from_fd(memory),
+            (None, None) => return Err(no_descriptor(&format!("{} {name}", kind.word()))),
+        };
+        let family = opened
             .map_err(|error| Failure::new(ErrorCode::Failed, format!("{} {name}: {error}", kind.word())))?;
         let meeting = Meeting {
             family,

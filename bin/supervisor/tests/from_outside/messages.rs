@@ -34,7 +34,7 @@ impl Jobs {
                 // A test that does not look has nobody to tell.
                 let _ = sender.send(());
                 let path = path.to_str().expect("a plain path").to_owned();
-                call.reply.ok(&QueueHandle { queue, path, dead_letter: None });
+                call.reply.ok(&QueueHandle { queue, path: Some(path), dead_letter: None });
             }
             Request::Queues => call.reply.ok(&serde_json::json!([])),
             _ => call.reply.refuse(ApiError::new(ErrorCode::NotFound, "there is none")),

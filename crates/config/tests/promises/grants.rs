@@ -87,6 +87,18 @@ fn what_the_machine_cannot_give_is_a_problem_at_its_place() {
 }
 
 #[test]
+fn a_user_who_can_be_had_and_cannot_be_let_in_is_a_problem_too() {
+    let world = World::without_control();
+    let told = |keys: &str, message: &str| world.refuses(&worker(keys), "workers.reader.user", message, None);
+    told(r#""user": →"bob""#, r#"no Control { user: "bob", group: None, mounted_tmp: false }"#);
+    told(
+        r#""user": →"bob", "group": "staff", "private_tmp": "mount""#,
+        r#"no Control { user: "bob", group: Some("staff"), mounted_tmp: true }"#,
+    );
+    world.read(worker(r#""group": "staff""#)).expect("a group alone leaves the user as he is");
+}
+
+#[test]
 fn what_is_optional_and_cannot_be_given_is_left_out_and_said_but_never_an_identity() {
     for (keys, path, message) in WISHES {
         let keys = format!(r#"{}, "optional": ["{path}"]"#, keys.replace('→', ""));

@@ -13,6 +13,8 @@ pub struct World {
     files: HashMap<PathBuf, Vec<u8>>,
     /// Where nothing is granted beyond the ordinary.
     poor: bool,
+    /// Where no worker of another user can be given a way to its supervisor.
+    without_control: bool,
 }
 
 impl World {
@@ -24,6 +26,11 @@ impl World {
     pub fn file(mut self, path: &str, content: &[u8]) -> World {
         self.files.insert(path.into(), content.to_owned());
         self
+    }
+
+    /// One that lets no other user in.
+    pub fn without_control() -> World {
+        World { without_control: true, ..World::default() }
     }
 
     /// One that grants nothing, and says what was wished for.
@@ -67,7 +74,12 @@ impl Surroundings for World {
     }
 
     fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
-        if self.poor { Err(Refusal { message: format!("no {wish:?}"), hint: None }) } else { Ok(()) }
+        let is_closed = self.without_control && matches!(wish, Wish::Control { .. });
+        if self.poor || is_closed {
+            Err(Refusal { message: format!("no {wish:?}"), hint: None })
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -106,8 +106,9 @@ pub struct Created {
 /// The answer to [`SyncRequest::Handle`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SyncHandle {
-    /// What to open: the segment that holds all of them.
-    pub path: String,
+    /// What to open: the segment that holds all of them. Null for a worker of another user, who gets a descriptor of it
+    /// beside the answer.
+    pub path: Option<String>,
     /// What the segment must be, as hexadecimal digits: another may be there after a change of supervisors.
     pub uuid: String,
 }

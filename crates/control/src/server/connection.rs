@@ -1,6 +1,6 @@
 //! One connection: its requests, one after another.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::pin::pin;
 use std::rc::Rc;
@@ -18,8 +18,8 @@ use tokio::net::UnixStream;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::flow::Flow;
-use super::patient::Patient;
-use super::{Call, Granted, Hall, Peer, Reply, unless};
+use super::patient::{Enclosed, Patient};
+use super::{Granted, Hall, Peer, Reply, unless};
 use crate::api::{ApiError, ErrorBody, ErrorCode, Request};
 use crate::route::{Asked, Misrouted};
 
@@ -36,8 +36,9 @@ pub(super) async fn attend(stream: UnixStream, seat: Cell<Option<OwnedSemaphoreP
     };
     let peer = Peer { pid: credentials.pid().unwrap_or(0), uid: credentials.uid(), gid: credentials.gid() };
     let unhurried = Rc::new(Cell::new(false));
-    let stream = Patient::new(stream, hall.limits.patience, Rc::clone(&unhurried));
-    let desk = Desk { peer, seat, unhurried, hall: Rc::clone(&hall) };
+    let enclosed = Rc::new(RefCell::default());
+    let stream = Patient::new(stream, hall.limits.patience, Rc::clone(&unhurried), Rc::clone(&enclosed));
+    let desk = Desk { peer, seat, unhurried, enclosed, hall: Rc::clone(&hall) };
     let service = service_fn(|request| async { Ok::<_, Infallible>(desk.serve(request).await) });
     let mut connection = pin!(
         http1::Builder::new()
@@ -59,14 +60,14 @@ struct Desk {
     seat: Cell<Option<OwnedSemaphorePermit>>,
     /// Whether the client may leave what it is sent unread for as long as it likes.
     unhurried: Rc<Cell<bool>>,
+    /// Descriptors that go out with what is written next.
+    enclosed: Rc<Enclosed>,
     hall: Rc<Hall>,
 }
 
 impl Desk {
     async fn serve(&self, request: hyper::Request<Incoming>) -> Response<Page> {
-        if !self.hall.allowed.has(self.peer.uid) {
-            let error = ApiError::new(ErrorCode::Refused, format!("user {} may not ask here", self.peer.uid))
-                .hint("ask as the user who runs the supervisor, or as root");
+        if let Err(error) = self.hall.door.admit(self.peer.uid) {
             return closing(refusal(error));
         }
         let (head, body) = request.into_parts();
@@ -113,7 +114,9 @@ impl Desk {
             return refusal(going_away());
         }
         let (sender, receiver) = oneshot::channel();
-        (self.hall.sink)(Call { peer: self.peer, request, reply: Reply(sender) });
+        if let Err(error) = self.hall.door.hand_on(self.peer, request, Reply(sender)) {
+            return refusal(error);
+        }
         self.wait(async { receiver.await.unwrap_or_else(|_| Err(going_away())) }).await
     }
 
@@ -125,7 +128,10 @@ impl Desk {
         };
         drop(self.seat.take());
         let response = match unless(&self.hall.stopping, answered).await {
-            Some(Ok(Granted::Whole(body))) => answer(StatusCode::OK, body),
+            Some(Ok(Granted::Whole(body, descriptors))) => {
+                self.enclosed.borrow_mut().extend(descriptors);
+                answer(StatusCode::OK, body)
+            }
             Some(Ok(Granted::Stream(feed))) => {
                 self.unhurried.set(true);
                 return closing(lines(Flow::new(feed, waiting)));

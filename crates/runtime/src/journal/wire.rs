@@ -206,7 +206,7 @@ structs! {
     After { worker, milestone }
     Health { every, timeout, failures, start_grace }
     Schedule { timing, overlap, catch_up }
-    Change { removed, changed, added, order, strategy, intensity, groups }
+    Change { removed, changed, added, order, stop_within, strategy, intensity, groups }
 }
 
 macro_rules! enums {
@@ -262,7 +262,7 @@ enums! {
     Restart { Never, OnFailure, Always }
     OnFailed { Ignore, Stop }
     Leftover { Kill, Fail, Adopt }
-    Remark { OutOfMemory, CoreDumped, LeftBehind(count), Adopted(count) }
+    Remark { OutOfMemory, CoreDumped, LeftBehind(count) }
     Milestone { Started, Ready, Succeeded, Ended }
     Manner { Keep, Restart, Roll }
     Readiness { Start, Told { timeout }, Probed { timeout } }
@@ -278,10 +278,10 @@ enums! {
     Event {
         Begin, TakenBack(process), Launched(process), LaunchFailed(process, failure), Ready(process), NeverReady(process, why),
         Probed(process, purpose, answer), Alive(process), Beats(process, every), Ails(process),
-        NeedsTime(process, more), Departs(process), Complains(process, what), Ended(process, ending), Emptied(process), Reclaimed(process), Remarked(process, remark), Due { worker, times, on_time }, Asked(request), Shutdown, ShutdownNow, Tick
+        NeedsTime(process, more), Departs(process), Complains(process, what), Ended(process, ending), Emptied(process), Adopted(process, count), Reclaimed(process), Remarked(process, remark), Due { worker, times, on_time }, Asked(request), Shutdown, ShutdownNow, Tick
     }
     Action {
-        Launch(process), Ask(process), Probe(process, purpose, within), Abort(process), Kill(process), Await(process), Adopt(process), Reclaim(process), Changed(instance), Retired(worker),
+        Launch(process), Ask(process), Probe(process, purpose, within), Abort(process), Kill(process), Await(process), Adopt(process), AskLeftovers(process), KillLeftovers(process), Reclaim(process), Changed(instance), Retired(worker),
         Unretired(worker), Removed(worker), Rolled(worker, outcome), GaveUp(group, culprit), Conclude(conclusion)
     }
     Conclusion { Succeeded, Failed { instance, ending }, Essential { instance, ending } }
@@ -335,6 +335,7 @@ mod tests {
             Event::LaunchFailed(process(), LaunchFailure("exec: no".into())),
             Event::Ended(process(), Ending::Signal(9)),
             Event::Ended(process(), Ending::Unknown),
+            Event::Adopted(process(), 3),
             Event::Asked(Request::Scale(WorkerId(1), 2)),
             Event::Asked(Request::Roll(WorkerId(1))),
             Event::Asked(Request::Stop(Target::Instance(instance))),
@@ -344,6 +345,7 @@ mod tests {
         }
         for action in [
             Action::Launch(process()),
+            Action::AskLeftovers(process()),
             Action::GaveUp(GroupId(1), instance),
             Action::Rolled(WorkerId(1), Ok(())),
             Action::Rolled(WorkerId(1), Err("web:2 did not get ready: exit code 7".into())),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use supervision::{Ending, Event, Moment, Process};
+use supervision::{Ending, Moment, Process};
 
 use super::{Loop, Watched};
 use crate::talk;
@@ -44,6 +44,7 @@ impl Loop {
             .iter()
             .copied()
             .filter(|process| self.processes.is_condemned(*process))
+            .chain(self.processes.adopted().filter(|(_, left)| left.killed).map(|(process, _)| process))
             .collect();
         let still: Vec<Process> = killed.intersection(&look.killed).copied().collect();
         for process in still {
@@ -54,9 +55,14 @@ impl Loop {
 
     fn abandon(&mut self, process: Process) {
         let show = self.roster.show(process.instance);
-        let whom = self.left_of(process.instance).unwrap_or_else(|| "what it left behind".to_owned());
+        let is_adopted = self.processes.is_adopted(process);
+        let left = if is_adopted { self.adopted_in_words(process) } else { self.left_of(process.instance) };
+        let whom = left.unwrap_or_else(|| "what it left behind".to_owned());
         talk::say(format_args!("{show}: cannot be killed: {whom}; the stop goes on without it"));
         self.abandoned.push(format!("{show}: {whom}"));
+        if is_adopted {
+            return self.abandon_leftovers(process);
+        }
         let led = self.processes.get(process).filter(|tree| tree.ended.is_none());
         if let Some(tree) = led {
             let _ = self.epoll.delete(tree.pidfd.as_fd());
@@ -67,7 +73,8 @@ impl Loop {
         }
         if self.processes.sweeping().contains(&process) {
             self.processes.swept(process);
-            self.news.push_back(Event::Emptied(process));
+            let emptied = self.processes.emptied(process);
+            self.news.push_back(emptied);
         }
     }
 

@@ -90,6 +90,7 @@ impl Loop {
         // Those who follow what happens are told that nothing will any more.
         drop(self.history);
         server.stop();
+        self.doors.close();
         if self.background {
             for log in [BACKGROUND_LOG.to_owned(), format!("{BACKGROUND_LOG}.1")] {
                 // Mostly there is none.

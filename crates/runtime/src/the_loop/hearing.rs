@@ -8,6 +8,7 @@ use std::os::fd::AsFd;
 use supervision::{Event, Process};
 
 use super::{EARLY_AT_MOST, Early, Loop, Watched};
+use crate::doors::{self, other_user};
 use crate::joining::STATUS_AT_MOST;
 use crate::notify::{self, Message, Notification, NotifySocket, Watchdog};
 use crate::owning::Owner;
@@ -38,17 +39,13 @@ impl Loop {
         let worker = self.setup.workers.get(process.instance.worker.0 as usize);
         let Some(worker) = worker.filter(|worker| worker.kept.notify) else { return Ok(()) };
         let cannot = |error: std::io::Error| format!("notification socket: {}", crate::words::reason(&error));
-        let account = worker.kept.terms.as_ref().and_then(|terms| terms.account.as_ref());
-        let own = nix::unistd::geteuid().as_raw();
-        let credentials = account.and_then(|account| account.credentials.as_ref());
-        let socket = match credentials.filter(|credentials| credentials.uid != own) {
+        let socket = match other_user(worker) {
             None => NotifySocket::bind(notify::path_for(self.folder.path(), process)).map_err(cannot)?,
             // Who runs as another user does not get into the run's folder.
-            Some(credentials) => {
-                let folder = self.temporary.base().map_err(cannot)?;
+            Some(user) => {
+                let folder = self.doors.folder().map_err(|why| format!("notification socket: {why}"))?;
                 let socket = NotifySocket::bind(notify::path_for(&folder, process)).map_err(cannot)?;
-                std::os::unix::fs::chown(socket.path(), Some(credentials.uid), Some(credentials.gid))
-                    .map_err(cannot)?;
+                doors::give(socket.path(), user.uid, user.gid).map_err(cannot)?;
                 socket
             }
         };

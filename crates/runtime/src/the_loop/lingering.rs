@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use process::{Pid, Stat};
+use process::{Pid, Snapshot, Stat};
 use supervision::{Instance, InstanceId, Moment, Phase, Process};
 
 use super::Loop;
@@ -56,6 +56,19 @@ impl Loop {
             let show = self.roster.show(instance.id);
             talk::say(format_args!("stopping for {since}: waiting for {show}: {whom}"));
         }
+        let asked =
+            self.processes.adopted().filter_map(|(process, adopted)| Some((process, adopted.asked_at?)));
+        for (process, at) in asked.take(INSTANCES_AT_MOST) {
+            let (since, show) = (crate::words::span(now.since(at)), self.roster.show(process.instance));
+            let whom = self.adopted_in_words(process).map(|whom| format!(": {whom}")).unwrap_or_default();
+            talk::say(format_args!("stopping for {since}: waiting for what {show} left behind{whom}"));
+        }
+    }
+
+    /// What lives on of what a launch left behind, in words.
+    pub(super) fn adopted_in_words(&self, process: Process) -> Option<String> {
+        let members = self.all_adopted(&Snapshot::take().ok()?).remove(&process)?;
+        in_words(members.iter().map(|member| member.pid))
     }
 
     /// What still lives of an instance that stops, in words: pids, what they are at, and what they are blocked in.
@@ -65,19 +78,23 @@ impl Loop {
         pids.extend(Some(tree.pid).filter(|_| tree.ended.is_none()));
         pids.extend(tree.founder.as_ref().filter(|founder| !founder.ended).map(|founder| founder.pid));
         pids.extend(self.orphans_of(process));
-        let all: Vec<String> = pids.iter().filter_map(|pid| described(*pid)).collect();
-        let more = all.len().saturating_sub(PROCESSES_AT_MOST);
-        let mut words = all.into_iter().take(PROCESSES_AT_MOST).collect::<Vec<_>>().join(", ");
-        if more > 0 {
-            words.push_str(&format!(" and {more} more"));
-        }
-        Some(words).filter(|words| !words.is_empty())
+        in_words(pids.into_iter())
     }
 
     fn orphans_of(&self, process: Process) -> impl Iterator<Item = Pid> {
         let ours = self.processes.orphans().values().filter(move |(_, owner)| *owner == Some(process));
         ours.map(|(identity, _)| identity.pid)
     }
+}
+
+fn in_words(pids: impl Iterator<Item = Pid>) -> Option<String> {
+    let all: Vec<String> = pids.filter_map(described).collect();
+    let more = all.len().saturating_sub(PROCESSES_AT_MOST);
+    let mut words = all.into_iter().take(PROCESSES_AT_MOST).collect::<Vec<_>>().join(", ");
+    if more > 0 {
+        words.push_str(&format!(" and {more} more"));
+    }
+    Some(words).filter(|words| !words.is_empty())
 }
 
 /// `pid 71 (sh), sleeping in do_wait`; `None` when it is gone.

@@ -20,6 +20,7 @@ use crate::applying::{Configs, no_family};
 use crate::askers::Askers;
 use crate::cgroups::Cgroups;
 use crate::clock::{Alarm, Clock};
+use crate::doors::Doors;
 use crate::environment::Environment;
 use crate::history::History;
 use crate::journal::Journal;
@@ -59,6 +60,8 @@ pub struct Parts {
     pub cgroups: Cgroups,
     /// The temporary folders of its launches.
     pub temporary: Temporary,
+    /// The doors of its workers that run as other users.
+    pub doors: Doors,
     /// The sockets that its workers listen on.
     pub sockets: Sockets,
     /// How other threads reach the loop.
@@ -95,6 +98,7 @@ impl Loop {
             signals,
             cgroups,
             temporary,
+            doors,
             sockets,
             mail,
             mailbox,
@@ -133,6 +137,7 @@ impl Loop {
             folder,
             cgroups,
             temporary,
+            doors,
             sockets,
             history: History::default(),
             dumped_core: BTreeSet::new(),
@@ -176,7 +181,6 @@ impl Loop {
             dead: Dead::default(),
             look_at_killed: None,
             abandoned: Vec::new(),
-            leaving: BTreeMap::new(),
             changed: false,
             conclusion: None,
             setup,

@@ -153,7 +153,9 @@ impl Loop {
             (&self.roster.shared_name(process.instance.worker), &self.roster.shared_show(process.instance));
         let notify = self.ear_of(process).map(crate::notify::NotifySocket::path);
         let (policy, mail) = (decided.policy, &self.mail);
-        let launch = Launch { process, name, show, policy, worker, notify, mail };
+        let door = self.doors.socket_of(worker);
+        let door = door.as_deref();
+        let launch = Launch { process, name, show, policy, worker, notify, door, mail };
         launch.probe(argv, ticket, &self.environment).map_err(|failure| failure.0)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use control::{Call, api};
+use control::{Call, Visit, api};
 use process::{Spawn, SpawnError, Spawned};
 use supervision::{Event, LaunchFailure, Policy, Process};
 
@@ -67,7 +67,9 @@ impl Loop {
                         Purpose::Config | Purpose::Scripts => decided,
                     };
                     let mail = &self.mail;
-                    let launch = Launch { process, name, show, policy, worker, notify, mail };
+                    let door = self.doors.socket_of(worker);
+                    let door = door.as_deref();
+                    let launch = Launch { process, name, show, policy, worker, notify, door, mail };
                     lines = launch.line_watches();
                     let place =
                         Place { environment: &self.environment, pump: &self.pump, queues: &self.queues };
@@ -137,6 +139,7 @@ impl Loop {
             for early in std::mem::take(&mut self.early) {
                 match early {
                     Early::Call(call) => self.take_call(call),
+                    Early::Visit(visit) => self.take_visit(visit),
                     Early::Notification(process, heard) => self.take_notification(process, heard),
                 }
             }
@@ -220,6 +223,15 @@ impl Loop {
             self.early.push(Early::Call(call));
         } else {
             self.answer(call);
+        }
+    }
+
+    /// Who comes in by the door of another user must be known to be of a worker.
+    pub(super) fn take_visit(&mut self, visit: Visit) {
+        if self.is_early(visit.peer.pid) {
+            self.early.push(Early::Visit(visit));
+        } else {
+            self.receive(visit);
         }
     }
 }

@@ -54,7 +54,7 @@ impl Loop {
         let Some((signal, to)) = self.how_to_stop(process) else { return };
         let signal = self.passed_on.unwrap_or(signal);
         let Some(tree) = self.processes.get_mut(process) else { return };
-        tree.command(worker::wire::Command::Stop);
+        tree.order_to_stop();
         let leader = tree.pid;
         if tree.ended.is_none() {
             // Errors mean that it is gone, which its descriptor says as well.
@@ -276,6 +276,7 @@ impl Loop {
             if !self.processes.sweeping().is_empty() {
                 self.sweep();
             }
+            self.count_adopted_now();
         }
     }
 
@@ -290,7 +291,7 @@ impl Loop {
         Some(())
     }
 
-    /// Says whether any orphan lives, whoever it belongs to.
+    /// Reaps, kills what is to be killed, and tells whose tree is empty. Says whether any orphan lives, whoever it belongs to.
     pub(super) fn sweep(&mut self) -> bool {
         self.child_changed = false;
         let socket = self.folder.socket();
@@ -304,6 +305,8 @@ impl Loop {
         }
         let Swept { empty, reaped, watch, populated, left_behind, orphans_live, unsure } =
             sweeping::sweep(&mut self.processes, marks, patience, dead);
+        let unsure =
+            unsure | (self.processes.take_stirred() || self.unsure.is_some()) && self.count_adopted(patience);
         self.unsure = unsure.then(|| {
             let since = self.unsure.map_or(now, |unsure| unsure.since);
             // Nothing tells when somebody is executed. Mostly that takes less than the first look again.
@@ -322,11 +325,8 @@ impl Loop {
         let again = populated.into_iter().filter(|process| self.watch_cgroup(*process)).count() > 0;
         for process in empty {
             self.processes.swept(process);
-            self.news.push_back(Event::Emptied(process));
-        }
-        if !orphans_live {
-            self.processes.no_leftovers();
-            self.leaving.clear();
+            let emptied = self.processes.emptied(process);
+            self.news.push_back(emptied);
         }
         if again { self.sweep() } else { orphans_live }
     }
@@ -387,15 +387,22 @@ impl Loop {
             if tree.founder.is_some() || tree.kinship == Kinship::TakenBack {
                 crate::appointments::forget(self.folder.path(), &self.roster.leaf(process));
             }
-            if let Some(nest) = &tree.cgroup {
-                nest.cgroup.remove();
-            }
-            self.take_back_temporary(process);
             for place in tree.meeting_places() {
                 crate::joining::clear_meeting_place(place);
             }
-            for stream in tree.streams {
-                self.pump.finish(stream);
+            match self.processes.adopted_mut(process) {
+                // What it left behind lives on in it.
+                Some(adopted) => {
+                    adopted.cgroup = tree.cgroup.map(|nest| Box::new(nest.cgroup));
+                    adopted.streams = tree.streams.into_iter().collect();
+                }
+                None => {
+                    if let Some(nest) = &tree.cgroup {
+                        nest.cgroup.remove();
+                    }
+                    self.take_back_temporary(process);
+                    tree.streams.into_iter().for_each(|stream| self.pump.finish(stream));
+                }
             }
             self.dead.given_back(process, tree.pidfd);
         }

@@ -3,6 +3,7 @@
 
 mod clock;
 mod groups;
+mod leftovers;
 mod orders;
 mod rolling;
 mod seen;
@@ -19,6 +20,7 @@ use supervision::{
 
 use clock::Clock;
 use groups::Tree;
+use leftovers::{Left, without_leftovers};
 use rolling::Rolls;
 use turns::Turns;
 use watch::Watch;
@@ -31,8 +33,8 @@ pub struct Checks {
     /// The family as it is by now; those that were removed keep their place.
     family: Family,
     removed: BTreeSet<WorkerId>,
-    /// Whom the present event removes.
-    removed_now: BTreeSet<WorkerId>,
+    /// Those of them that were told to be gone.
+    told_gone: BTreeSet<WorkerId>,
     /// Whether nothing had ended the run before the present event.
     was_open: bool,
     /// The same, and the event itself does not.
@@ -98,6 +100,7 @@ struct Record {
     kills_dead: u32,
     reclaims: u32,
     judged: bool,
+    left: Left,
     watch: Watch,
 }
 
@@ -106,7 +109,7 @@ impl Checks {
         Checks {
             family: family.clone(),
             removed: BTreeSet::new(),
-            removed_now: BTreeSet::new(),
+            told_gone: BTreeSet::new(),
             was_open: true,
             is_open: true,
             tree: Tree::of(family),
@@ -185,20 +188,20 @@ impl Checks {
         };
         self.was_open = self.stopping_since.is_none();
         self.scaled.clear();
-        self.removed_now.clear();
         self.requested.clear();
         self.asked = match event {
             Event::Asked(request) => Some(request.clone()),
             _ => None,
         };
         if self.seen.is_empty() {
-            self.seen = core.instances().map(|instance| (instance.id, instance)).collect();
+            self.seen = core.instances().map(|instance| (instance.id, without_leftovers(instance))).collect();
         }
         if self.concluded {
             return;
         }
         self.note_watched(now, event);
         self.note_due(event);
+        self.note_leftovers(event);
         match event {
             Event::Begin => self.begun_run = true,
             Event::Launched(process) | Event::Ready(process) if self.is_latest(*process) => {
@@ -219,6 +222,7 @@ impl Checks {
                 let by_itself = departing || matches!(phase, Some(Phase::Starting | Phase::Running));
                 if !record.known_to_have_ended && by_itself {
                     record.own_ending = Some(*ending);
+                    record.left.by_itself = true;
                 }
                 record.known_to_have_ended = true;
                 if rests_anew {
@@ -253,6 +257,7 @@ impl Checks {
         let why = self.seen.get(&process.instance).map(|instance| instance.why.clone()).unwrap_or_default();
         let success_codes = self.spec(process.instance).success_codes.clone();
         let awaited = self.turns.awaits(process);
+        let left_others = self.record(process).left.others_are_a_failure;
         let record = self.record(process);
         if record.reclaims == 0 || record.judged {
             return;
@@ -264,7 +269,8 @@ impl Checks {
         if watch::is_failure(&why) {
             self.judged = Some((process, false));
         } else if let Some(ending) = record.own_ending {
-            let succeeded = matches!(ending, Ending::Code(code) if success_codes.contains(&code));
+            let well = matches!(ending, Ending::Code(code) if success_codes.contains(&code));
+            let succeeded = well && !left_others;
             self.judged = Some((process, succeeded));
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use supervision::{
-    After, Backoff, CatchUp, Change, Family, Group, GroupId, Health, Intensity, Manner, Milestone, OnFailed,
-    Overlap, Policy, Readiness, Restart, Schedule, Strategy, Timing, Worker, WorkerId,
+    After, Backoff, CatchUp, Change, Family, Group, GroupId, Health, Intensity, Leftover, Manner, Milestone,
+    OnFailed, Overlap, Policy, Readiness, Restart, Schedule, Strategy, Timing, Worker, WorkerId,
 };
 
 use crate::random::Random;
@@ -18,10 +18,14 @@ pub fn any(random: &mut Random) -> Family {
         strategy: any_strategy(random),
         intensity: any_family_intensity(random),
         groups: any_groups(random, workers),
-        stop_within: random.percent(15).then(|| random.millis(0, 8000)),
+        stop_within: any_limit(random),
         lasts: false,
         seed: random.below(u64::MAX),
     }
+}
+
+fn any_limit(random: &mut Random) -> Option<Duration> {
+    random.percent(15).then(|| random.millis(0, 8000))
 }
 
 fn any_strategy(random: &mut Random) -> Strategy {
@@ -57,6 +61,7 @@ fn any_groups(random: &mut Random, workers: u32) -> Vec<Group> {
 pub fn any_change(random: &mut Random, present: &Family, removed: &[WorkerId]) -> Change {
     let count = present.workers.len() as u32;
     let mut change = Change {
+        stop_within: if random.percent(80) { present.stop_within } else { any_limit(random) },
         strategy: present.strategy,
         intensity: present.intensity,
         groups: present.groups.clone(),
@@ -120,6 +125,14 @@ pub fn any_worker(random: &mut Random, id: u32, workers: u32) -> Worker {
         intensity: any_intensity(random),
         on_failed: random.pick(&[OnFailed::Ignore, OnFailed::Ignore, OnFailed::Ignore, OnFailed::Stop]),
         grace: random.pick(&[0, 50, 1000, 5000].map(Duration::from_millis)),
+        asks_tree: random.percent(25),
+        leftover: random.pick(&[
+            Leftover::Kill,
+            Leftover::Kill,
+            Leftover::Fail,
+            Leftover::Adopt,
+            Leftover::Adopt,
+        ]),
         after: any_after(random, id, workers),
         readiness: match random.below(4) {
             0 => Readiness::Told { timeout: random.pick(&[0, 100, 3000].map(Duration::from_millis)) },

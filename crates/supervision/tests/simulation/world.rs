@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use supervision::{
-    Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Moment, Process, Purpose,
+    Action, Conclusion, Ending, Event, Family, InstanceId, LaunchFailure, Moment, Process, Purpose, Remark,
     Supervisor,
 };
 
@@ -37,6 +37,8 @@ pub struct Body {
     pub leader: bool,
     /// Whether anything of its tree lives.
     pub tree: bool,
+    /// Whether that was adopted: it is not in the way of the next launch.
+    pub adopted: bool,
     /// Whether what it held has not been given back.
     pub holds: bool,
     conduct: Conduct,
@@ -50,6 +52,9 @@ struct Conduct {
     /// How it takes being asked: after how long it ends, and how. `None`: it does not care.
     obeys: Option<(Duration, Ending)>,
     leaves_behind: bool,
+    /// After how long those whom it leaves behind end by themselves; and once they are asked to. `None`: never.
+    left_lives: Option<Duration>,
+    left_obeys: Option<Duration>,
     /// How often it gives a sign of life, and until how old.
     beats: Option<(Duration, Duration)>,
     /// From which age to which a probe finds it ill.
@@ -81,6 +86,7 @@ enum Happening {
     News(Event),
     Dies(Process, Ending),
     Empties(Process),
+    LeftoversEnd(Process),
     GivesBack(Process),
     Beats(Process),
     Says(Process, Word),
@@ -289,6 +295,7 @@ impl World {
                     self.report(Event::Emptied(process));
                 }
             }
+            Happening::LeftoversEnd(process) => self.end_leftovers(process),
             Happening::GivesBack(process) => {
                 if let Some(body) = self.bodies.get_mut(&process) {
                     body.holds = false;
@@ -319,7 +326,9 @@ impl World {
                 let conduct = self.conduct(process);
                 if matches!(self.nature, Nature::Any) && self.random.percent(8) {
                     let failure = LaunchFailure("exec ./nothere: no such file".into());
-                    let body = Body { leader: false, tree: false, holds: false, conduct, born: self.now };
+                    let born = self.now;
+                    let body =
+                        Body { leader: false, tree: false, adopted: false, holds: false, conduct, born };
                     self.bodies.insert(process, body);
                     return self.report(Event::LaunchFailed(process, failure));
                 }
@@ -351,13 +360,31 @@ impl World {
                 self.plan(after, Happening::Answers(process, purpose));
             }
             Action::Kill(process) => {
+                let others = self.bodies.get(&process).is_some_and(|body| !body.leader && body.tree);
+                if others {
+                    self.report(Event::Remarked(process, Remark::LeftBehind(2)));
+                }
                 self.die(process, Ending::Signal(9));
                 let after = self.random.millis(1, LATEST_NEWS);
                 self.plan(after, Happening::Empties(process));
             }
-            Action::Await(process) | Action::Adopt(process) => {
+            Action::Await(process) => {
+                let Some(body) = self.bodies.get(&process) else { return };
+                // They were asked when their leader was.
+                let after = if body.tree { body.conduct.left_obeys } else { Some(Duration::ZERO) };
+                if let Some(after) = after {
+                    self.plan(after + Duration::from_millis(1), Happening::Empties(process));
+                }
+            }
+            Action::Adopt(process) => self.adopt(process),
+            Action::AskLeftovers(process) => {
+                if let Some(after) = self.bodies.get(&process).and_then(|body| body.conduct.left_obeys) {
+                    self.plan(after, Happening::LeftoversEnd(process));
+                }
+            }
+            Action::KillLeftovers(process) => {
                 let after = self.random.millis(1, LATEST_NEWS);
-                self.plan(after, Happening::Empties(process));
+                self.plan(after, Happening::LeftoversEnd(process));
             }
             Action::Reclaim(process) => {
                 let after = self.random.millis(1, LATEST_NEWS);
@@ -425,7 +452,7 @@ impl World {
         if let Some((after, word)) = conduct.says {
             self.plan(after, Happening::Says(process, word));
         }
-        let body = Body { leader: true, tree: true, holds: true, conduct, born: self.now };
+        let body = Body { leader: true, tree: true, adopted: false, holds: true, conduct, born: self.now };
         self.bodies.insert(process, body);
     }
 
@@ -439,6 +466,8 @@ impl World {
                 lives: ending.map(|ending| (random.millis(10, 2000), ending)),
                 obeys: Some((random.millis(1, 20), Ending::Signal(15))),
                 leaves_behind: random.percent(50),
+                left_lives: None,
+                left_obeys: Some(random.millis(1, 20)),
                 beats: Some((Duration::from_millis(700), Duration::MAX)),
                 ill: None,
                 says: None,
@@ -460,6 +489,11 @@ impl World {
                 )
             }),
             leaves_behind: random.percent(50),
+            left_lives: random.percent(30).then(|| random.millis(0, 5000)),
+            left_obeys: random.percent(60).then(|| {
+                let longest = random.pick(&[1, 100, 6000]);
+                random.millis(0, longest)
+            }),
             beats: random.percent(80).then(|| {
                 let until = random.pick(&[500, 3000, 100_000]);
                 (random.millis(50, 600), random.millis(0, until))
@@ -500,6 +534,8 @@ fn is_news(event: &Event) -> bool {
             | Event::NeedsTime(..)
             | Event::Ended(..)
             | Event::Emptied(_)
+            | Event::Adopted(..)
+            | Event::Remarked(..)
             | Event::Reclaimed(_)
     )
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod groups;
+mod leftovers;
 mod milestones;
 mod remarks;
 mod requests;

@@ -149,8 +149,17 @@ impl World {
             }
             Action::Adopt(process) => {
                 self.note(format!("{} adopted", self.label(process.instance)));
-                self.tell(Event::Remarked(process, supervision::Remark::Adopted(2)));
-                self.tell(Event::Emptied(process));
+                self.tell(Event::Adopted(process, 2));
+            }
+            Action::AskLeftovers(process) => {
+                self.note(format!("{}'s leftovers asked", self.label(process.instance)));
+                if !self.is(process, Trait::Deaf) {
+                    self.tell(Event::Adopted(process, 0));
+                }
+            }
+            Action::KillLeftovers(process) => {
+                self.note(format!("{}'s leftovers killed", self.label(process.instance)));
+                self.tell(Event::Adopted(process, 0));
             }
             Action::Reclaim(process) if !self.is(process, Trait::SlowToReclaim) => {
                 self.tell(Event::Reclaimed(process));

@@ -3,13 +3,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use control::api::{QueueHandle, Request};
+use control::{Client, ClientError};
 use ipc::{Acknowledge, Batch};
 use serde::de::DeserializeOwned;
 
 use super::lease::Lease;
 use crate::errors::{GetError, PutError, PutManyError, QueueError};
 use crate::stopping::StopFlag;
-use crate::wire::Grant;
 
 /// A queue whose messages are bytes, from none to the queue's `max_message`.
 ///
@@ -23,18 +24,37 @@ pub struct BytesQueue {
 }
 
 impl BytesQueue {
+    /// Opens a queue, and that of its dead letters; each by its name, and where it is.
     pub(crate) fn open(
-        grant: &Grant,
-        dead_letter: Option<&Grant>,
+        queue: (&str, &str),
+        dead_letter: Option<(&str, &str)>,
         stop: &StopFlag,
     ) -> Result<BytesQueue, QueueError> {
-        let open = |grant: &Grant| {
-            ipc::Queue::open(Path::new(&grant.path))
-                .map_err(|why| QueueError::Open { name: grant.queue.clone(), why })
+        let open = |(name, path): (&str, &str)| {
+            ipc::Queue::open(Path::new(path)).map_err(|why| QueueError::Open { name: name.to_owned(), why })
         };
-        let queue = open(grant)?;
+        let queue = open(queue)?;
         queue.set_interrupt(stop.shared());
         let dead_letter = dead_letter.map(open).transpose()?;
+        Ok(BytesQueue { queue, dead_letter })
+    }
+
+    /// Has the supervisor hand over a queue's memory, and that of its dead letters.
+    pub(crate) fn ask(name: &str, socket: &Path, stop: &StopFlag) -> Result<BytesQueue, QueueError> {
+        let unreached = |why: ClientError| QueueError::Supervisor { name: name.to_owned(), why };
+        let unopened = |why: ipc::OpenError| QueueError::Open { name: name.to_owned(), why };
+        let request = Request::QueueHandle { queue: name.to_owned() };
+        let mut client = Client::connect(socket).map_err(unreached)?;
+        let (handle, handed): (QueueHandle, _) = client.call_with_descriptors(&request).map_err(unreached)?;
+        let mut handed = handed.into_iter();
+        let mut open = |handle: &QueueHandle| match (&handle.path, handed.next()) {
+            (Some(path), _) => ipc::Queue::open(path).map_err(unopened),
+            (None, Some(memory)) => ipc::Queue::from_own_fd(memory).map_err(unopened),
+            (None, None) => Err(unreached(ClientError::Broken("no descriptor came with it".to_owned()))),
+        };
+        let queue = open(&handle)?;
+        queue.set_interrupt(stop.shared());
+        let dead_letter = handle.dead_letter.as_deref().map(open).transpose()?;
         Ok(BytesQueue { queue, dead_letter })
     }
 

@@ -49,6 +49,9 @@ fn main() -> ExitCode {
         ["die-while-joining"] => die_while_joining(),
         ["join-as-nobody"] => join_as_nobody(),
         ["drip"] => drip(),
+        ["ask", method, path, body] => ask(method, path, body),
+        ["ask", method, path] => ask(method, path, ""),
+        ["knock", path] => knock(path),
         ["serve"] => serve(),
         ["hold-lock", name] => sync::hold_lock(name),
         ["wait-lock", name] => sync::wait_lock(name),
@@ -359,6 +362,27 @@ fn bounds(queue: &str) -> Done {
 fn connect() -> Result<UnixStream, Box<dyn Error>> {
     let socket = std::env::var_os("SUPERVISOR_SOCKET").ok_or("SUPERVISOR_SOCKET is not set")?;
     Ok(UnixStream::connect(socket)?)
+}
+
+/// Asks over the control socket as any program can, and says the HTTP status and the answer in one line.
+fn ask(method: &str, path: &str, body: &str) -> Done {
+    let mut stream = connect()?;
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: supervisor\r\nConnection: close\r\n");
+    let length = format!("Content-Length: {}\r\n\r\n", body.len());
+    stream.write_all(format!("{head}{length}{body}").as_bytes())?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let status = answer.split(' ').nth(1).ok_or("no status")?;
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    say(&format!("{status} {}", body.replace('\n', " ")))
+}
+
+/// Says what becomes of a connection to a socket.
+fn knock(path: &str) -> Done {
+    match UnixStream::connect(path) {
+        Ok(_) => say("let in"),
+        Err(error) => say(&format!("{:?}", error.kind())),
+    }
 }
 
 /// Asks again and again and never reads an answer.

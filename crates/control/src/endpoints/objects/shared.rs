@@ -25,7 +25,12 @@ pub(super) const OBJECTS: &[Object] = &[
         "how to open a queue",
         &[
             field("queue", Shape::Text, Required, "its name"),
-            field("path", Shape::Text, Required, "its segment"),
+            field(
+                "path",
+                Shape::Text,
+                Nullable,
+                "its segment; null: a descriptor of it comes beside the answer",
+            ),
             field("dead_letter", Shape::Named("QueueHandle"), Nullable, "where its dead letters go"),
         ],
     ),
@@ -163,7 +168,12 @@ pub(super) const OBJECTS: &[Object] = &[
         "SyncHandle",
         "how to open what processes meet at",
         &[
-            field("path", Shape::Text, Required, "its segment"),
+            field(
+                "path",
+                Shape::Text,
+                Nullable,
+                "its segment; null: a descriptor of it comes beside the answer",
+            ),
             field("uuid", Shape::Text, Required, "what the segment must be"),
         ],
     ),

@@ -7,6 +7,29 @@ use crate::endpoints::{MILESTONES, POLICIES, Shape, field};
 
 pub(super) const OBJECTS: &[Object] = &[
     (
+        "Hello",
+        "who a worker is",
+        &[
+            field("run", Shape::Text, Required, "the run's name"),
+            field("worker", Shape::Text, Required, "the worker's name"),
+            field("instance", Shape::Integer, Required, "its instance's number, from 0"),
+            field("launch", Shape::Integer, Required, "its launch's number, from 1"),
+            field("pid", Shape::Integer, Required, "the process that leads the launch"),
+            field("supervisor", Shape::Integer, Required, "the supervisor's pid"),
+            field("args", Shape::Text, Required, "the config's args, a JSON list as text"),
+            field("kwargs", Shape::Text, Required, "the config's kwargs, a JSON object as text"),
+            field("queues", Shape::ListOf("Offered"), Required, "the queues that it may ask for"),
+        ],
+    ),
+    (
+        "Offered",
+        "a queue that a worker may ask for",
+        &[
+            field("queue", Shape::Text, Required, "its name"),
+            field("dead_letter", Shape::Text, Nullable, "the queue that its dead letters go to"),
+        ],
+    ),
+    (
         "Status",
         "the run and its instances",
         &[

@@ -7,7 +7,7 @@ use supervision::{
     WorkerId,
 };
 
-use super::Checks;
+use super::{Checks, without_leftovers};
 use crate::world::Body;
 
 impl Checks {
@@ -26,12 +26,13 @@ impl Checks {
             Action::Abort(process) => self.aborted(now, *process),
             Action::Probe(process, purpose, within) => self.probe(now, *process, *purpose, *within),
             Action::Kill(process) => self.kill(core, now, *process),
-            Action::Await(process) | Action::Adopt(process) => {
-                assert!(!bodies[process].leader, "its leader lives, and what it leaves is waited for");
-            }
+            Action::Await(process) => self.awaits(*process, bodies),
+            Action::Adopt(process) => self.adopts(*process, bodies),
+            Action::AskLeftovers(process) => self.asks_leftovers(core, now, *process, bodies),
+            Action::KillLeftovers(process) => self.kills_leftovers(now, *process, bodies),
             Action::Reclaim(process) => {
                 let body = &bodies[process];
-                assert!(!body.leader && !body.tree, "reclaimed from the living");
+                assert!(!body.leader && (!body.tree || body.adopted), "reclaimed from the living");
                 let record = self.record(*process);
                 assert!(record.known_to_have_ended, "reclaimed, and not known to have ended");
                 record.reclaims += 1;
@@ -53,7 +54,9 @@ impl Checks {
         let last = self.latest.insert(id, process.launch).map_or(0, |launch| launch.0);
         assert_eq!(process.launch.0, last + 1, "launches are numbered in order");
         for (old, body) in bodies.iter().filter(|(old, _)| old.instance == id) {
-            assert!(!body.leader && !body.tree, "{old:?} still lives");
+            assert!(!body.leader && (!body.tree || body.adopted), "{old:?} still lives");
+            let leaves = self.processes.get(old).is_some_and(|record| record.left.is_leaving());
+            assert!(!body.tree || !leaves, "what {old:?} left behind is to go, and lives");
             assert!(!body.holds, "what {old:?} held was not given back");
         }
         assert_eq!(self.phase(id), Some(Phase::Starting));
@@ -85,13 +88,13 @@ impl Checks {
         assert!(record.lives_since.is_some() && !record.known_to_have_ended, "asked, and not known to live");
         assert_eq!(record.kills_alive, 0, "asked after it was killed");
         assert_eq!(record.asked_at.replace((now, grace)), None, "asked twice");
-        if let Some(instance) = core.instance(process.instance, now)
+        if let Some(instance) = core.instance(process.instance, now).map(without_leftovers)
             && self.stopping_since.is_some()
             && self.spec(process.instance).policy == Policy::Daemon
         {
             assert!(self.stops_alone(&instance, now), "a daemon is asked at the end of the run");
         }
-        if let Some(instance) = core.instance(process.instance, now) {
+        if let Some(instance) = core.instance(process.instance, now).map(without_leftovers) {
             self.rests_for_one(&instance);
             self.goes_in_its_turn(process, &instance);
         }
@@ -103,10 +106,20 @@ impl Checks {
         let daemon = self.spec(process.instance).policy == Policy::Daemon;
         let (stopping, killing) = (self.stopping_since.is_some(), self.killing_since.is_some());
         let overdue = self.is_overdue(now);
+        let asks_tree = self.spec(process.instance).asks_tree;
         let record = self.record(process);
         if record.known_to_have_ended {
             record.kills_dead += 1;
-            return assert_eq!(record.kills_dead, 1, "its leftovers are killed twice");
+            assert_eq!(record.kills_dead, 1, "its leftovers are killed twice");
+            assert!(!record.left.adopts, "what is adopted is killed with its launch");
+            let graced = record.asked_at.is_none_or(|(asked, grace)| now >= asked + grace);
+            let asked = asks_tree && !record.left.by_itself && record.kills_alive == 0;
+            let has_grace = record.left.awaited || asked;
+            let at_once = killing || overdue || (daemon && stopping);
+            return assert!(
+                graced || at_once || !has_grace,
+                "the rest of its tree is killed within its grace"
+            );
         }
         record.kills_alive += 1;
         assert_eq!(record.kills_alive, 1, "killed twice");
@@ -136,8 +149,8 @@ impl Checks {
     }
 
     /// When the run or the family is stopped, dependants go before what they depend on.
-    fn dependants_are_gone(&self, core: &Supervisor, now: Moment, id: InstanceId) {
-        let Some(instance) = core.instance(id, now) else { return };
+    pub(super) fn dependants_are_gone(&self, core: &Supervisor, now: Moment, id: InstanceId) {
+        let Some(instance) = core.instance(id, now).map(without_leftovers) else { return };
         let circle = self.worker_after(id.worker, id.worker) || self.waits_for_a_circle(id.worker);
         if circle || self.stops_alone(&instance, now) {
             return;
@@ -145,7 +158,8 @@ impl Checks {
         let whole_run = self.stopping_since.is_some();
         for other in self.seen.values() {
             let concerned = whole_run || self.goes_together(&instance, other.id);
-            let up = matches!(other.phase, Phase::Starting | Phase::Running | Phase::Stopping);
+            let up = matches!(other.phase, Phase::Starting | Phase::Running | Phase::Stopping)
+                || whole_run && other.left_behind.count > 0;
             let depends = self.worker_after(other.id.worker, id.worker);
             assert!(!(concerned && up && depends), "{other:?} depends on {instance:?} and is still up");
         }

@@ -8,7 +8,7 @@ use supervision::{
     Supervisor, WorkerId,
 };
 
-use super::{Checks, clock};
+use super::{Checks, clock, without_leftovers};
 use crate::world::{LATEST_NEWS, LONGEST_EXTENSION};
 
 /// Every step of a stop that news or the world takes part in, each as slow as it can be; and late ticks.
@@ -22,7 +22,7 @@ impl Checks {
             return;
         }
         let seen: BTreeMap<InstanceId, Instance> =
-            core.instances().map(|instance| (instance.id, instance)).collect();
+            core.instances().map(|instance| (instance.id, without_leftovers(instance))).collect();
         for (&id, instance) in &seen {
             self.look_for_one_more(instance);
             self.look_at(core, now, id, instance, actions);
@@ -51,7 +51,11 @@ impl Checks {
                 gone.push(id);
             }
         }
-        gone.into_iter().for_each(|id| self.forget(id));
+        for id in gone {
+            let left = core.left_behind(id);
+            assert!(left.count == 0 || left.leaving, "{id:?} vanished, and what it left behind stays");
+            self.forget(id);
+        }
         let changed = |action: &Action| match action {
             Action::Changed(id) => Some(*id),
             _ => None,
@@ -66,7 +70,16 @@ impl Checks {
             self.note_stop(now);
         }
         self.judge_restart(now, actions);
+        let asked = actions.iter().filter_map(|action| match action {
+            Action::Ask(process) => Some(*process),
+            _ => None,
+        });
+        let asked: BTreeSet<Process> = asked.collect();
+        self.seen.values().for_each(|instance| self.look_at_leftovers(instance));
         self.look_at_rolls(actions);
+        if self.stopping_since.is_none() {
+            self.nobody_is_forgotten(&asked);
+        }
 
         let deadline = core.next_deadline();
         assert!(deadline.is_none_or(|at| at > now), "a deadline in the past: {deadline:?}, now {now:?}");
@@ -85,10 +98,11 @@ impl Checks {
         let before = self.seen.get(&id);
         let differs = match before {
             Some(before) => {
-                (before.phase, before.launch) != (instance.phase, instance.launch)
+                (before.phase, before.launch, before.left_behind)
+                    != (instance.phase, instance.launch, instance.left_behind)
                     || before.why != instance.why && unnumbered(&before.why) != unnumbered(&instance.why)
             }
-            None => fresh != (instance.phase, instance.why.as_str()),
+            None => fresh != (instance.phase, instance.why.as_str()) || instance.left_behind.count > 0,
         };
         let changed = actions.contains(&Action::Changed(id));
         // One that comes back as if it had never been may be told of.
@@ -152,7 +166,14 @@ impl Checks {
             return;
         }
         let Some((worker, milestone)) = instance.waits_for else {
-            let held = instance.why.contains("together with") || instance.why.contains(" to be gone, ");
+            let behind_leftovers = instance.why == "waits for what it left behind to be gone";
+            assert!(
+                !behind_leftovers || instance.left_behind.leaving,
+                "nothing of it is to go: {instance:?}"
+            );
+            let held = instance.why.contains("together with")
+                || instance.why.contains(" to be gone, ")
+                || behind_leftovers;
             return assert!(held || clock::waits_for_time(instance), "waits for nothing: {instance:?}");
         };
         let phases: Vec<Phase> = seen.values().filter(|i| i.id.worker == worker).map(|i| i.phase).collect();
@@ -189,14 +210,18 @@ impl Checks {
     }
 
     /// Who was removed is told to be gone when it is, and only then.
-    fn look_at_removed(&self, seen: &BTreeMap<InstanceId, Instance>, actions: &[Action]) {
+    fn look_at_removed(&mut self, seen: &BTreeMap<InstanceId, Instance>, actions: &[Action]) {
         for worker in (0..self.workers() as u32).map(WorkerId) {
             let told = actions.contains(&Action::Removed(worker));
             let there = seen.keys().any(|id| id.worker == worker);
-            let was_there =
-                self.seen.keys().any(|id| id.worker == worker) || self.removed_now.contains(&worker);
-            let gone = self.removed.contains(&worker) && !there && was_there;
-            assert_eq!(told, gone, "{worker:?} gone");
+            let removed = self.removed.contains(&worker);
+            let gone = removed && !there && !self.leaves_others(worker, seen);
+            assert_eq!(told, gone && !self.told_gone.contains(&worker), "{worker:?} gone");
+            if gone {
+                self.told_gone.insert(worker);
+            } else if !removed {
+                self.told_gone.remove(&worker);
+            }
         }
     }
 

@@ -63,7 +63,7 @@ impl Checks {
 
         for &id in &removed {
             self.removed.insert(id);
-            self.removed_now.insert(id);
+            self.told_gone.remove(&id);
         }
         for (id, worker, _) in change.changed.iter().filter(|(id, ..)| !removed.contains(id)) {
             let place = id.0 as usize;
@@ -99,6 +99,8 @@ impl Checks {
             }
         }
         (self.family.strategy, self.family.intensity) = (change.strategy, change.intensity);
+        self.family.stop_within = change.stop_within;
+        self.stop_within = change.stop_within;
         self.family.groups.clone_from(&change.groups);
         let workers = self.family.workers.len();
         self.tree.rebuild(change.strategy, change.intensity, &change.groups, workers, &change.order);
@@ -155,6 +157,18 @@ impl Checks {
             });
             let ahead: BTreeSet<Process> = ahead.copied().collect();
             self.turns.behind.insert(worker, ahead);
+        }
+    }
+
+    /// Nobody who is to be started anew is forgotten: it is asked as soon as nobody is left that must go before it.
+    pub fn nobody_is_forgotten(&self, asked: &BTreeSet<Process>) {
+        for process in self.turns.awaited.iter().filter(|process| !asked.contains(process)) {
+            let worker = process.instance.worker;
+            let up = matches!(self.phase(process.instance), Some(Phase::Starting | Phase::Running));
+            let held =
+                self.turns.leaving.iter().any(|(other, before)| other != process && before.contains(&worker));
+            let circle = self.waits_for_a_circle(worker) || self.worker_after(worker, worker);
+            assert!(!up || held || circle, "{process:?} is to be started anew, and is forgotten");
         }
     }
 

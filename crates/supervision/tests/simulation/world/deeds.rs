@@ -4,21 +4,74 @@ use supervision::{
     Ending, Event, InstanceId, Launch, LaunchFailure, Phase, Process, Remark, Request, Target, WorkerId,
 };
 
-use super::{Line, World};
+use super::{Body, Happening, Line, World};
 use crate::families::{any_change, any_worker};
 
 impl World {
     /// Some processes of a former run still live.
     pub(super) fn take_back(&mut self) {
         for instance in self.core.instances().collect::<Vec<_>>() {
+            for _ in 0..self.random.pick(&[0, 0, 0, 0, 0, 0, 1, 2]) {
+                self.find_leftovers(instance.id);
+            }
             if self.random.percent(5) {
                 let process = Process { instance: instance.id, launch: Launch(1 + self.random.below(5)) };
-                let conduct = self.conduct(process);
-                self.come_alive(process, conduct);
-                self.checks.taken_back(process);
                 self.tell(Event::TakenBack(process));
+                if self.core.is_present(process) {
+                    let conduct = self.conduct(process);
+                    self.come_alive(process, conduct);
+                    self.checks.taken_back(process);
+                }
             }
         }
+    }
+
+    /// What a launch of a former run left behind still lives; where the run does not want it, we end it.
+    fn find_leftovers(&mut self, instance: InstanceId) {
+        let process = Process { instance, launch: Launch(self.random.below(5)) };
+        let count = self.random.below(3) as u32;
+        if self.bodies.contains_key(&process) {
+            return;
+        }
+        // Not to be told again: that would be untrue if they are not wanted.
+        self.hand_in(Event::Adopted(process, count));
+        if self.core.has_left(process) {
+            let conduct = self.conduct(process);
+            self.checks.left_before(process);
+            let (leader, tree, adopted, holds) = (false, true, true, false);
+            let body = Body { leader, tree, adopted, holds, conduct, born: self.now };
+            self.bodies.insert(process, body);
+            self.let_leftovers_live(process);
+        }
+    }
+
+    /// The leader has ended: what it left behind lives on.
+    pub(super) fn adopt(&mut self, process: Process) {
+        let Some(body) = self.bodies.get_mut(&process) else { return };
+        body.adopted = body.tree;
+        let count = if body.tree { 1 + self.random.below(3) as u32 } else { 0 };
+        self.report(Event::Adopted(process, count));
+        if count > 0 {
+            self.let_leftovers_live(process);
+        }
+    }
+
+    fn let_leftovers_live(&mut self, process: Process) {
+        if let Some(after) = self.bodies.get(&process).and_then(|body| body.conduct.left_lives) {
+            self.plan(after, Happening::LeftoversEnd(process));
+        }
+    }
+
+    /// All that a launch left behind and that lives on ends, at times one after the other.
+    pub(super) fn end_leftovers(&mut self, process: Process) {
+        let Some(body) = self.bodies.get_mut(&process).filter(|body| body.adopted && body.tree) else {
+            return;
+        };
+        body.tree = false;
+        if self.random.percent(30) {
+            self.report(Event::Adopted(process, 1));
+        }
+        self.report(Event::Adopted(process, 0));
     }
 
     pub(super) fn deed(&mut self) {
@@ -87,7 +140,7 @@ impl World {
         let alive = self.bodies.get(&process).is_some_and(|body| body.leader);
         let unborn = Process { launch: Launch(process.launch.0 + 1), ..process };
         let nobody = InstanceId { worker: WorkerId(99), index: 7 };
-        let nonsense = match self.random.below(8) {
+        let nonsense = match self.random.below(9) {
             0 if alive => Event::Emptied(process),
             1 if phase == Some(Phase::Running) && present => Event::Reclaimed(process),
             2 if phase == Some(Phase::Running) && present => {
@@ -98,6 +151,8 @@ impl World {
             // Whenever it comes, it changes no decision about who is started, stopped or killed.
             5 => Event::Remarked(process, Remark::OutOfMemory),
             6 => Event::Remarked(process, Remark::LeftBehind(2)),
+            // Nobody has asked for it, so that it has no effect.
+            7 if alive => Event::Adopted(process, 2),
             _ => Event::TakenBack(unborn),
         };
         self.note(Line::Nonsense);

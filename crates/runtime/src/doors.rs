@@ -1,0 +1,224 @@
+//! The doors of workers that run as another user: a socket for each such user, which belongs to that user, in a folder that
+//! only this process can write to. What comes in there is an [`control::Errand`]; that room says what it may be.
+//!
+//! ```text
+//! /run/supervisor-XXXXXX/       0711, ours     a name that nobody can guess; the run's folder notes it
+//!   NAME/                       0711, ours     others pass, and see nothing
+//!     65534                     0600, theirs   the control socket of workers of this user
+//!     notify-3.0.1              0600, theirs   the notification socket of one launch
+//! ```
+//!
+//! Why it lies where it does: the run's own folder is 0700 and may be anywhere, also below folders that nobody else can
+//! pass. `/run` can be passed by all, and no worker's private `/tmp` covers it; where we may not write there, the folder of
+//! temporary files has to do. A path once told to a worker stays: the worker may outlive its supervisor, and the next run
+//! of the same name opens its doors at the same place.
+//!
+//! A run in which nobody is another user makes none of this.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder, Permissions};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use control::{Limits, Server};
+use process::Credentials;
+
+use crate::mailbox::{Mail, Sender};
+use crate::setup::{PrivateTmp, WorkerSetup};
+use crate::words;
+
+/// The file in a run's folder with the path of the folder of its doors.
+const NOTED: &str = "doors";
+
+/// Folders that a worker with a `/tmp` of its own does not see.
+const COVERED: [&str; 2] = ["/tmp", "/var/tmp"];
+
+/// What one user's workers may take up of their supervisor: less than its owner may, so that nobody keeps others out.
+const LIMITS: Limits = Limits {
+    head_bytes: 16 * 1024,
+    body_bytes: 64 * 1024,
+    connections: 64,
+    waiting: 512,
+    patience: Duration::from_secs(30),
+};
+
+/// The doors of a run.
+#[derive(Debug)]
+pub struct Doors {
+    /// The run's folder.
+    run: PathBuf,
+    name: String,
+    /// Where they are, once there is one.
+    folder: Option<PathBuf>,
+    /// By user.
+    servers: BTreeMap<u32, Server>,
+    mail: Sender,
+}
+
+/// Another user than ours, as whom workers run.
+pub fn other_user(worker: &WorkerSetup) -> Option<&Credentials> {
+    let account = worker.kept.terms.as_deref()?.account.as_ref()?;
+    account.credentials.as_ref().filter(|credentials| is_other(credentials.uid))
+}
+
+/// Whether somebody of this user is kept out of the run's own folder. Root is not.
+fn is_other(uid: u32) -> bool {
+    uid != 0 && uid != nix::unistd::geteuid().as_raw()
+}
+
+/// Whether workers of this user can be given a door here; `tmp` is whether they have a `/tmp` of their own.
+///
+/// # Errors
+/// Says why not.
+pub fn is_possible(uid: u32, tmp: PrivateTmp) -> Result<(), String> {
+    if !is_other(uid) {
+        return Ok(());
+    }
+    let place = place()?;
+    check_seen(&place, tmp)?;
+    if !process::is_capable(process::Capability::Chown) {
+        return Err("this process may not give files away (CAP_CHOWN)".to_owned());
+    }
+    Ok(())
+}
+
+/// The folder below which doors are made: one that we can write to and everybody can pass.
+fn place() -> Result<PathBuf, String> {
+    let candidates = [PathBuf::from("/run"), std::env::temp_dir()];
+    let found = candidates.iter().find(|place| is_writable(place) && all_may_pass(place));
+    found.cloned().ok_or_else(|| {
+        let [run, tmp] = &candidates;
+        let (run, tmp) = (run.display(), tmp.display());
+        format!("neither {run} nor {tmp} is a folder that this process can write to and that user can pass")
+    })
+}
+
+fn is_writable(folder: &Path) -> bool {
+    use nix::unistd::{AccessFlags, access};
+    access(folder, AccessFlags::W_OK | AccessFlags::X_OK).is_ok()
+}
+
+fn all_may_pass(folder: &Path) -> bool {
+    let Ok(real) = folder.canonicalize() else { return false };
+    let passes = |folder: &Path| fs::metadata(folder).is_ok_and(|facts| facts.mode() & 0o001 != 0);
+    real.ancestors().all(passes)
+}
+
+/// Whether a worker with such a `/tmp` sees the place.
+fn check_seen(place: &Path, tmp: PrivateTmp) -> Result<(), String> {
+    let is_covered = COVERED.iter().any(|covered| place.starts_with(covered));
+    if tmp == PrivateTmp::Mount && is_covered {
+        return Err(format!(
+            "its way to the supervisor lies in {}, which its own /tmp covers; /run cannot be written to",
+            place.display()
+        ));
+    }
+    Ok(())
+}
+
+impl Doors {
+    /// Those of the run `name` in the folder `run`; `mail` is where errands go. None is open yet. What a former run left
+    /// is gone, but for the folder, whose path is known to those who outlived it.
+    pub fn of(run: &Path, name: &str, mail: Sender) -> Doors {
+        let folder = noted(run);
+        if let Some(folder) = &folder {
+            for entry in fs::read_dir(folder.join(name)).into_iter().flatten().flatten() {
+                // They are sockets of a supervisor that is dead.
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+        Doors { run: run.to_owned(), name: name.to_owned(), folder, servers: BTreeMap::new(), mail }
+    }
+
+    /// Opens the doors that these workers need and that are not open.
+    ///
+    /// # Errors
+    /// Which user cannot have one, and why.
+    pub fn open_for<'w>(&mut self, workers: impl IntoIterator<Item = &'w WorkerSetup>) -> Result<(), String> {
+        for worker in workers {
+            let Some(credentials) = other_user(worker) else { continue };
+            let (uid, gid) = (credentials.uid, credentials.gid);
+            let told = |why: String| format!("workers of user {uid} cannot be given a control socket: {why}");
+            let folder = self.folder().map_err(told)?;
+            let terms = worker.kept.terms.as_deref();
+            check_seen(&folder, terms.map_or(PrivateTmp::None, |terms| terms.private_tmp)).map_err(told)?;
+            if self.servers.contains_key(&uid) {
+                continue;
+            }
+            let server = self.open(&folder.join(uid.to_string()), uid, gid);
+            self.servers.insert(uid, server.map_err(|error| told(words::reason(&error)))?);
+        }
+        Ok(())
+    }
+
+    fn open(&self, socket: &Path, uid: u32, gid: u32) -> io::Result<Server> {
+        let listener = UnixListener::bind(socket)?;
+        give(socket, uid, gid)?;
+        let mail = self.mail.clone();
+        Server::start_for_workers(listener, uid, LIMITS, move |visit| mail.send(Mail::Visit(Box::new(visit))))
+    }
+
+    /// Where the control socket of a worker is, if it is not the run's own.
+    pub fn socket_of(&self, worker: &WorkerSetup) -> Option<PathBuf> {
+        let uid = other_user(worker)?.uid;
+        Some(self.folder.as_ref()?.join(&self.name).join(uid.to_string()))
+    }
+
+    /// A folder that workers of other users get to, and that only we can write to.
+    ///
+    /// # Errors
+    /// Why there can be none.
+    pub fn folder(&mut self) -> Result<PathBuf, String> {
+        let told = |error: io::Error| words::reason(&error);
+        let folder = match &self.folder {
+            Some(folder) => folder.clone(),
+            None => {
+                let made = nix::unistd::mkdtemp(&place()?.join("supervisor-XXXXXX"));
+                let made = made.map_err(|errno| told(errno.into()))?;
+                fs::write(self.run.join(NOTED), made.as_os_str().as_encoded_bytes()).map_err(told)?;
+                self.folder.insert(made).clone()
+            }
+        };
+        let inner = folder.join(&self.name);
+        match DirBuilder::new().mode(0o711).create(&inner) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(told(error)),
+            _ => {}
+        }
+        for folder in [&folder, &inner] {
+            // Others pass, and see nothing. Not by the mode alone, which a umask makes less of.
+            fs::set_permissions(folder, Permissions::from_mode(0o711)).map_err(told)?;
+        }
+        Ok(inner)
+    }
+
+    /// Closes all doors, and removes them.
+    pub fn close(self) {
+        // Each writes what was answered before it ends.
+        drop(self.servers);
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir_all(folder);
+        }
+        let _ = fs::remove_file(self.run.join(NOTED));
+    }
+}
+
+/// Gives a socket that was just made to a user, and to nobody else.
+///
+/// # Errors
+/// Where this process may not give files away.
+pub fn give(socket: &Path, uid: u32, gid: u32) -> io::Result<()> {
+    // In this order: until it is theirs, it is only ours.
+    fs::set_permissions(socket, Permissions::from_mode(0o600))?;
+    chown(socket, Some(uid), Some(gid))
+}
+
+/// The folder that a former run noted, if it is still ours and nobody else can write to it.
+fn noted(run: &Path) -> Option<PathBuf> {
+    let folder = PathBuf::from(fs::read_to_string(run.join(NOTED)).ok()?);
+    let found = fs::symlink_metadata(&folder).ok()?;
+    let is_ours = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw();
+    (is_ours && found.mode() & 0o022 == 0).then_some(folder)
+}
