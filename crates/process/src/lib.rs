@@ -43,6 +43,7 @@ mod signals;
 mod spawn;
 mod spawner;
 mod tree;
+mod variables;
 mod wait;
 
 pub use account::{Account, AccountError};
@@ -74,4 +75,5 @@ pub use spawn::{
 };
 pub use spawner::Spawner;
 pub use tree::{Killed, Order, Origin, Snapshot, Struck, freeze_and_kill, freeze_and_signal, origin};
-pub use wait::{Exit, Orphans, exit_of, is_dead, reap_orphan, share_orphans, wait_leader};
+pub use variables::{Entries, Variables};
+pub use wait::{Exit, Orphans, exit_of, is_dead, look_at_leader, reap_orphan, share_orphans, wait_leader};

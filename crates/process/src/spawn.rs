@@ -32,6 +32,7 @@ use crate::descriptors::{has_close_range, has_pidfd, pidfd_open};
 use crate::limit::Limit;
 use crate::priority::{IoPriority, Processors};
 use crate::setup::original_nofile_limit;
+use crate::variables::Variables;
 use birth::{clone_into, knows_no_cgroups, reap};
 use child::{Close, Handed, Orders, Report};
 use ground::null_device;
@@ -65,8 +66,8 @@ pub struct Spawn {
     /// The program and its arguments. A program without `/` is looked for in the `PATH` of `env`; one with `/` that is
     /// relative is relative to `cwd`.
     pub argv: Vec<CString>,
-    /// The whole environment, each entry `NAME=value`; see [`environment`].
-    pub env: Vec<CString>,
+    /// The whole environment; see [`environment`].
+    pub env: Variables,
     /// The names of variables that are set to the program's own pid: what it starts inherits them, but cannot have that
     /// pid, so that the two can be told apart. They must not be in `env`.
     pub pid_variables: Vec<CString>,
@@ -167,10 +168,10 @@ impl PidEntry {
 
 impl Spawn {
     /// A program with its three descriptors at `/dev/null`, a session of its own, and no other wish.
-    pub fn new(argv: Vec<CString>, env: Vec<CString>, cwd: CString) -> Self {
+    pub fn new(argv: Vec<CString>, env: impl Into<Variables>, cwd: CString) -> Self {
         Self {
             argv,
-            env,
+            env: env.into(),
             pid_variables: Vec::new(),
             cwd,
             stdin: Stdio::Null,
@@ -268,13 +269,9 @@ impl Spawn {
         let argv = pointers(&self.argv);
         let mut pid_entries: Vec<PidEntry> =
             self.pid_variables.iter().map(|name| PidEntry::named(name)).collect();
-        let mut envp = pointers(&self.env);
-        let mut pid_digits = Vec::with_capacity(pid_entries.len());
-        for entry in &mut pid_entries {
-            let (start, digits) = entry.pointers();
-            envp.insert(0, start);
-            pid_digits.push(digits);
-        }
+        let (pid_starts, pid_digits): (Vec<_>, Vec<_>) =
+            pid_entries.iter_mut().map(PidEntry::pointers).unzip();
+        let envp = self.env.pointers(pid_starts.into_iter());
         let paths: Vec<_> = candidates.iter().map(|path| path.as_ptr()).collect();
         let limits: Vec<Limit> =
             original_nofile_limit().into_iter().chain(self.limits.iter().copied()).collect();

@@ -199,6 +199,18 @@ pub fn wait_leader(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
     Ok(wait(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, 0)?.map(|(_, exit)| exit))
 }
 
+/// How a child has ended, if it has, without taking its exit: its pid stays its own until [`wait_leader`] has.
+///
+/// To take the exit costs the kernel several times as much as this, so that whoever is in a hurry looks first and takes it
+/// afterwards.
+///
+/// # Errors
+///
+/// As [`wait_leader`].
+pub fn look_at_leader(pidfd: BorrowedFd) -> io::Result<Option<Exit>> {
+    Ok(wait(libc::P_PIDFD, pidfd.as_raw_fd() as libc::id_t, libc::WNOWAIT)?.map(|(_, exit)| exit))
+}
+
 fn wait(kind: libc::idtype_t, id: libc::id_t, flags: libc::c_int) -> io::Result<Option<(Pid, Exit)>> {
     // nix's wait would lose the exit of a child that a real-time signal ended: it has no name for those.
     loop {

@@ -7,7 +7,7 @@
 
 use nix::sys::resource::{UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use runtime::logs::{Format, Label, LogFile, Pump, Stream, pipe};
+use runtime::logs::{Format, Inlet, LogFile, Pump, Stream, Writer};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
@@ -47,7 +47,7 @@ fn write(pipe: OwnedFd, load: &Load) -> io::Result<f64> {
 
 /// Times `move_all`, which is to move everything that comes out of the pipe, while another thread writes.
 fn timed(load: &Load, move_all: impl FnOnce(OwnedFd) -> io::Result<()>) -> io::Result<Rate> {
-    let (read, into) = pipe(false)?;
+    let (read, into) = nix::unistd::pipe()?;
     let (before, start) = (cpu(UsageWho::RUSAGE_SELF)?, Instant::now());
     let writer = std::thread::scope(|scope| {
         let writer = scope.spawn(|| write(into, load));
@@ -75,15 +75,10 @@ fn pump(load: &Load, path: &Path, format: Format) -> io::Result<Rate> {
     timed(load, |read| {
         let pump = Pump::start(None)?;
         let file = pump.file(LogFile { path: path.to_owned(), max_size: 0, keep: 1, format });
-        let label = Label {
-            worker: "flood".into(),
-            instance: 0,
-            launch: 1,
-            show: "flood".into(),
-            stream: Stream::Stdout,
-        };
+        let writer = Writer { worker: "flood".into(), instance: 0, launch: 1, show: "flood".into() };
+        let label = std::sync::Arc::new(writer).label(Stream::Stdout);
         let watched = nix::unistd::dup(&read)?;
-        pump.attach(read, label, Some(file))?;
+        pump.attach(Inlet::of(read)?, label, Some(file));
         // The copy reports the end of the writer without reading.
         let mut ended =
             [nix::poll::PollFd::new(std::os::fd::AsFd::as_fd(&watched), nix::poll::PollFlags::empty())];

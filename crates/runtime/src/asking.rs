@@ -42,6 +42,8 @@ impl Loop {
     /// Answers a call, now or when what it asks for has come about.
     pub(crate) fn answer(&mut self, call: Call) {
         self.waiters.retain(|waiter| !waiter.reply.is_abandoned());
+        // Nobody is shown processes that are known to be dead.
+        self.bury();
         let Call { peer, request, reply } = call;
         let by = Asker::of(&request, peer);
         self.note_asker(&request, by.as_ref());

@@ -1,12 +1,15 @@
 //! The environment of a launch: what the supervisor has, what the config says, and who the worker is.
 //!
-//! Only what all workers share is kept; the rest is put together at each launch, so that a worker costs nothing here.
+//! What all workers share is kept as their programs get it; the rest is put together at each launch, so that a worker
+//! costs nothing here, and a launch little.
 
 use std::collections::BTreeMap;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use process::{Entries, Variables};
 use supervision::{Policy, Process};
 
 use crate::attendant::{self, Role};
@@ -56,99 +59,105 @@ pub struct Paths<'a> {
 /// What the environments of all launches have in common.
 #[derive(Debug)]
 pub struct Environment {
-    inherited: Vec<(OsString, OsString)>,
-    programs: Option<PathBuf>,
-    run: String,
+    /// What the supervisor has itself, with the `PATH` of workers that say nothing of it.
+    inherited: Arc<Entries>,
+    /// What says which run they belong to.
+    run: Arc<Entries>,
     socket: PathBuf,
+    programs: Option<PathBuf>,
 }
 
 impl Environment {
-    /// The environments of the run `run`, whose control socket is at this path.
+    /// The environments of the run `run` of this process, whose control socket is at this path.
     pub fn new(run: &str, programs: Option<&Path>, socket: &Path) -> Environment {
-        let ours = |name: &OsString| OURS.iter().any(|ours| name == *ours);
-        Environment {
-            inherited: std::env::vars_os().filter(|(name, _)| !ours(name)).collect(),
-            programs: programs.map(Path::to_owned),
-            run: run.to_owned(),
+        let mut environment = Environment {
+            inherited: Arc::default(),
+            run: Arc::new(of_run(run, socket)),
             socket: socket.to_owned(),
+            programs: programs.map(Path::to_owned),
+        };
+        let ours = |name: &OsStr| OURS.iter().any(|ours| name == *ours);
+        let mut inherited: BTreeMap<OsString, OsString> =
+            std::env::vars_os().filter(|(name, _)| !ours(name)).collect();
+        let path = environment.path(inherited.get(OsStr::new("PATH")).map(OsString::as_os_str));
+        inherited.insert("PATH".into(), path);
+        let mut entries = Entries::default();
+        for (name, value) in &inherited {
+            entries.push(name.as_bytes(), value.as_bytes());
         }
+        environment.inherited = Arc::new(entries);
+        environment
     }
 
-    /// All variables of one launch, as `NAME=VALUE`. What cannot be expressed (a NUL inside) is left out.
+    /// All variables of one launch. What cannot be expressed (a NUL inside) is left out.
     pub fn of_launch(
         &self,
         worker: &WorkerSetup,
         name: &str,
         policy: Policy,
-        Process { instance, launch }: Process,
+        process: Process,
         Paths { notify, door, tmp }: Paths<'_>,
-    ) -> Vec<CString> {
-        let mut all: BTreeMap<&OsStr, &OsStr> = BTreeMap::new();
-        if !worker.kept.clear_env {
-            all.extend(self.inherited.iter().map(|(name, value)| (name.as_os_str(), value.as_os_str())));
-        }
-        let account = worker.kept.terms.as_deref().and_then(|terms| terms.account.as_ref());
-        let told = account.into_iter().flat_map(|account| &account.variables);
-        all.extend(told.map(|(name, value)| (OsStr::new(*name), value.as_os_str())));
-        all.extend(tmp.map(|tmp| (OsStr::new("TMPDIR"), tmp.as_os_str())));
-        all.extend(worker.kept.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
-        let path = self.path(all.get(OsStr::new("PATH")).copied().unwrap_or(OsStr::new(DEFAULT_PATH)));
-        let numbers = [instance.index.to_string(), launch.0.to_string(), std::process::id().to_string()];
-        let marks: [(&str, &OsStr); 10] = [
-            ("PATH", &path),
-            ("SUPERVISOR_NAME", OsStr::new(&self.run)),
-            ("SUPERVISOR_SOCKET", door.unwrap_or(&self.socket).as_os_str()),
-            ("SUPERVISOR_WORKER", OsStr::new(name)),
-            ("SUPERVISOR_INSTANCE", OsStr::new(&numbers[0])),
-            ("SUPERVISOR_LAUNCH", OsStr::new(&numbers[1])),
-            ("SUPERVISOR_PID", OsStr::new(&numbers[2])),
-            ("SUPERVISOR_POLICY", OsStr::new(words::policy(policy))),
-            ("SUPERVISOR_ARGS", OsStr::new(&*worker.args)),
-            ("SUPERVISOR_KWARGS", OsStr::new(&*worker.kwargs)),
-        ];
-        all.extend(marks.map(|(name, value)| (OsStr::new(name), value)));
-        if let (Some(_), Some(folder)) = (door, self.socket.parent()) {
+    ) -> Variables {
+        let kept = &worker.kept;
+        let mut own = marks(name, policy, process);
+        own.push("SUPERVISOR_ARGS", worker.args.as_bytes());
+        own.push("SUPERVISOR_KWARGS", worker.kwargs.as_bytes());
+        let mut run = Arc::clone(&self.run);
+        if let Some(door) = door {
+            run = Arc::new(run.filtered(|name| name != b"SUPERVISOR_SOCKET"));
+            own.push("SUPERVISOR_SOCKET", door.as_os_str().as_bytes());
             // Its socket is not the one by which the run is known.
-            all.insert(OsStr::new("SUPERVISOR_FOLDER"), folder.as_os_str());
+            if let Some(folder) = self.socket.parent() {
+                own.push("SUPERVISOR_FOLDER", folder.as_os_str().as_bytes());
+            }
         }
         if let Some(notify) = notify {
-            all.insert(OsStr::new("NOTIFY_SOCKET"), notify.as_os_str());
+            own.push("NOTIFY_SOCKET", notify.as_os_str().as_bytes());
         }
-        let watchdog = worker.kept.watched.as_ref().and_then(|watched| watched.watchdog);
-        let watchdog = watchdog.map(|every| every.as_micros().to_string());
-        if let Some(every) = &watchdog {
-            all.insert(OsStr::new("WATCHDOG_USEC"), OsStr::new(every));
+        if let Some(every) = kept.watched.as_ref().and_then(|watched| watched.watchdog) {
+            own.push("WATCHDOG_USEC", every.as_micros().to_string());
         }
-        all.into_iter().filter_map(|(name, value)| entry(name, value)).collect()
+        let account = kept.terms.as_deref().and_then(|terms| terms.account.as_ref());
+        let told = account.into_iter().flat_map(|account| &account.variables);
+        // Of two of one name the later counts.
+        let mut set: BTreeMap<&OsStr, &OsStr> =
+            told.map(|(name, value)| (OsStr::new(*name), value.as_os_str())).collect();
+        set.extend(tmp.map(|tmp| (OsStr::new("TMPDIR"), tmp.as_os_str())));
+        set.extend(kept.env.iter().map(|(name, value)| (OsStr::new(name), OsStr::new(value))));
+        let inherited = match (set.is_empty(), kept.clear_env) {
+            (true, false) => Some(Arc::clone(&self.inherited)),
+            (false, false) => {
+                Some(Arc::new(self.inherited.filtered(|name| !set.contains_key(OsStr::from_bytes(name)))))
+            }
+            (_, true) => None,
+        };
+        let path = set.remove(OsStr::new("PATH"));
+        if path.is_some() || kept.clear_env {
+            own.push("PATH", self.path(path).as_bytes());
+        }
+        // Nobody says who a worker is but the supervisor.
+        set.retain(|name, _| {
+            let is_set = |entries: &Entries| entries.iter().any(|entry| name_of(entry) == name.as_bytes());
+            !is_set(&own) && !is_set(&run)
+        });
+        for (name, value) in set {
+            own.push(name.as_bytes(), value.as_bytes());
+        }
+        with_run(own, run, inherited)
     }
 
     /// All variables of an attendant of a launch: the marks by which it is known, and a `PATH`, by which it is seen that
     /// its environment can be read.
-    pub fn of_attendant(
-        &self,
-        role: Role,
-        name: &str,
-        policy: Policy,
-        Process { instance, launch }: Process,
-    ) -> Vec<CString> {
-        let numbers = [instance.index.to_string(), launch.0.to_string(), std::process::id().to_string()];
-        let attends = format!("SUPERVISOR_{}", attendant::MARK);
-        let marks: [(&str, &OsStr); 9] = [
-            ("PATH", OsStr::new(DEFAULT_PATH)),
-            ("SUPERVISOR_NAME", OsStr::new(&self.run)),
-            ("SUPERVISOR_SOCKET", self.socket.as_os_str()),
-            ("SUPERVISOR_WORKER", OsStr::new(name)),
-            ("SUPERVISOR_INSTANCE", OsStr::new(&numbers[0])),
-            ("SUPERVISOR_LAUNCH", OsStr::new(&numbers[1])),
-            ("SUPERVISOR_PID", OsStr::new(&numbers[2])),
-            ("SUPERVISOR_POLICY", OsStr::new(words::policy(policy))),
-            (&attends, OsStr::new(role.name())),
-        ];
-        marks.into_iter().filter_map(|(name, value)| entry(OsStr::new(name), value)).collect()
+    pub fn of_attendant(&self, role: Role, name: &str, policy: Policy, process: Process) -> Variables {
+        let mut own = marks(name, policy, process);
+        own.push("PATH", DEFAULT_PATH);
+        own.push(format!("SUPERVISOR_{}", attendant::MARK), role.name());
+        with_run(own, Arc::clone(&self.run), None)
     }
 
-    fn path(&self, path: &OsStr) -> OsString {
-        let mut path = path.to_owned();
+    /// This `PATH`, or the usual one, with the folder of the run's programs at its end.
+    fn path(&self, path: Option<&OsStr>) -> OsString {
+        let mut path = path.unwrap_or(OsStr::new(DEFAULT_PATH)).to_owned();
         if let Some(programs) = &self.programs
             && !std::env::split_paths(&path).any(|folder| folder == *programs)
         {
@@ -161,10 +170,34 @@ impl Environment {
     }
 }
 
-fn entry(name: &OsStr, value: &OsStr) -> Option<CString> {
-    let mut bytes = Vec::with_capacity(name.len() + value.len() + 2);
-    bytes.extend_from_slice(name.as_bytes());
-    bytes.push(b'=');
-    bytes.extend_from_slice(value.as_bytes());
-    CString::new(bytes).ok()
+fn with_run(own: Entries, run: Arc<Entries>, inherited: Option<Arc<Entries>>) -> Variables {
+    let mut variables = Variables::from(own);
+    variables.share(run);
+    if let Some(inherited) = inherited {
+        variables.share(inherited);
+    }
+    variables
+}
+
+fn of_run(run: &str, socket: &Path) -> Entries {
+    let mut entries = Entries::default();
+    entries.push("SUPERVISOR_NAME", run);
+    entries.push("SUPERVISOR_SOCKET", socket.as_os_str().as_bytes());
+    entries.push("SUPERVISOR_PID", std::process::id().to_string());
+    entries
+}
+
+/// What says which launch a process belongs to, within its run.
+fn marks(name: &str, policy: Policy, Process { instance, launch }: Process) -> Entries {
+    let mut entries = Entries::default();
+    entries.reserve(8, 256 + name.len());
+    entries.push("SUPERVISOR_WORKER", name);
+    entries.push("SUPERVISOR_INSTANCE", instance.index.to_string());
+    entries.push("SUPERVISOR_LAUNCH", launch.0.to_string());
+    entries.push("SUPERVISOR_POLICY", words::policy(policy));
+    entries
+}
+
+fn name_of(entry: &[u8]) -> &[u8] {
+    entry.iter().position(|byte| *byte == b'=').map_or(entry, |end| &entry[..end])
 }

@@ -45,9 +45,26 @@ struct Entry {
     why: Box<str>,
 }
 
+/// When something happened, as it is told. Nothing is decided by it.
+#[derive(Clone, Copy, Debug)]
+pub struct When(SystemTime);
+
+impl When {
+    /// Now.
+    pub fn now() -> When {
+        When(SystemTime::now())
+    }
+}
+
 impl History {
-    /// An instance of the worker of this name has changed, and stands there `now`; `None`: it was scaled away.
-    pub fn tell(&mut self, worker: impl Into<Arc<str>>, id: InstanceId, now: Option<Instance>) {
+    /// An instance of the worker of this name has changed at this time, and stands there `now`; `None`: it was scaled away.
+    pub fn tell(
+        &mut self,
+        When(time): When,
+        worker: impl Into<Arc<str>>,
+        id: InstanceId,
+        now: Option<Instance>,
+    ) {
         let to = now.as_ref().map(|now| now.phase);
         let from = match to {
             Some(to) => self.phases.insert(id, to),
@@ -57,7 +74,7 @@ impl History {
             return;
         }
         let entry = Entry {
-            time: SystemTime::now(),
+            time,
             worker: worker.into(),
             instance: id.index,
             launch: now.as_ref().and_then(|now| now.launch),
@@ -188,7 +205,7 @@ mod tests {
         let mut early = history.read(0, true);
         assert!(next(&mut early).is_pending());
         for _ in 0..KEPT + 7 {
-            history.tell("w", ID, Some(instance()));
+            history.tell(When::now(), "w", ID, Some(instance()));
         }
         for mut reading in [early, history.read(0, false)] {
             let gap = EventLine::Missed(Missed { missed: 7, until_seq: 7 });
@@ -203,14 +220,14 @@ mod tests {
     #[test]
     fn who_does_not_follow_gets_what_was_there_when_it_asked() {
         let mut history = History::default();
-        history.tell("w", ID, Some(instance()));
-        history.tell("w", ID, Some(instance()));
+        history.tell(When::now(), "w", ID, Some(instance()));
+        history.tell(When::now(), "w", ID, Some(instance()));
         let mut reading = history.read(1, false);
-        history.tell("w", ID, Some(instance()));
+        history.tell(When::now(), "w", ID, Some(instance()));
         assert_eq!(seq(next(&mut reading)), 2);
         assert_eq!(next(&mut reading), Poll::Ready(None));
         for _ in 0..2 * KEPT {
-            history.tell("w", ID, Some(instance()));
+            history.tell(When::now(), "w", ID, Some(instance()));
         }
         // Forgotten meanwhile: no more than what it asked for is called missed.
         let mut late = Reading { at: 0, until: Some(3), ..history.read(0, false) };
@@ -225,10 +242,10 @@ mod tests {
         let mut history = History::default();
         let mut reading = history.read(0, true);
         let standing = |phase| Some(Instance { phase, ..instance() });
-        history.tell("w", ID, None);
-        history.tell("w", ID, standing(Phase::Starting));
-        history.tell("w", ID, standing(Phase::Running));
-        history.tell("w", ID, None);
+        history.tell(When::now(), "w", ID, None);
+        history.tell(When::now(), "w", ID, standing(Phase::Starting));
+        history.tell(When::now(), "w", ID, standing(Phase::Running));
+        history.tell(When::now(), "w", ID, None);
         let mut seen = Vec::new();
         while let Poll::Ready(Some(EventLine::Transition(told))) = next(&mut reading) {
             seen.push((told.from, told.to));

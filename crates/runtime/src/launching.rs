@@ -1,5 +1,6 @@
 //! From a worker's setup to one launch: arguments, environment, descriptors.
 
+use std::cell::OnceCell;
 use std::ffi::CString;
 use std::fs::{File, OpenOptions};
 use std::io;
@@ -12,14 +13,14 @@ use std::sync::Arc;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::unistd::fchown;
-use process::{Plot, Spawn, Stdio};
+use process::{Plot, Spawn, Stdio, Variables};
 use supervision::{LaunchFailure, Policy, Process};
 
 use crate::attendant::{self, Role};
 use crate::doors::other_user;
 use crate::environment::{Environment, PROBE, Paths};
 use crate::listening;
-use crate::logs::{self, Label, Pump, Stream, StreamId, Watch};
+use crate::logs::{Label, Pump, Stream, Streams, Watch, Writer};
 use crate::mailbox::{self, Mail};
 use crate::queues::Queues;
 use crate::setup::{Command, Input, Output, Sign, Watching, WorkerSetup};
@@ -75,7 +76,7 @@ pub struct Prepared {
     /// How its leader is spawned.
     pub spawn: Spawn,
     /// The streams of the log that it writes to.
-    pub streams: Vec<StreamId>,
+    pub streams: Streams,
     /// Those who join its streams to queues.
     pub attendants: Vec<attendant::Order>,
     /// Where a newline shows that it is ready, if one does.
@@ -90,7 +91,9 @@ impl Launch<'_> {
     ///
     /// Says which file could not be opened, and why.
     pub fn prepare(&self, place: &Place<'_>, given: Given) -> Result<Prepared, LaunchFailure> {
-        let (mut streams, mut attendants) = (Vec::new(), Vec::new());
+        let (mut streams, mut attendants) = (Streams::default(), Vec::new());
+        let writer = OnceCell::new();
+        let label = |stream| writer.get_or_init(|| self.writer()).label(stream);
         let stdin = match &self.worker.kept.stdin {
             Input::Null => Stdio::Null,
             Input::Inherit => Stdio::Inherit,
@@ -104,7 +107,7 @@ impl Launch<'_> {
                 let how = OpenOptions::new().append(true).create(true).to_owned();
                 Ok(Stdio::Fd(Arc::new(open(path, &how, stream.name())?)))
             }
-            Output::Log => self.logged(stream, place.pump, &mut streams),
+            Output::Log => self.logged(label(stream), place.pump, &mut streams),
             Output::Queue(queue) => {
                 self.attended(Role::Collector, queue, stream.name(), place, &mut attendants)
             }
@@ -130,7 +133,7 @@ impl Launch<'_> {
             umask: Some(self.worker.kept.umask),
             nice: (self.worker.kept.nice != 0).then_some(self.worker.kept.nice),
             cgroup: given.cgroup,
-            ..Spawn::new(Vec::new(), Vec::new(), CString::default())
+            ..Spawn::new(Vec::new(), Variables::default(), CString::default())
         };
         for (folder, place) in &given.temporary.mounts {
             let text = |path: &Path| text(path.as_os_str().as_bytes(), "private_tmp");
@@ -192,7 +195,7 @@ impl Launch<'_> {
     ) -> Result<Spawn, LaunchFailure> {
         let argv: Result<_, _> = argv.iter().map(|word| text(word.as_bytes(), "command")).collect();
         let mut env = self.environment(environment, None);
-        env.push(text(format!("{PROBE}={number}").as_bytes(), "probe")?);
+        env.push(PROBE, number.to_string());
         let mut spawn = Spawn::new(argv?, env, text(self.worker.kept.cwd.as_os_str().as_bytes(), "cwd")?);
         spawn.parent_death = Some(libc::SIGKILL);
         spawn.umask = Some(self.worker.kept.umask);
@@ -200,7 +203,7 @@ impl Launch<'_> {
         Ok(spawn)
     }
 
-    fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Vec<CString> {
+    fn environment(&self, environment: &Environment, tmp: Option<&Path>) -> Variables {
         let paths = Paths { notify: self.notify, door: self.door, tmp };
         environment.of_launch(self.worker, self.name, self.policy, self.process, paths)
     }
@@ -213,8 +216,8 @@ impl Launch<'_> {
         spawn.handed = (listening::FIRST..).zip(sockets.iter().cloned()).collect();
         spawn.pid_variables.push(c"LISTEN_PID".to_owned());
         let names = vec![&**self.name; sockets.len()].join(":");
-        let told = [("LISTEN_FDS", sockets.len().to_string()), ("LISTEN_FDNAMES", names)];
-        spawn.env.extend(process::environment(told.map(|(name, value)| (name.into(), value.into()))));
+        spawn.env.push("LISTEN_FDS", sockets.len().to_string());
+        spawn.env.push("LISTEN_FDNAMES", names);
     }
 
     fn apply_terms(&self, spawn: &mut Spawn) {
@@ -236,24 +239,17 @@ impl Launch<'_> {
         }
     }
 
-    fn logged(
-        &self,
-        stream: Stream,
-        pump: &Pump,
-        streams: &mut Vec<StreamId>,
-    ) -> Result<Stdio, LaunchFailure> {
-        let failed =
-            |error: io::Error| LaunchFailure(format!("{}: pipe: {}", stream.name(), words::reason(&error)));
+    fn logged(&self, label: Label, pump: &Pump, streams: &mut Streams) -> Result<Stdio, LaunchFailure> {
+        let name = label.stream.name();
+        let failed = |error: io::Error| LaunchFailure(format!("{name}: pipe: {}", words::reason(&error)));
         // Who outlives the supervisor must not die of a pipe that nobody reads.
-        let (read, write) = logs::pipe(self.policy == Policy::Wait).map_err(failed)?;
+        let (read, write) = pump.pipe(self.policy == Policy::Wait).map_err(failed)?;
         let file = self.worker.kept.log.as_deref().cloned().map(|settings| pump.file(settings));
-        let attached = match self.line_watch() {
-            Some(watch) => pump.attach_watched(read, self.label(stream), file, watch),
-            None => pump.attach(read, self.label(stream), file),
+        let stream = match self.line_watch() {
+            Some(watch) => pump.attach_watched(read, label, file, watch),
+            None => pump.attach(read, label, file),
         };
-        // It has two at most.
-        streams.reserve_exact(2 - streams.len().min(2));
-        streams.push(attached.map_err(failed)?);
+        streams.push(stream);
         Ok(Stdio::Fd(Arc::new(write)))
     }
 
@@ -313,15 +309,14 @@ impl Launch<'_> {
         }))
     }
 
-    /// How its lines are marked in the log.
-    pub fn label(&self, stream: Stream) -> Label {
-        Label {
+    /// Who it is in the log.
+    pub fn writer(&self) -> Arc<Writer> {
+        Arc::new(Writer {
             worker: Arc::clone(self.name),
             instance: self.process.instance.index,
             launch: self.process.launch.0,
             show: Arc::clone(self.show),
-            stream,
-        }
+        })
     }
 }
 

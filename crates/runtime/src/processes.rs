@@ -8,7 +8,7 @@ use process::{Cgroup, Exit, Identity, Pid, Vigil};
 use supervision::{Ending, Event, InstanceId, Moment, Process};
 
 use crate::attendant::Role;
-use crate::logs::StreamId;
+use crate::logs::{StreamId, Streams};
 use crate::orders::Orders;
 
 /// What the runtime holds of one launch, from its execution until its tree is empty and given back.
@@ -33,7 +33,7 @@ pub struct Tree {
     /// Whether its feeder died before its queue was at its end: what it takes for the end of its input is none.
     pub lost_its_feeder: bool,
     /// The streams of the log that it writes to.
-    pub streams: Vec<StreamId>,
+    pub streams: Streams,
     /// The cgroup that it is in, if it has one of its own.
     pub cgroup: Option<Box<Nest>>,
     /// What was said, if anything was: most programs know nothing of their supervisor, and cost nothing here.
@@ -131,7 +131,7 @@ pub struct Attendant {
 
 impl Tree {
     /// A tree whose leader has just been executed or taken back.
-    pub fn new(pid: Pid, pidfd: OwnedFd, kinship: Kinship, streams: Vec<StreamId>) -> Tree {
+    pub fn new(pid: Pid, pidfd: OwnedFd, kinship: Kinship, streams: Streams) -> Tree {
         Tree {
             pid,
             pidfd,
@@ -199,7 +199,8 @@ impl Tree {
 /// All trees of the run.
 #[derive(Debug, Default)]
 pub struct Processes {
-    trees: BTreeMap<Process, Tree>,
+    /// Apart from the table, half of which may be empty.
+    trees: BTreeMap<Process, Box<Tree>>,
     by_pid: HashMap<i32, Process>,
     /// How many trees are led by somebody who is not our child.
     foreign: usize,
@@ -225,7 +226,7 @@ impl Processes {
         // Somebody may have looked at our children before the news of this one came.
         self.orphans.remove(&tree.pid.as_raw());
         self.foreign += usize::from(tree.kinship != Kinship::Child);
-        self.trees.insert(process, tree);
+        self.trees.insert(process, Box::new(tree));
     }
 
     /// Forgets a tree that is empty and given back.
@@ -244,17 +245,17 @@ impl Processes {
         if !self.adopted.contains_key(&process) {
             self.orphans.retain(|_, (_, owner)| *owner != Some(process));
         }
-        Some(tree)
+        Some(*tree)
     }
 
     /// The tree of a launch.
     pub fn get(&self, process: Process) -> Option<&Tree> {
-        self.trees.get(&process)
+        self.trees.get(&process).map(|tree| &**tree)
     }
 
     /// The tree of a launch, to change it.
     pub fn get_mut(&mut self, process: Process) -> Option<&mut Tree> {
-        self.trees.get_mut(&process)
+        self.trees.get_mut(&process).map(|tree| &mut **tree)
     }
 
     /// Enters an attendant.
@@ -292,12 +293,17 @@ impl Processes {
     pub fn of_instance(&self, instance: InstanceId) -> Option<(Process, &Tree)> {
         let first = Process { instance, launch: supervision::Launch(0) };
         let last = Process { instance, launch: supervision::Launch(u64::MAX) };
-        self.trees.range(first..=last).next_back().map(|(process, tree)| (*process, tree))
+        self.trees.range(first..=last).next_back().map(|(process, tree)| (*process, &**tree))
     }
 
     /// Every tree.
     pub fn iter(&self) -> impl Iterator<Item = (Process, &Tree)> {
-        self.trees.iter().map(|(process, tree)| (*process, tree))
+        self.trees.iter().map(|(process, tree)| (*process, &**tree))
+    }
+
+    /// Whether any tree is led by somebody who is not our child.
+    pub fn has_foreign(&self) -> bool {
+        self.foreign > 0
     }
 
     /// When to stop waiting for how a leader ended that is not our child.

@@ -17,7 +17,7 @@ use crate::doors::{Doors, other_user};
 use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::listening::Sockets;
-use crate::logs::{self, Console, Pump, Stream};
+use crate::logs::{self, Console, Pump, Stream, Streams};
 use crate::mailbox::{Mail, mailbox};
 use crate::notify;
 use crate::primitives::{self, Primitives};
@@ -327,20 +327,21 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
     let (name, show) =
         (&running.roster.shared_name(process.instance.worker), &running.roster.shared_show(process.instance));
     talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
-    let mut streams = Vec::new();
+    let mut streams = Streams::default();
     let place = process.instance.worker.0 as usize;
     if let (Some(worker), Some(decided)) =
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {
         let (policy, mail) = (decided.policy, &running.mail);
         let launch = Launch { process, name, show, policy, worker, notify: None, door: None, mail };
+        let writer = launch.writer();
         for (output, stream) in [(&worker.kept.stdout, Stream::Stdout), (&worker.kept.stderr, Stream::Stderr)]
         {
             if *output == Output::Log
                 && let Ok(read) = logs::adopt(survivor.pid.as_raw(), stream)
             {
                 let file = worker.kept.log.as_deref().cloned().map(|settings| running.pump.file(settings));
-                streams.extend(running.pump.attach(read, launch.label(stream), file));
+                streams.push(running.pump.attach(read, writer.label(stream), file));
             }
         }
     }

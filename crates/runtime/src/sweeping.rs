@@ -58,10 +58,10 @@ pub struct Mark {
 /// Reaps what is dead, and kills what is left of condemned trees whose leader has ended. To be called whenever such a leader has ended and whenever a child has changed its state.
 ///
 /// With `patience`, those who do not tell yet whose they are are waited for, by the caller; without it they are passed over.
-pub fn sweep(processes: &mut Processes, marks: Marks<'_>, patience: bool) -> Swept {
-    let mut swept = Swept::default();
-    let mut orphans_live = reap(processes, &mut swept.reaped);
-    swept.orphans_live = orphans_live;
+///
+/// `swept` is what [`reap_orphans`] has just found.
+pub fn sweep(processes: &mut Processes, marks: Marks<'_>, patience: bool, mut swept: Swept) -> Swept {
+    let mut orphans_live = swept.orphans_live;
     let leaderless: BTreeSet<Process> = processes
         .sweeping()
         .iter()
@@ -106,6 +106,13 @@ pub fn sweep(processes: &mut Processes, marks: Marks<'_>, patience: bool) -> Swe
         }
     }
     // They end faster than they can be looked at. Each end is a signal that brings us here again.
+    swept
+}
+
+/// Reaps what is dead and has nobody else to do it: the first step of a [`sweep`].
+pub fn reap_orphans(processes: &mut Processes) -> Swept {
+    let mut swept = Swept::default();
+    swept.orphans_live = reap(processes, &mut swept.reaped);
     swept
 }
 

@@ -234,13 +234,13 @@ impl Feed for Logs {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::{Label, Stream};
+    use crate::logs::{Stream, Writer};
     use std::time::SystemTime;
 
     fn line(worker: &str, instance: u32, bytes: &[u8], ending: logs::Ending) -> Line {
-        let label =
-            Label { worker: worker.into(), instance, launch: 3, show: worker.into(), stream: Stream::Stderr };
-        Line { label: Arc::new(label), time: SystemTime::UNIX_EPOCH, bytes: bytes.to_vec(), ending }
+        let writer = Writer { worker: worker.into(), instance, launch: 3, show: worker.into() };
+        let label = Arc::new(writer).label(Stream::Stderr);
+        Line { label, time: SystemTime::UNIX_EPOCH, bytes: bytes.to_vec(), ending }
     }
 
     #[test]

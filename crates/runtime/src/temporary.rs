@@ -108,6 +108,11 @@ impl Temporary {
         })
     }
 
+    /// Whether any launch ever had one.
+    pub fn has_any(&self) -> bool {
+        self.base.is_some()
+    }
+
     /// Removes the folder of a launch that is over, if it had one.
     pub fn take_back(&mut self, leaf: &str) {
         let path = self.base.as_ref().map(|base| base.join(leaf));

@@ -6,7 +6,9 @@
 
 mod abandoning;
 mod adopting;
+mod announcing;
 mod attending;
+mod burying;
 mod ending;
 mod fronting;
 mod guarding;
@@ -46,10 +48,10 @@ use crate::clock::{Alarm, Clock};
 use crate::doors::Doors;
 use crate::environment::Environment;
 use crate::guard::Guard;
-use crate::history::History;
+use crate::history::{History, When};
 use crate::journal::Journal;
 use crate::listening::Sockets;
-use crate::logs::{Pump, StreamId};
+use crate::logs::{Pump, Streams};
 use crate::mailbox::{self, Mail, Mailbox};
 use crate::meeting::Meetings;
 use crate::notify::Notification;
@@ -64,6 +66,8 @@ use crate::sweeping::Marks;
 use crate::talk;
 use crate::temporary::Temporary;
 use crate::waiting::{Held, Waiter};
+use announcing::Change;
+use burying::Dead;
 use hearing::Ears;
 use lingering::Telling;
 use probes::Probes;
@@ -109,7 +113,7 @@ enum Watched {
 #[derive(Debug)]
 struct Pending {
     process: Process,
-    streams: Vec<StreamId>,
+    streams: Streams,
     /// Those of its attendants that are still to be spawned.
     attendants: VecDeque<attendant::Order>,
     /// The attendant that is being spawned; `None`: it is the leader.
@@ -212,6 +216,8 @@ pub struct Loop {
     spawner: Spawner,
     /// Whether a lone launch may be spawned by the loop's own thread.
     spawns_itself: bool,
+    /// Whether it did so since it last had nothing to do.
+    spawned_itself: bool,
     /// Workers whose programs take long to be executed; the loop does not wait for those.
     slow_to_execute: BTreeSet<WorkerId>,
     pending: HashMap<u64, Pending>,
@@ -258,6 +264,10 @@ pub struct Loop {
     child_changed: bool,
     /// Whether a sweep waits for an orphan to tell whose it is.
     unsure: Option<Unsure>,
+    /// Changes that nobody was told of yet.
+    changes: Vec<Change>,
+    /// Who is dead and not buried.
+    dead: Dead,
     /// Looks at those who cannot be killed, once the run is being stopped; and who was given up, in words.
     look_at_killed: Option<abandoning::Look>,
     abandoned: Vec<String>,
@@ -298,6 +308,9 @@ impl Loop {
                 deadlines.chain(feeders).chain(probes).chain(telling).chain(unsure).chain(killed).min();
             self.alarm.set(deadline, now)?;
             self.give_back_what_starting_took();
+            if std::mem::take(&mut self.spawned_itself) {
+                self.pump.stock_up();
+            }
             let count = match self.epoll.wait(&mut events, EpollTimeout::NONE) {
                 Ok(count) => count,
                 Err(Errno::EINTR) => 0,
@@ -337,7 +350,10 @@ impl Loop {
     }
 
     /// Feeds the core all news and carries out all it answers, until there is neither; then answers those who wait.
+    ///
+    /// What can wait is done last, so that a successor need not.
     fn settle(&mut self) {
+        self.pump.hold();
         loop {
             while let Some(event) = self.news.pop_front() {
                 let now = self.clock.now();
@@ -357,6 +373,9 @@ impl Loop {
                 break;
             }
         }
+        self.bury();
+        self.pump.release();
+        self.tell_changes();
         // All that was said before is taken in.
         self.ears.barriers.clear();
         if std::mem::take(&mut self.changed) || !self.waiters.is_empty() {
@@ -433,8 +452,7 @@ impl Loop {
                 if now.is_none() {
                     self.askers.forget(instance);
                 }
-                self.history.tell(self.roster.shared_name(instance.worker), instance, now);
-                self.tell_people(instance);
+                self.announce(Change::Of(instance, When::now(), now));
             }
             Action::Retired(worker) => {
                 self.keep_added(worker, false);
@@ -449,7 +467,7 @@ impl Loop {
             }
             Action::Removed(worker) => self.removed(worker),
             Action::Rolled(worker, outcome) => self.rolled(worker, outcome),
-            Action::GaveUp(group, culprit) => self.tell_of_group(group, culprit),
+            Action::GaveUp(group, culprit) => self.announce(Change::GaveUp(group, culprit)),
             Action::Conclude(conclusion) => self.conclusion = Some(conclusion),
         }
     }

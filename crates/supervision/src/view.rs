@@ -4,7 +4,7 @@ use crate::instance::{Face, Fate, Member, State};
 use crate::supervisor::Crew;
 use crate::waiting::Prospect;
 use crate::words::{Blame, Names};
-use crate::{GroupId, Instance, InstanceId, Launch, Moment, Phase, Supervisor, Worker, WorkerId};
+use crate::{GroupId, Instance, InstanceId, Launch, Moment, Phase, Policy, Supervisor, Worker, WorkerId};
 
 impl Supervisor {
     /// All instances, in the order of the file, as of the last event. Those that were scaled away are left out once
@@ -68,6 +68,11 @@ impl Supervisor {
     pub fn wanted_instances(&self, id: WorkerId) -> u32 {
         let now = self.crews.get(id.0 as usize).map_or(0, |crew| crew.instances);
         self.rolling.get(&id).map_or(now, |rolling| rolling.size)
+    }
+
+    /// How a worker and its supervisor part: what [`Supervisor::worker`] says of it, and no more.
+    pub fn policy(&self, id: WorkerId) -> Option<Policy> {
+        Some(self.crews.get(id.0 as usize)?.spec.policy)
     }
 
     /// The name of a group.

@@ -16,7 +16,7 @@ const STAMP: [&str; 9] = [
     "crates/runtime/src/journal/mod.rs",
     "crates/runtime/src/logs/file.rs",
     "crates/runtime/src/logs/line.rs",
-    "crates/runtime/src/logs/engine.rs",
+    "crates/runtime/src/logs/delivery.rs",
     "crates/runtime/src/logs/stamp.rs",
     "crates/runtime/src/telling.rs",
 ];

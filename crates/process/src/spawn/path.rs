@@ -2,17 +2,19 @@
 
 use std::ffi::{CStr, CString};
 
+use crate::variables::Variables;
+
 /// Searched when the program's environment has no `PATH`.
 const DEFAULT: &[u8] = b"/usr/local/bin:/usr/bin:/bin";
 
 /// The paths to execute in turn: the program itself if it has a `/`, else one for each entry of `PATH`, of which an
 /// empty one is the program's own folder.
-pub(super) fn candidates(program: &CStr, env: &[CString]) -> Vec<CString> {
+pub(super) fn candidates(program: &CStr, env: &Variables) -> Vec<CString> {
     let name = program.to_bytes();
     if name.is_empty() || name.contains(&b'/') {
         return vec![program.to_owned()];
     }
-    let path = env.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH=")).unwrap_or(DEFAULT);
+    let path = env.iter().find_map(|entry| entry.strip_prefix(b"PATH=")).unwrap_or(DEFAULT);
     path.split(|byte| *byte == b':')
         .map(|folder| {
             let folder = if folder.is_empty() { b"." } else { folder };
@@ -28,7 +30,7 @@ mod tests {
 
     fn paths(program: &CStr, env: &[&CStr]) -> Vec<String> {
         let env: Vec<CString> = env.iter().map(|&entry| entry.to_owned()).collect();
-        candidates(program, &env).into_iter().map(|path| path.into_string().unwrap()).collect()
+        candidates(program, &env.into()).into_iter().map(|path| path.into_string().unwrap()).collect()
     }
 
     #[test]

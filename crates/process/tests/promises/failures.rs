@@ -96,7 +96,7 @@ fn a_file_that_may_not_be_executed_is_told_only_if_no_other_folder_has_one() {
     script(&place("forbidden/tool"), "#!/bin/sh\n", 0o644);
     let run = |path: String| {
         let mut spec = program(&["tool"]);
-        spec.env = vec![c(&format!("PATH={path}"))];
+        spec.env = vec![c(&format!("PATH={path}"))].into();
         spec
     };
     let (forbidden, good) = (place("forbidden").display().to_string(), place("good").display().to_string());
@@ -112,7 +112,7 @@ fn a_folder_of_path_that_may_not_be_entered_tells_nothing() {
     fs::create_dir(&locked).expect("a folder of ours");
     fs::set_permissions(&locked, fs::Permissions::from_mode(0o000)).expect("our folder");
     let mut spec = program(&["nothere"]);
-    spec.env = vec![c(&format!("PATH={}:/bin", locked.display()))];
+    spec.env = vec![c(&format!("PATH={}:/bin", locked.display()))].into();
     if is_root() {
         // Root may enter anywhere.
         spec.credentials = Some(Credentials { uid: 65534, gid: 65534, groups: None });

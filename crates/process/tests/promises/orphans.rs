@@ -7,7 +7,7 @@ use process::{
     share_orphans,
 };
 
-use crate::kit::{c, ended, line, output, program, role, shell, spawn, spawn_reading, until, wait_readable};
+use crate::kit::{ended, line, output, program, role, shell, spawn, spawn_reading, until, wait_readable};
 use crate::{Promise, promises};
 
 pub const PROMISES: &[Promise] = promises![
@@ -44,7 +44,9 @@ fn leaders_alive_or_dead_are_no_orphans() {
 /// Starts one that escapes and returns it, once its leader has been reaped.
 fn escaped(marks: &[&str]) -> Pid {
     let mut spec = role(&["escape"]);
-    spec.env.extend(marks.iter().map(|mark| c(mark)));
+    for (name, value) in marks.iter().filter_map(|mark| mark.split_once('=')) {
+        spec.env.push(name, value);
+    }
     let (leader, mut reader) = spawn_reading(spec);
     let pid = Pid::from_raw(line(&mut reader).parse().expect("a pid"));
     assert_eq!(ended(&leader), Exit::Code(0));

@@ -219,7 +219,7 @@ fn a_child_gets_its_environment_folder_mask_niceness_and_limits() {
     let place = folder.path().canonicalize().expect("it is there");
     let mut spec =
         shell("echo \"$ONE-$HOME-\"; pwd -P; umask; ulimit -c; ulimit -n; cut -d' ' -f19 /proc/self/stat");
-    spec.env = vec![c("ONE=1"), c("PATH=/usr/bin:/bin")];
+    spec.env = vec![c("ONE=1"), c("PATH=/usr/bin:/bin")].into();
     spec.cwd = c(place.to_str().expect("UTF-8"));
     spec.umask = Some(0o027);
     spec.nice = Some(7);
@@ -291,7 +291,7 @@ fn the_own_folder_is_where_a_relative_program_and_an_empty_path_entry_are() {
     let here = |argv0: &str| {
         let mut spec = program(&[argv0]);
         spec.cwd = c(folder.path().to_str().expect("UTF-8"));
-        spec.env = vec![c("PATH=/nowhere:")];
+        spec.env = vec![c("PATH=/nowhere:")].into();
         output(spec).0
     };
     assert_eq!(here("./mine"), "mine\n");

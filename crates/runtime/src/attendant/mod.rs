@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use ipc::Queue;
 use nix::fcntl::{FcntlArg, fcntl};
-use process::{Identity, Pid, Spawn, Stdio};
+use process::{Identity, Pid, Spawn, Stdio, Variables};
 
 /// The hidden verb by which the program becomes an attendant.
 pub const VERB: &str = "attend";
@@ -136,7 +136,7 @@ pub(crate) struct Making<'a> {
     /// Where a message goes that cannot be delivered as a line.
     pub dead_letters: Option<PathBuf>,
     /// Its environment.
-    pub env: Vec<CString>,
+    pub env: Variables,
     /// The signal it gets when the supervisor dies.
     pub parent_death: Option<i32>,
 }

@@ -4,7 +4,7 @@
 //! Nothing is dropped for a reader that is slow: at most [`LIMIT`] bytes wait for it, and while they do the pump stops reading.
 //! A reader that is gone (EPIPE) turns the console off, and the workers go on.
 
-use super::line::{Ending, Label};
+use super::line::{Ending, Label, Writer};
 use super::loss::{Loss, Trouble, Troubles, reason};
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -126,7 +126,7 @@ impl Console {
     }
 
     /// Learns of a label: its width, and the next colour for a new worker.
-    pub(super) fn meet(&mut self, label: &Label) {
+    pub(super) fn meet(&mut self, label: &Writer) {
         self.width = self.width.max(label.show.len()).min(WIDEST);
         if self.coloured {
             let next = self.colours.len();
@@ -135,7 +135,7 @@ impl Console {
     }
 
     /// How many bytes of a worker may be read so that even if all are newlines the limit holds; 0 is none for now.
-    pub(super) fn read_limit(&self, label: &Label) -> usize {
+    pub(super) fn read_limit(&self, label: &Writer) -> usize {
         match self.is_full() {
             true => 0,
             false => LIMIT.saturating_sub(self.waiting()) / (self.width.max(label.show.len()) + 20),
@@ -250,7 +250,7 @@ mod tests {
 
     fn label(worker: &str, show: &str) -> Label {
         let (worker, show) = (worker.into(), show.into());
-        Label { worker, instance: 0, launch: 1, show, stream: Stream::Stdout }
+        Arc::new(Writer { worker, instance: 0, launch: 1, show }).label(Stream::Stdout)
     }
 
     /// What a console that knows `labels` shows of one line of each.

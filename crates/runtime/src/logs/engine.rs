@@ -13,27 +13,26 @@
 //! a second small round follows the first one closely, pipes are left to fill for half a millisecond.
 
 use super::console::{self, Console, Flow};
-use super::file::{Format, SharedLogFile};
+use super::delivery::{Delivery, SMALL};
+use super::file::SharedLogFile;
 use super::follow::Followers;
-use super::format::Head;
-use super::framing::Framer;
-use super::line::{Ending, Label, Line};
+use super::line::Label;
 use super::loss::Trouble;
 use super::pipe::{capacity, widen};
-use super::pump::{Shared, StreamId, Watch};
-use super::stamp::stamp;
-use super::tail::{Block, Tail};
+use super::pump::{Shared, Watch};
+use super::streams::{Source, StreamId, Table, Wide};
+use super::tail::Tail;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, ppoll};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::signal::SigSet;
 use nix::sys::time::TimeSpec;
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// The one buffer all streams are read into: what a stream gets a turn.
 const BLOCK: usize = 256 * 1024;
@@ -41,11 +40,15 @@ const BLOCK: usize = 256 * 1024;
 /// A read of this much shows that a pipe of the usual 64 KiB was full, or nearly.
 const FULL: usize = 56 * 1024;
 
-/// Rounds in which no read gives this much, or as much as was asked for, are followed by a lull.
-const SMALL: usize = 32 * 1024;
-
 /// How long pipes are left to fill.
 const LULL: Duration = Duration::from_micros(500);
+
+/// Where many streams end, one shortly after the other, they are left to end for so long: to be woken for each takes
+/// processors from those who are dying.
+const ENDS_GATHER: Duration = Duration::from_millis(5);
+
+/// Ends this close to one another are many.
+const ENDS_CLOSE: Duration = Duration::from_millis(10);
 
 /// Rounds this close to one another are one flow.
 const CLOSE: Duration = Duration::from_millis(2);
@@ -55,9 +58,6 @@ const MOST_WIDE: usize = 16;
 
 /// How long the end waits for a console that nobody reads.
 const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Formatted records are handed to the file whenever they are more than this.
-const BATCH: usize = 256 * 1024;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 128;
@@ -77,41 +77,13 @@ pub(super) enum Order {
     Attach {
         stream: StreamId,
         read: OwnedFd,
-        label: Arc<Label>,
+        label: Label,
         file: Option<Arc<SharedLogFile>>,
         watch: Option<Watch>,
     },
     Finish(StreamId),
     Reopen,
     Stop,
-}
-
-struct Source {
-    read: OwnedFd,
-    label: Arc<Label>,
-    file: Option<Arc<SharedLogFile>>,
-    watch: Option<Watch>,
-    framer: Framer,
-    /// The last byte was no newline.
-    mid_line: bool,
-    /// The last read was a large one.
-    flood: bool,
-    wide: Wide,
-    seq: u64,
-    /// Bytes that are still read though the writer is dead: never more than the pipe held, whatever leftovers add.
-    left: Option<usize>,
-}
-
-/// What a stream costs while it says nothing, beside its label.
-#[cfg(test)]
-pub(super) const BYTES_OF_SILENT_STREAM: usize = size_of::<Source>();
-
-/// Whether a pipe was made larger. It is tried once.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Wide {
-    Untried,
-    Refused,
-    Yes,
 }
 
 /// What became of a turn.
@@ -129,12 +101,13 @@ enum Turn {
 pub(super) struct Engine {
     shared: Arc<Shared>,
     epoll: Epoll,
-    /// Apart from the table, half of which may be empty.
-    streams: HashMap<u64, Box<Source>>,
+    streams: Table,
+    /// Streams that have ended since orders were last taken.
+    ended: Vec<StreamId>,
     /// Streams of this round whose turn is still to come.
-    round: VecDeque<u64>,
+    round: VecDeque<StreamId>,
     /// Streams whose writers are dead.
-    closing: BTreeSet<u64>,
+    closing: BTreeSet<StreamId>,
     block: Vec<u8>,
     console: Option<Console>,
     console_polled: bool,
@@ -148,6 +121,10 @@ pub(super) struct Engine {
     plenty: bool,
     last_flow: Option<Instant>,
     lull: bool,
+    /// When streams ended last, in a round in which nothing else was done.
+    last_ends: Option<Instant>,
+    /// Many streams end, and nothing else happens.
+    many_end: bool,
     stop_by: Option<Instant>,
 }
 
@@ -158,7 +135,8 @@ impl Engine {
         Ok(Engine {
             shared,
             epoll,
-            streams: HashMap::new(),
+            streams: Table::default(),
+            ended: Vec::new(),
             round: VecDeque::new(),
             closing: BTreeSet::new(),
             // Zeroed by the kernel, page by page, when it is used.
@@ -172,6 +150,8 @@ impl Engine {
             plenty: false,
             last_flow: None,
             lull: false,
+            last_ends: None,
+            many_end: false,
             stop_by: None,
         })
     }
@@ -188,8 +168,8 @@ impl Engine {
                 break;
             }
             self.wait();
-            self.serve();
-            self.serve_closing();
+            let moved = self.serve() | self.serve_closing();
+            self.note_ends(moved);
             self.flush_console();
         }
         self.tell_unseen();
@@ -197,22 +177,20 @@ impl Engine {
     }
 
     fn obey(&mut self) {
-        for order in self.shared.take_orders() {
+        for order in self.shared.take_orders(self.ended.drain(..)) {
             match order {
                 Order::Attach { stream, read, label, file, watch } => {
-                    self.attach(stream.0, read, label, file, watch);
+                    self.attach(stream, read, label, file, watch);
                 }
-                Order::Finish(stream) => self.finish(stream.0),
+                Order::Finish(stream) => self.finish(stream),
                 Order::Reopen => {
-                    for file in self.streams.values().filter_map(|source| source.file.as_ref()) {
+                    for file in self.streams.iter().filter_map(|source| source.file.as_ref()) {
                         file.reopen(&self.shared.troubles);
                     }
                 }
                 Order::Stop => {
                     self.stop_by = Some(Instant::now() + PATIENCE);
-                    for stream in self.streams.keys().copied().collect::<Vec<_>>() {
-                        self.finish(stream);
-                    }
+                    self.closing.extend(self.streams.iter().map(|source| source.id));
                 }
             }
         }
@@ -220,14 +198,15 @@ impl Engine {
 
     fn attach(
         &mut self,
-        stream: u64,
+        stream: StreamId,
         read: OwnedFd,
-        label: Arc<Label>,
+        label: Label,
         file: Option<Arc<SharedLogFile>>,
         watch: Option<Watch>,
     ) {
-        if let Err(error) = self.epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, stream)) {
+        if let Err(error) = self.epoll.add(&read, EpollEvent::new(EpollFlags::EPOLLIN, stream.number())) {
             self.unreadable(&label, error);
+            self.ended.push(stream);
             return;
         }
         if let Some(console) = &mut self.console {
@@ -236,19 +215,7 @@ impl Engine {
         if let Some(file) = &file {
             file.stream_begins();
         }
-        let source = Source {
-            read,
-            label,
-            file,
-            watch,
-            framer: Framer::default(),
-            mid_line: false,
-            flood: false,
-            wide: Wide::Untried,
-            seq: 0,
-            left: None,
-        };
-        self.streams.insert(stream, Box::new(source));
+        self.streams.insert(Source::new(stream, read, label, file, watch));
     }
 
     fn unreadable(&self, label: &Label, error: Errno) {
@@ -256,9 +223,8 @@ impl Engine {
         self.shared.troubles.tell(Trouble::Unreadable { place, reason: error.desc().to_owned() });
     }
 
-    fn finish(&mut self, stream: u64) {
-        if let Some(source) = self.streams.get_mut(&stream) {
-            source.left.get_or_insert(capacity(&source.read));
+    fn finish(&mut self, stream: StreamId) {
+        if self.streams.get_mut(stream).is_some() {
             self.closing.insert(stream);
         }
     }
@@ -273,6 +239,10 @@ impl Engine {
         }
         if std::mem::take(&mut self.lull) && !work_left {
             self.pause(Some(LULL));
+        }
+        if std::mem::take(&mut self.many_end) && !work_left && self.stop_by.is_none() {
+            // Not for the bell either: it rings for every end.
+            std::thread::sleep(ENDS_GATHER);
         }
         let timeout = match (work_left, until_stop) {
             (true, _) => EpollTimeout::ZERO,
@@ -294,7 +264,8 @@ impl Engine {
         let count = self.epoll.wait(&mut events, timeout).unwrap_or(0);
         self.shared.wakeups.fetch_add(1, Ordering::Relaxed);
         let ready = events[..count].iter().map(EpollEvent::data);
-        self.round.extend(ready.filter(|&stream| stream != BELL && stream != CONSOLE));
+        let streams = ready.filter(|&stream| stream != BELL && stream != CONSOLE);
+        self.round.extend(streams.filter_map(StreamId::of_number));
         self.plenty = false;
     }
 
@@ -315,8 +286,8 @@ impl Engine {
         self.console_flow == Flow::Blocked && !self.console.as_ref().is_none_or(room)
     }
 
-    /// One turn for each stream of the round, as long as the console has room.
-    fn serve(&mut self) {
+    /// One turn for each stream of the round, as long as the console has room. Says whether any had something.
+    fn serve(&mut self) -> bool {
         let mut moved = false;
         while let Some(stream) = self.round.pop_front() {
             match self.turn(stream) {
@@ -339,13 +310,33 @@ impl Engine {
             self.lull = flows && !self.plenty;
             self.last_flow = Some(now);
         }
+        moved
     }
 
-    /// One turn for each stream whose writer is dead; ends those that are dry.
-    fn serve_closing(&mut self) {
+    /// Notes whether many streams end while nothing is moved.
+    fn note_ends(&mut self, moved: bool) {
+        if moved || self.ended.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        self.many_end = self.last_ends.is_some_and(|last| now - last < ENDS_CLOSE);
+        self.last_ends = Some(now);
+    }
+
+    /// One turn for each stream whose writer is dead; ends those that are dry. Says whether any had something.
+    fn serve_closing(&mut self) -> bool {
+        let mut moved = false;
         for stream in self.closing.clone() {
+            if let Some(source) = self.streams.get_mut(stream)
+                && source.left().is_none()
+            {
+                source.busy().left = Some(capacity(&source.read));
+            }
             let dry = match self.turn(stream) {
-                Turn::Read { .. } => self.streams.get(&stream).is_none_or(|source| source.left == Some(0)),
+                Turn::Read { .. } => {
+                    moved = true;
+                    self.streams.get_mut(stream).is_none_or(|source| source.left() == Some(0))
+                }
                 Turn::Dry | Turn::Ended => true,
                 Turn::Stuck => break,
             };
@@ -353,16 +344,17 @@ impl Engine {
                 self.end(stream);
             }
         }
+        moved
     }
 
-    fn turn(&mut self, stream: u64) -> Turn {
-        let Some(source) = self.streams.get_mut(&stream) else { return Turn::Dry };
-        let mut most = source.left.unwrap_or(BLOCK).min(BLOCK);
+    fn turn(&mut self, stream: StreamId) -> Turn {
+        let Some(source) = self.streams.get_mut(stream) else { return Turn::Dry };
+        let mut most = source.left().unwrap_or(BLOCK).min(BLOCK);
         if let Some(console) = &mut self.console {
             if console.is_full() {
                 self.console_flow = console.flush(Instant::now(), &self.shared.troubles);
             }
-            let room = console.read_limit(&source.label);
+            let room = console.read_limit(&source.writer);
             if self.console_flow == Flow::Gone {
                 // It is put away before anything else is given to it.
                 self.flush_console();
@@ -380,13 +372,13 @@ impl Engine {
             // A socket whose other end died without reading what it was told.
             Err(Errno::ECONNRESET) => return Turn::Ended,
             Err(error) => {
-                let label = source.label.clone();
+                let label = source.label();
                 self.unreadable(&label, error);
                 return Turn::Ended;
             }
         };
-        if let Some(left) = &mut source.left {
-            *left -= count;
+        if let Some(left) = source.left() {
+            source.busy().left = Some(left - count);
         }
         if count >= FULL && source.wide == Wide::Untried && self.wide < MOST_WIDE {
             source.wide = if widen(&source.read) { Wide::Yes } else { Wide::Refused };
@@ -396,18 +388,19 @@ impl Engine {
             *unseen += count as u64;
         }
         let (console, records) = (self.console.as_mut(), &mut self.records);
-        Delivery { shared: &self.shared, console, records, stream }.block(source, &self.block[..count]);
+        Delivery { shared: &self.shared, console, records }.block(source, &self.block[..count]);
         Turn::Read { plenty: count == most || count >= SMALL }
     }
 
     /// Completes the last line of a stream and closes it.
-    fn end(&mut self, stream: u64) {
+    fn end(&mut self, stream: StreamId) {
         self.closing.remove(&stream);
-        let Some(mut source) = self.streams.remove(&stream) else { return };
+        let Some(mut source) = self.streams.remove(stream) else { return };
+        self.ended.push(stream);
         // Closing the descriptor would do, were it not for copies of it in other processes.
         let _ = self.epoll.delete(&source.read);
         let (console, records) = (self.console.as_mut(), &mut self.records);
-        Delivery { shared: &self.shared, console, records, stream }.last_line(&mut source);
+        Delivery { shared: &self.shared, console, records }.last_line(&mut source);
         self.wide -= usize::from(source.wide == Wide::Yes);
         if let Some(file) = &source.file {
             file.stream_ends(&self.shared.troubles);
@@ -470,103 +463,6 @@ impl Engine {
                 bytes,
                 reason: "nobody reads it".to_owned(),
             });
-        }
-    }
-}
-
-/// Brings what one stream has written to everybody who wants it.
-struct Delivery<'e> {
-    shared: &'e Shared,
-    console: Option<&'e mut Console>,
-    records: &'e mut Vec<u8>,
-    stream: u64,
-}
-
-impl Delivery<'_> {
-    fn block(&mut self, source: &mut Source, bytes: &[u8]) {
-        let time = SystemTime::now();
-        let flood = bytes.len() >= SMALL;
-        let mut memory = self.shared.memory();
-        memory.tail.keep(Block {
-            stream: self.stream,
-            label: &source.label,
-            time,
-            bytes,
-            mid_line: source.mid_line,
-            flood: flood && source.flood,
-        });
-        source.flood = flood;
-        source.mid_line = bytes.last() != Some(&b'\n');
-        let followed = memory.followers.follow(&source.label.worker);
-        if !followed {
-            drop(memory);
-            self.lines(
-                source,
-                time,
-                None,
-                |framer, line| framer.push(bytes, line),
-                |framer| framer.glance(bytes),
-            );
-        } else {
-            let followers = Some(&memory.followers);
-            self.lines(source, time, followers, |framer, line| framer.push(bytes, line), |_| {});
-        }
-        if let Some(file) = source.file.as_ref().filter(|file| file.format() == Format::Raw) {
-            file.write(bytes, Instant::now(), &self.shared.troubles);
-        }
-    }
-
-    fn last_line(&mut self, source: &mut Source) {
-        if !source.mid_line {
-            return;
-        }
-        let time = SystemTime::now();
-        let mut memory = self.shared.memory();
-        memory.tail.end(self.stream, &source.label, time);
-        let followers = Some(&memory.followers);
-        self.lines(source, time, followers, |framer, line| framer.finish(line), |_| {});
-    }
-
-    /// Gives the lines that `push` finds to whoever wants lines; when nobody does, only `glance` is called.
-    fn lines(
-        &mut self,
-        source: &mut Source,
-        time: SystemTime,
-        followers: Option<&Followers>,
-        push: impl FnOnce(&mut Framer, &mut dyn FnMut(&[u8], Ending)),
-        glance: impl FnOnce(&mut Framer),
-    ) {
-        let Source { label, file, watch, framer, seq, .. } = source;
-        let file_head = file.as_ref().and_then(|file| Head::new(file.format(), &stamp(time), label));
-        if followers.is_none() && file_head.is_none() && watch.is_none() && self.console.is_none() {
-            glance(framer);
-            return;
-        }
-        let console_head = self.console.as_ref().map(|console| console.head(label));
-        let now = Instant::now();
-        let records = &mut *self.records;
-        records.clear();
-        push(framer, &mut |bytes, ending| {
-            if let Some((file, head)) = file.as_ref().zip(file_head.as_ref()) {
-                head.record(records, *seq, bytes, ending);
-                if records.len() >= BATCH {
-                    file.write(records, now, &self.shared.troubles);
-                    records.clear();
-                }
-            }
-            if let Some((console, head)) = self.console.as_mut().zip(console_head.as_ref()) {
-                console.put(head, bytes, ending);
-            }
-            if watch.as_mut().is_some_and(|watch| watch(bytes).is_break()) {
-                *watch = None;
-            }
-            if let Some(followers) = followers {
-                followers.give(label, || Line { label: label.clone(), time, bytes: bytes.to_vec(), ending });
-            }
-            *seq += 1;
-        });
-        if let Some(file) = file.as_ref().filter(|_| !records.is_empty()) {
-            file.write(records, now, &self.shared.troubles);
         }
     }
 }

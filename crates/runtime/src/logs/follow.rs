@@ -177,16 +177,16 @@ impl Followers {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::{Ending, Stream};
+    use super::super::line::{Ending, Stream, Writer};
     use super::*;
     use std::sync::atomic::{AtomicU32, Ordering};
     use std::time::SystemTime;
 
     fn line(number: usize) -> Line {
-        let label =
-            Label { worker: "a".into(), instance: 0, launch: 1, show: "a".into(), stream: Stream::Stdout };
+        let writer = Writer { worker: "a".into(), instance: 0, launch: 1, show: "a".into() };
+        let label = Arc::new(writer).label(Stream::Stdout);
         let bytes = number.to_string().into_bytes();
-        Line { label: Arc::new(label), time: SystemTime::UNIX_EPOCH, bytes, ending: Ending::Newline }
+        Line { label, time: SystemTime::UNIX_EPOCH, bytes, ending: Ending::Newline }
     }
 
     #[test]

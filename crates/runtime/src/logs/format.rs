@@ -118,19 +118,15 @@ fn put_json(out: &mut Vec<u8>, text: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Stream;
+    use super::super::line::{Stream, Writer};
     use super::super::stamp::stamp;
     use super::*;
+    use std::sync::Arc;
     use std::time::{Duration, SystemTime};
 
     fn label() -> Label {
-        Label {
-            worker: "reader".into(),
-            instance: 2,
-            launch: 3,
-            show: "reader:2".into(),
-            stream: Stream::Stderr,
-        }
+        let writer = Writer { worker: "reader".into(), instance: 2, launch: 3, show: "reader:2".into() };
+        Arc::new(writer).label(Stream::Stderr)
     }
 
     fn record(format: Format, line: &[u8], ending: Ending) -> Vec<u8> {

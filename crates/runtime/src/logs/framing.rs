@@ -23,6 +23,11 @@ impl Default for Framer {
 }
 
 impl Framer {
+    /// Whether it remembers nothing.
+    pub fn is_between_lines(&self) -> bool {
+        self.unfinished.is_empty()
+    }
+
     /// Calls `line` for every line, or piece of `longest` bytes, that `block` completes.
     pub fn push(&mut self, mut block: &[u8], mut line: impl FnMut(&[u8], Ending)) {
         if !self.unfinished.is_empty() {

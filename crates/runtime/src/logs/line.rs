@@ -1,5 +1,6 @@
 //! What a line is: whose it is, when it came, how it ended.
 
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::SystemTime;
 
@@ -30,9 +31,9 @@ impl Stream {
     }
 }
 
-/// Who writes into a pipe.
+/// A launch that writes. Its two outputs share it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Label {
+pub struct Writer {
     /// The worker's name.
     pub worker: Arc<str>,
     /// Which of its instances.
@@ -41,8 +42,38 @@ pub struct Label {
     pub launch: u64,
     /// What people see on the console: `reader` when the worker has one instance, else `counter:0`.
     pub show: Arc<str>,
+}
+
+/// Who writes into a pipe: one output of a [`Writer`], whose fields it shows as its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Label {
+    /// The launch.
+    pub writer: Arc<Writer>,
     /// Which of its outputs.
     pub stream: Stream,
+}
+
+impl Deref for Label {
+    type Target = Writer;
+
+    fn deref(&self) -> &Writer {
+        &self.writer
+    }
+}
+
+impl Writer {
+    /// The label of one of its outputs.
+    ///
+    /// ```
+    /// use runtime::logs::{Stream, Writer};
+    /// use std::sync::Arc;
+    ///
+    /// let writer = Writer { worker: "reader".into(), instance: 0, launch: 1, show: "reader".into() };
+    /// assert_eq!(Arc::new(writer).label(Stream::Stderr).launch, 1);
+    /// ```
+    pub fn label(self: &Arc<Writer>, stream: Stream) -> Label {
+        Label { writer: Arc::clone(self), stream }
+    }
 }
 
 /// How a line came to its end.
@@ -60,7 +91,7 @@ pub enum Ending {
 #[derive(Clone, Debug)]
 pub struct Line {
     /// Whose.
-    pub label: Arc<Label>,
+    pub label: Label,
     /// When the end of it was read.
     pub time: SystemTime,
     /// The bytes as they were written, without the newline; not necessarily UTF-8.

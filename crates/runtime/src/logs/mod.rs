@@ -44,6 +44,7 @@
 #![forbid(unsafe_code)]
 
 mod console;
+mod delivery;
 mod engine;
 mod file;
 mod follow;
@@ -55,6 +56,7 @@ mod pipe;
 mod pump;
 mod rotation;
 mod stamp;
+mod streams;
 mod tail;
 #[cfg(test)]
 mod tests;
@@ -63,9 +65,10 @@ pub use console::Console;
 pub use file::{Format, LogFile, SharedLogFile};
 pub use follow::{Followed, Follower};
 pub use framing::MAX_LINE;
-pub use line::{Ending, Label, Line, Stream};
+pub use line::{Ending, Label, Line, Stream, Writer};
 pub use loss::Trouble;
-pub use pipe::{adopt, pipe};
-pub use pump::{Pump, StreamId, Watch};
+pub use pipe::{Inlet, adopt, pipe};
+pub use pump::{Pump, Watch};
 pub(crate) use stamp::stamped;
+pub use streams::{StreamId, Streams};
 pub use tail::{TAIL_BYTES, TAIL_BYTES_OF_WORKER};

@@ -12,6 +12,29 @@ use super::line::Stream;
 /// The size of a pipe that is known to flow.
 const WIDE: libc::c_int = 1024 * 1024;
 
+/// Where output is read from: reads return at once when there is nothing, and no worker gets it by accident.
+#[derive(Debug)]
+pub struct Inlet(OwnedFd);
+
+impl Inlet {
+    /// Makes a descriptor one.
+    ///
+    /// # Errors
+    /// It is not open.
+    pub fn of(read: OwnedFd) -> io::Result<Inlet> {
+        let flags = OFlag::from_bits_retain(fcntl(&read, FcntlArg::F_GETFL)?);
+        fcntl(&read, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        fcntl(&read, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
+        Ok(Inlet(read))
+    }
+}
+
+impl From<Inlet> for OwnedFd {
+    fn from(inlet: Inlet) -> OwnedFd {
+        inlet.0
+    }
+}
+
 /// Makes the pipe for one output of a worker: the end to read, the end the worker gets. Both are closed on exec; give the
 /// second one to the worker by `dup2`, and close it here once the worker has it.
 ///
@@ -31,22 +54,25 @@ const WIDE: libc::c_int = 1024 * 1024;
 /// writer.write_all(b", anybody?")?; // no EPIPE, though nobody reads
 /// # Ok::<(), std::io::Error>(())
 /// ```
-pub fn pipe(keep_open_without_reader: bool) -> io::Result<(OwnedFd, OwnedFd)> {
-    let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+pub fn pipe(keep_open_without_reader: bool) -> io::Result<(Inlet, OwnedFd)> {
     if !keep_open_without_reader {
-        return Ok((read, write));
+        let (read, write) = pipe2(OFlag::O_CLOEXEC)?;
+        // Ours alone: the worker may wait when it writes.
+        fcntl(&read, FcntlArg::F_SETFL(OFlag::O_NONBLOCK))?;
+        return Ok((Inlet(read), write));
     }
-    // std opens with O_CLOEXEC.
+    let (read, write) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+    // Opened anew it is one that waits. std opens with O_CLOEXEC.
     let both =
         OpenOptions::new().read(true).write(true).open(format!("/proc/self/fd/{}", write.as_raw_fd()))?;
-    Ok((read, OwnedFd::from(both)))
+    Ok((Inlet(read), OwnedFd::from(both)))
 }
 
 /// Opens the pipe that process `pid` writes its output into, for reading. The caller knows that the pid is still its worker's.
 ///
 /// # Errors
 /// The process is gone or not ours; `InvalidInput` when the output is no pipe.
-pub fn adopt(pid: i32, stream: Stream) -> io::Result<OwnedFd> {
+pub fn adopt(pid: i32, stream: Stream) -> io::Result<Inlet> {
     let number = match stream {
         Stream::Stdout => 1,
         Stream::Stderr => 2,
@@ -57,15 +83,40 @@ pub fn adopt(pid: i32, stream: Stream) -> io::Result<OwnedFd> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a pipe"));
     }
     let file: File = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    Ok(file.into())
+    // std opens with O_CLOEXEC.
+    Ok(Inlet(file.into()))
 }
 
-/// Makes reads return at once when there is nothing, and keeps the descriptor from workers.
-pub(super) fn prepare(read: &OwnedFd) -> io::Result<()> {
-    let flags = OFlag::from_bits_retain(fcntl(read, FcntlArg::F_GETFL)?);
-    fcntl(read, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
-    fcntl(read, FcntlArg::F_SETFD(nix::fcntl::FdFlag::FD_CLOEXEC))?;
-    Ok(())
+/// Pipes that are made before they are needed: opening one takes several calls of the kernel, and a successor is in a hurry.
+#[derive(Debug, Default)]
+pub(super) struct Stock {
+    /// All of one kind.
+    pipes: Vec<(Inlet, OwnedFd)>,
+    /// Which kind: that which was asked for last, if any was.
+    kind: Option<bool>,
+}
+
+/// What one launch needs.
+const STOCKED: usize = 2;
+
+impl Stock {
+    /// A pipe of this kind (see [`pipe`]), made before or now.
+    pub fn take(&mut self, keep_open_without_reader: bool) -> io::Result<(Inlet, OwnedFd)> {
+        if self.kind != Some(keep_open_without_reader) {
+            self.kind = Some(keep_open_without_reader);
+            self.pipes.clear();
+        }
+        self.pipes.pop().map_or_else(|| pipe(keep_open_without_reader), Ok)
+    }
+
+    /// Makes what is missing, as far as it can be had.
+    pub fn fill(&mut self) {
+        let Some(kind) = self.kind else { return };
+        while self.pipes.len() < STOCKED {
+            let Ok(pipe) = pipe(kind) else { return };
+            self.pipes.push(pipe);
+        }
+    }
 }
 
 /// How many bytes the pipe can hold.

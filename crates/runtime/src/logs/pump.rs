@@ -6,7 +6,8 @@ use super::file::{LogFile, SharedLogFile};
 use super::follow::Follower;
 use super::line::{Label, Line};
 use super::loss::{Trouble, Troubles};
-use super::pipe::prepare;
+use super::pipe::{Inlet, Stock};
+use super::streams::{Names, StreamId};
 use nix::sys::eventfd::{EfdFlags, EventFd};
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -18,10 +19,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::JoinHandle;
 
-/// Names one pipe that was given to the pump; never used again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub(super) u64);
-
 /// Looks at every line of one stream (without its newline; long ones in pieces) until it breaks. Called on the pump's thread: it
 /// must not wait.
 pub type Watch = Box<dyn FnMut(&[u8]) -> ControlFlow<()> + Send>;
@@ -30,8 +27,9 @@ pub type Watch = Box<dyn FnMut(&[u8]) -> ControlFlow<()> + Send>;
 ///
 /// # Examples
 /// ```
-/// use runtime::logs::{Format, Label, LogFile, Pump, Stream, pipe};
+/// use runtime::logs::{Format, LogFile, Pump, Stream, Writer, pipe};
 /// use std::io::Write;
+/// use std::sync::Arc;
 ///
 /// let folder = tempfile::tempdir()?;
 /// let path = folder.path().join("reader.log");
@@ -39,9 +37,8 @@ pub type Watch = Box<dyn FnMut(&[u8]) -> ControlFlow<()> + Send>;
 /// let file = pump.file(LogFile { path: path.clone(), max_size: 50 << 20, keep: 10, format: Format::Raw });
 ///
 /// let (read, write) = pipe(false)?;
-/// let label =
-///     Label { worker: "reader".into(), instance: 0, launch: 1, show: "reader".into(), stream: Stream::Stdout };
-/// let stream = pump.attach(read, label, Some(file))?;
+/// let writer = Writer { worker: "reader".into(), instance: 0, launch: 1, show: "reader".into() };
+/// let stream = pump.attach(read, Arc::new(writer).label(Stream::Stdout), Some(file));
 /// std::fs::File::from(write).write_all(b"hello\n")?; // a worker would do this
 /// pump.finish(stream);
 ///
@@ -52,13 +49,22 @@ pub type Watch = Box<dyn FnMut(&[u8]) -> ControlFlow<()> + Send>;
 pub struct Pump {
     shared: Arc<Shared>,
     files: Mutex<HashMap<PathBuf, Weak<SharedLogFile>>>,
-    next_stream: AtomicU64,
+    stock: Mutex<Stock>,
     thread: Option<JoinHandle<()>>,
+}
+
+/// What the thread is to do.
+#[derive(Default)]
+struct Orders {
+    waiting: VecDeque<Order>,
+    names: Names,
+    /// Whether the thread is not to be woken for them yet.
+    held: bool,
 }
 
 /// What the handle and the thread have in common.
 pub(super) struct Shared {
-    orders: Mutex<VecDeque<Order>>,
+    orders: Mutex<Orders>,
     pub bell: EventFd,
     pub memory: Mutex<Memory>,
     pub troubles: Troubles,
@@ -67,22 +73,39 @@ pub(super) struct Shared {
 
 impl Shared {
     fn order(&self, order: Order) {
+        self.order_as(|_| order);
+    }
+
+    /// Gives an order that may need a name.
+    fn order_as(&self, order: impl FnOnce(&mut Names) -> Order) {
         let first = {
-            let mut orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner);
-            orders.push_back(order);
-            orders.len() == 1
+            let mut orders = self.orders();
+            let order = order(&mut orders.names);
+            orders.waiting.push_back(order);
+            orders.waiting.len() == 1 && !orders.held
         };
         // Whoever gave the first one rings for all that are taken with it: a launch gives four orders at once.
         if first {
-            // Fails only when its count is at the maximum, and then the bell is ringing already.
-            let _ = self.bell.write(1);
+            self.ring();
         }
     }
 
-    pub fn take_orders(&self) -> VecDeque<Order> {
+    fn ring(&self) {
+        // Fails only when its count is at the maximum, and then the bell is ringing already.
+        let _ = self.bell.write(1);
+    }
+
+    fn orders(&self) -> MutexGuard<'_, Orders> {
+        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes all orders, and gives back the names of streams that have ended.
+    pub fn take_orders(&self, ended: impl Iterator<Item = StreamId>) -> VecDeque<Order> {
         // Silenced first: an order that comes now rings again.
         let _ = self.bell.read();
-        std::mem::take(&mut *self.orders.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut orders = self.orders();
+        orders.names.give_back(ended);
+        std::mem::take(&mut orders.waiting)
     }
 
     pub fn memory(&self) -> MutexGuard<'_, Memory> {
@@ -105,8 +128,8 @@ impl Pump {
         });
         let engine = Engine::new(shared.clone(), console)?;
         let thread = std::thread::Builder::new().name("logs".into()).spawn(move || engine.run())?;
-        let (files, next_stream) = (Mutex::default(), AtomicU64::new(0));
-        Ok(Pump { shared, files, next_stream, thread: Some(thread) })
+        let (files, stock) = (Mutex::default(), Mutex::default());
+        Ok(Pump { shared, files, stock, thread: Some(thread) })
     }
 
     /// The one writer of a path. Asked for again while anybody holds it, it is the same one, with size, number and format as
@@ -127,42 +150,70 @@ impl Pump {
     /// Moves what comes out of `read` from now on, until it ends or [`Pump::finish`] is called. Without a file its lines still
     /// go to the console, to followers and into [`Pump::tail`].
     ///
-    /// # Errors
-    /// `read` cannot be made ready (it is no open descriptor).
-    pub fn attach(
-        &self,
-        read: OwnedFd,
-        label: Label,
-        file: Option<Arc<SharedLogFile>>,
-    ) -> io::Result<StreamId> {
+    /// It never fails; what cannot be read is told as [`Trouble::Unreadable`].
+    pub fn attach(&self, read: Inlet, label: Label, file: Option<Arc<SharedLogFile>>) -> StreamId {
         self.attach_with(read, label, file, None)
     }
 
     /// [`Pump::attach`], and `watch` sees every line, from the very first byte.
-    ///
-    /// # Errors
-    /// As [`Pump::attach`].
     pub fn attach_watched(
         &self,
-        read: OwnedFd,
+        read: Inlet,
         label: Label,
         file: Option<Arc<SharedLogFile>>,
         watch: Watch,
-    ) -> io::Result<StreamId> {
+    ) -> StreamId {
         self.attach_with(read, label, file, Some(watch))
     }
 
     fn attach_with(
         &self,
-        read: OwnedFd,
+        read: Inlet,
         label: Label,
         file: Option<Arc<SharedLogFile>>,
         watch: Option<Watch>,
-    ) -> io::Result<StreamId> {
-        prepare(&read)?;
-        let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
-        self.shared.order(Order::Attach { stream, read, label: Arc::new(label), file, watch });
-        Ok(stream)
+    ) -> StreamId {
+        let mut named = None;
+        self.shared.order_as(|names| {
+            let stream = *named.insert(names.next());
+            Order::Attach { stream, read: read.into(), label, file, watch }
+        });
+        named.expect("an order is given at once")
+    }
+
+    /// A pipe for one output of a worker, as [`pipe`](super::pipe()) makes it; perhaps one that was made before.
+    ///
+    /// # Errors
+    /// As [`pipe`](super::pipe()).
+    pub fn pipe(&self, keep_open_without_reader: bool) -> io::Result<(Inlet, OwnedFd)> {
+        self.stock().take(keep_open_without_reader)
+    }
+
+    /// Makes the next two pipes, of the kind of the last one, while nobody waits for them.
+    pub fn stock_up(&self) {
+        self.stock().fill();
+    }
+
+    fn stock(&self) -> MutexGuard<'_, Stock> {
+        self.stock.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does not wake the thread for what it is asked from now on, until [`Pump::release`]: it would take a processor from
+    /// something more urgent. What workers print is moved meanwhile.
+    pub fn hold(&self) {
+        self.shared.orders().held = true;
+    }
+
+    /// Has done what was asked since [`Pump::hold`].
+    pub fn release(&self) {
+        let waits = {
+            let mut orders = self.shared.orders();
+            orders.held = false;
+            !orders.waiting.is_empty()
+        };
+        if waits {
+            self.shared.ring();
+        }
     }
 
     /// The writer is known to be dead: what is in the pipe now is moved, then the pipe is closed, though others (leftovers of
@@ -219,6 +270,7 @@ impl Pump {
     fn join(&mut self) {
         if let Some(thread) = self.thread.take() {
             self.shared.order(Order::Stop);
+            self.release();
             // It panicked only through a bug; the panic has been printed.
             let _ = thread.join();
             self.shared.memory().followers.end();

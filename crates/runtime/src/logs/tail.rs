@@ -48,7 +48,7 @@ struct Ring {
 struct Chunk {
     number: u64,
     stream: u64,
-    label: Arc<Label>,
+    label: Label,
     time: SystemTime,
     bytes: Box<[u8]>,
     /// It goes on with a line of the chunk before it.
@@ -73,7 +73,7 @@ impl Default for Tail {
 #[derive(Clone, Copy)]
 pub(super) struct Block<'b> {
     pub stream: u64,
-    pub label: &'b Arc<Label>,
+    pub label: &'b Label,
     pub time: SystemTime,
     pub bytes: &'b [u8],
     /// It goes on with a line.
@@ -100,7 +100,7 @@ impl Tail {
     }
 
     /// The stream has ended in the middle of a line: that is its last one.
-    pub fn end(&mut self, stream: u64, label: &Arc<Label>, time: SystemTime) {
+    pub fn end(&mut self, stream: u64, label: &Label, time: SystemTime) {
         self.add(Block { stream, label, time, bytes: &[], mid_line: true, flood: false }, true);
     }
 
@@ -237,15 +237,15 @@ fn line(headless: &mut bool, chunk: &Chunk, bytes: &[u8], ending: Ending, keep: 
 
 #[cfg(test)]
 mod tests {
-    use super::super::line::Stream;
+    use super::super::line::{Stream, Writer};
     use super::*;
 
-    fn label(worker: &str) -> Arc<Label> {
+    fn label(worker: &str) -> Label {
         let (worker, show) = (worker.into(), worker.into());
-        Arc::new(Label { worker, instance: 0, launch: 1, show, stream: Stream::Stdout })
+        Arc::new(Writer { worker, instance: 0, launch: 1, show }).label(Stream::Stdout)
     }
 
-    fn keep(tail: &mut Tail, stream: u64, label: &Arc<Label>, text: &str, mid_line: bool, flood: bool) {
+    fn keep(tail: &mut Tail, stream: u64, label: &Label, text: &str, mid_line: bool, flood: bool) {
         tail.keep(Block { stream, label, time: now(), bytes: text.as_bytes(), mid_line, flood });
     }
 

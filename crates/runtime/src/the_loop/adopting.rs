@@ -76,7 +76,7 @@ impl Loop {
         let read = logged.filter_map(|(_, stream)| {
             let read = adopt(stream)?;
             let file = worker.kept.log.as_deref().cloned().map(|settings| self.pump.file(settings));
-            self.pump.attach(read, launch.label(stream), file).ok()
+            Some(self.pump.attach(read, launch.writer().label(stream), file))
         });
         read.collect()
     }
@@ -95,6 +95,7 @@ impl Loop {
         if !self.processes.has_adopted() {
             return false;
         }
+        self.bury();
         // The next change is another chance.
         let Ok(snapshot) = Snapshot::take() else { return true };
         let socket = self.folder.socket();

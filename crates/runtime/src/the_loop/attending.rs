@@ -3,6 +3,7 @@
 use std::net::Shutdown;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
+use std::sync::Arc;
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -11,7 +12,8 @@ use supervision::{Ending, Process, WorkerId};
 
 use super::{Loop, Settling, Told, Watched};
 use crate::attendant::{Role, Word};
-use crate::logs::{Label, Stream};
+use crate::logs::Inlet;
+use crate::logs::{Stream, Writer};
 use crate::processes::{Attendant, Kinship};
 use crate::takeover::OldAttendant;
 use crate::talk;
@@ -32,15 +34,16 @@ impl Loop {
         spawned: Spawned,
     ) {
         let Spawned { pid, pidfd, .. } = spawned;
-        let label = Label {
+        let writer = Writer {
             worker: self.roster.shared_name(process.instance.worker),
             instance: process.instance.index,
             launch: process.launch.0,
             show: self.roster.shared_show(process.instance),
-            stream: Stream::Stderr,
         };
+        let label = Arc::new(writer).label(Stream::Stderr);
         // Without a copy, what it has to say goes unheard; that is no reason not to have it.
-        let stream = socket.try_clone().and_then(|copy| self.pump.attach(copy.into(), label, None)).ok();
+        let copy = socket.try_clone().and_then(|copy| Inlet::of(copy.into())).ok();
+        let stream = copy.map(|copy| self.pump.attach(copy, label, None));
         let kinship = Kinship::Child;
         self.enter_attendant(Attendant { role, process, pid, pidfd, kinship, socket: Some(socket), stream });
     }

@@ -1,13 +1,13 @@
 //! What a run shows of itself: that all is up, and going to the background then.
 
 use std::io;
+use std::sync::Arc;
 
-use supervision::{InstanceId, Phase};
+use supervision::Phase;
 
 use super::{BACKGROUND_LOG, Loop};
-use crate::logs::{Format, Label, LogFile, Stream};
-use crate::setup::Purpose;
-use crate::{logs, talk, words};
+use crate::logs::{Format, LogFile, Stream, Writer};
+use crate::{logs, talk};
 
 impl Loop {
     /// Says once that every worker that starts with the run is ready or has ended.
@@ -45,42 +45,11 @@ impl Loop {
             keep: 1,
             format: Format::Text,
         };
-        let label = Label {
-            worker: "supervisor".into(),
-            instance: 0,
-            launch: 1,
-            show: "supervisor".into(),
-            stream: Stream::Stderr,
-        };
-        self.pump.attach(read, label, Some(self.pump.file(file)))?;
+        let (worker, show) = ("supervisor".into(), "supervisor".into());
+        let label = Arc::new(Writer { worker, instance: 0, launch: 1, show }).label(Stream::Stderr);
+        self.pump.attach(read, label, Some(self.pump.file(file)));
         nix::unistd::dup2_stdout(&write)?;
         nix::unistd::dup2_stderr(&write)?;
         Ok(())
-    }
-
-    /// A group could not go on as it was.
-    pub(super) fn tell_of_group(&self, group: supervision::GroupId, culprit: InstanceId) {
-        let name = self.core.group_name(group).unwrap_or_default();
-        talk::say(format_args!(
-            "group {name}: has spent its restarts, the last for {}; it is started again as a whole",
-            self.roster.show(culprit)
-        ));
-    }
-
-    pub(super) fn tell_people(&self, instance: InstanceId) {
-        // Who stands in for a command says how it ended by its exit code.
-        let passed_on = self.setup.purpose == Purpose::Command && self.command_ended().is_some();
-        // Most changes are good news, which nobody has to be told.
-        let bad_news = !passed_on
-            && matches!(
-                self.core.standing(instance),
-                Some((Phase::Backoff | Phase::Failed | Phase::Waiting, _))
-            );
-        if bad_news
-            && let Some(now) = self.core.instance(instance, self.clock.now())
-            && let Some(line) = words::worth_saying(&now, &self.roster.show(instance))
-        {
-            talk::say(line);
-        }
     }
 }

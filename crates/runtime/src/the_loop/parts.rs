@@ -10,6 +10,7 @@ use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
 use process::{SignalQueue, Spawner};
 use supervision::{Policy, Supervisor};
 
+use super::burying::Dead;
 use super::hearing::Ears;
 use super::probes::Probes;
 use super::scheduling::Schedules;
@@ -144,6 +145,7 @@ impl Loop {
             pump,
             spawner,
             spawns_itself,
+            spawned_itself: false,
             slow_to_execute: BTreeSet::new(),
             pending: HashMap::new(),
             queued: VecDeque::new(),
@@ -175,6 +177,8 @@ impl Loop {
             starting: Starting::UnderWay,
             child_changed: false,
             unsure: None,
+            changes: Vec::new(),
+            dead: Dead::default(),
             look_at_killed: None,
             abandoned: Vec::new(),
             changed: false,

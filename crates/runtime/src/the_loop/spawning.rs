@@ -58,14 +58,14 @@ impl Loop {
         let notify = self.ear_of(process).map(crate::notify::NotifySocket::path);
         let mut lines = 0;
         let prepared =
-            match (self.core.worker(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
+            match (self.core.policy(instance.worker), self.setup.workers.get(instance.worker.0 as usize)) {
                 (Some(decided), Some(worker)) => {
                     let (name, show) =
                         (&self.roster.shared_name(instance.worker), &self.roster.shared_show(instance));
                     // Who stands in for a command takes it along when it is killed.
                     let policy = match self.setup.purpose {
                         Purpose::Command => Policy::Daemon,
-                        Purpose::Config | Purpose::Scripts => decided.policy,
+                        Purpose::Config | Purpose::Scripts => decided,
                     };
                     let mail = &self.mail;
                     let door = self.doors.socket_of(worker);
@@ -99,16 +99,16 @@ impl Loop {
     /// Has made what a launch alone is to have.
     fn given_to(&mut self, process: Process) -> Result<Given, LaunchFailure> {
         let id = process.instance.worker;
-        let worker = self.setup.workers.get(id.0 as usize).zip(self.core.worker(id));
-        let Some((terms, decided, user)) = worker
-            .and_then(|(setup, decided)| Some((setup.kept.terms.as_deref()?, decided, other_user(setup))))
+        let worker = self.setup.workers.get(id.0 as usize).zip(self.core.policy(id));
+        let Some((terms, policy, user)) = worker
+            .and_then(|(setup, policy)| Some((setup.kept.terms.as_deref()?, policy, other_user(setup))))
         else {
             return Ok(Given::default());
         };
         let leaf = self.roster.leaf(process);
         let credentials = terms.account.as_ref().and_then(|account| account.credentials.as_ref());
         Ok(Given {
-            cgroup: self.cgroups.plot(terms, decided.policy, &leaf)?,
+            cgroup: self.cgroups.plot(terms, policy, &leaf)?,
             temporary: self.temporary.give(terms.private_tmp, &leaf, credentials)?,
             sockets: self
                 .sockets
@@ -121,7 +121,7 @@ impl Loop {
         self.close_ear(process);
         self.dismiss_attendants_of(process);
         self.lost_early.remove(&process);
-        self.temporary.take_back(&self.roster.leaf(process));
+        self.take_back_temporary(process);
         self.news.push_back(Event::LaunchFailed(process, failure));
     }
 
@@ -168,8 +168,13 @@ impl Loop {
 
     /// Spawns the leader of a launch that nobody attends, and waits until it is executed.
     fn spawn_here(&mut self, ticket: u64, pending: Pending) {
+        self.spawned_itself = true;
         let begun = Instant::now();
-        let result = pending.leader.spawn();
+        let mut result = pending.leader.spawn();
+        // The dead may be what it is one too many with.
+        if result.as_ref().is_err_and(SpawnError::is_shortage) && self.bury() {
+            result = pending.leader.spawn();
+        }
         if begun.elapsed() > QUICK {
             self.slow_to_execute.insert(pending.process.instance.worker);
         }
@@ -178,6 +183,7 @@ impl Loop {
 
     /// Spawns what is next of a launch: its attendants one after the other, then its leader, so that none runs unattended.
     fn spawn_next(&mut self, ticket: u64, mut pending: Pending) {
+        self.bury();
         let spawn = match pending.attendants.pop_front() {
             Some(attendant::Order { role, spawn, socket }) => {
                 pending.being_spawned = Some((role, socket));

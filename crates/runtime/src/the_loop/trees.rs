@@ -64,6 +64,7 @@ impl Loop {
         if to == StopTo::Main {
             return;
         }
+        self.bury();
         let Ok(snapshot) = process::Snapshot::take() else { return };
         for pid in self.tree_of(process, &snapshot).into_iter().filter(|pid| *pid != leader) {
             if let Some(held) = hold(pid.as_raw()) {
@@ -179,7 +180,12 @@ impl Loop {
             dumped_core = matches!(exit, Exit::Signal { core_dumped: true, .. });
             words::ending(exit)
         };
+        let later = self.may_be_buried_later(process, tree);
         let ending = match tree.kinship {
+            Kinship::Child if later => match process::look_at_leader(tree.pidfd.as_fd()) {
+                Ok(exit) => exit.map(&mut ending_of),
+                Err(_) => Some(Ending::Unknown),
+            },
             Kinship::Child => match process::wait_leader(tree.pidfd.as_fd()) {
                 Ok(exit) => exit.map(&mut ending_of),
                 // Nobody else waits for our children; should somebody have, its end is all that is known.
@@ -196,7 +202,9 @@ impl Loop {
             },
         };
         let Some(ending) = ending else { return };
-        if let Some(tree) = self.processes.get(process) {
+        if later {
+            self.dead.leader(process);
+        } else if let Some(tree) = self.processes.get(process) {
             let _ = self.epoll.delete(&tree.pidfd);
         }
         self.watched.remove(&token);
@@ -290,8 +298,13 @@ impl Loop {
         let marks = Marks { roster: &self.roster, socket: &socket, cgroups: self.cgroups.name() };
         let now = self.clock.now();
         let patience = self.unsure.is_none_or(|unsure| now.since(unsure.since) < EXECUTED_WITHIN);
+        let dead = sweeping::reap_orphans(&mut self.processes);
+        if dead.orphans_live || self.processes.has_foreign() {
+            // Who is looked for among all processes is not to be found among the dead.
+            self.dead.bury(&self.processes, &self.epoll);
+        }
         let Swept { empty, reaped, watch, populated, left_behind, orphans_live, unsure } =
-            sweeping::sweep(&mut self.processes, marks, patience);
+            sweeping::sweep(&mut self.processes, marks, patience, dead);
         let unsure =
             unsure | (self.processes.take_stirred() || self.unsure.is_some()) && self.count_adopted(patience);
         self.unsure = unsure.then(|| {
@@ -359,6 +372,13 @@ impl Loop {
         self.sweep();
     }
 
+    /// Removes the temporary folder of a launch that is over, if it had one.
+    pub(super) fn take_back_temporary(&mut self, process: Process) {
+        if self.temporary.has_any() {
+            self.temporary.take_back(&self.roster.leaf(process));
+        }
+    }
+
     /// Gives back what a dead launch held, and lets its output run dry.
     pub(super) fn reclaim(&mut self, process: Process) {
         self.former_stops.remove(&process);
@@ -374,16 +394,17 @@ impl Loop {
                 // What it left behind lives on in it.
                 Some(adopted) => {
                     adopted.cgroup = tree.cgroup.map(|nest| Box::new(nest.cgroup));
-                    adopted.streams = tree.streams;
+                    adopted.streams = tree.streams.into_iter().collect();
                 }
                 None => {
                     if let Some(nest) = &tree.cgroup {
                         nest.cgroup.remove();
                     }
-                    self.temporary.take_back(&self.roster.leaf(process));
+                    self.take_back_temporary(process);
                     tree.streams.into_iter().for_each(|stream| self.pump.finish(stream));
                 }
             }
+            self.dead.given_back(process, tree.pidfd);
         }
         let dead: Vec<i32> = self
             .others

@@ -13,10 +13,8 @@ fn both_outputs_of_a_process_meet_in_one_file_and_each_line_says_whose_it_is() {
     let pump = Pump::start(None).expect("a pump");
     let (out, out_write) = pipe(false).expect("a pipe");
     let (err, err_write) = pipe(true).expect("a pipe");
-    let out = pump
-        .attach(out, label("both", Stream::Stdout), Some(pump.file(settings.clone())))
-        .expect("to attach");
-    let err = pump.attach(err, label("both", Stream::Stderr), Some(pump.file(settings))).expect("to attach");
+    let out = pump.attach(out, label("both", Stream::Stdout), Some(pump.file(settings.clone())));
+    let err = pump.attach(err, label("both", Stream::Stderr), Some(pump.file(settings)));
     let mut child = Command::new("/bin/sh")
         .args(["-c", r#"echo one; printf 'say "two"\t' ; printf 'three\n\377four' >&2"#])
         .stdin(Stdio::null())
@@ -162,7 +160,7 @@ fn a_watch_sees_every_line_from_the_first_byte_until_it_has_seen_enough() {
         if line.starts_with(b"listening") { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     };
     let name = label("server", Stream::Stdout);
-    let stream = pump.attach_watched(read, name, None, Box::new(watch)).expect("to attach");
+    let stream = pump.attach_watched(read, name, None, Box::new(watch));
     pump.finish(stream);
     pump.stop();
     // The channel ends with the watch.

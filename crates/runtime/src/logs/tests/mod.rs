@@ -23,7 +23,8 @@ fn until(what: &str, mut condition: impl FnMut() -> bool) {
 }
 
 fn label(worker: &str, stream: Stream) -> Label {
-    Label { worker: worker.into(), instance: 0, launch: 1, show: worker.into(), stream }
+    let writer = line::Writer { worker: worker.into(), instance: 0, launch: 1, show: worker.into() };
+    std::sync::Arc::new(writer).label(stream)
 }
 
 fn raw(path: &Path) -> LogFile {
@@ -42,9 +43,9 @@ impl Writer {
     }
 
     fn to(pump: &Pump, label: Label, settings: Option<LogFile>) -> Writer {
-        let (read, write): (OwnedFd, OwnedFd) = pipe(false).expect("a pipe");
+        let (read, write): (Inlet, OwnedFd) = pipe(false).expect("a pipe");
         let file = settings.map(|settings| pump.file(settings));
-        let stream = pump.attach(read, label, file).expect("to attach");
+        let stream = pump.attach(read, label, file);
         Writer { pipe: write.into(), stream }
     }
 

@@ -81,7 +81,7 @@ fn a_worker_survives_its_reader_and_the_next_one_reads_on() {
     let pump = Pump::start(None).expect("a pump");
     let pid = i32::try_from(child.0.id()).expect("a pid");
     let read = adopt(pid, Stream::Stdout).expect("to adopt");
-    pump.attach(read, label("orphan", Stream::Stdout), None).expect("to attach");
+    pump.attach(read, label("orphan", Stream::Stdout), None);
     until("its line is there", || texts(&pump.tail(Some("orphan"), 1)) == ["written to nobody"]);
     child.0.stdin.take();
     assert!(child.0.wait().expect("its end").success(), "it was not killed by SIGPIPE");
@@ -100,7 +100,7 @@ fn only_pipes_are_adopted() {
 fn what_cannot_be_read_is_told_and_harms_nobody() {
     let pump = Pump::start(None).expect("a pump");
     let file = tempfile::tempfile().expect("a file");
-    pump.attach(file.into(), label("odd", Stream::Stderr), None).expect("a descriptor");
+    pump.attach(Inlet::of(file.into()).expect("a descriptor"), label("odd", Stream::Stderr), None);
     let mut writer = Writer::of(&pump, "fine", None);
     writer.write("hello\n");
     until("the other one is read", || texts(&pump.tail(None, 5)) == ["hello"]);
@@ -118,6 +118,6 @@ fn a_pipe_ends_with_its_writer_though_that_could_read_it_too() {
     write.write_all(b"last").expect("room");
     drop(write);
     let mut text = String::new();
-    File::from(read).read_to_string(&mut text).expect("text");
+    File::from(OwnedFd::from(read)).read_to_string(&mut text).expect("text");
     assert_eq!(text, "last");
 }
