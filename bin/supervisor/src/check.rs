@@ -15,6 +15,9 @@ use crate::talk::Failure;
 /// The exit code of a config with problems.
 const HAS_PROBLEMS: u8 = 3;
 
+/// What to do about a file that cannot be read.
+const UNREADABLE: &str = "give the path of a config that you may read";
+
 /// Longer than any config or env file that somebody wrote.
 const FILE_BYTES: u64 = 16 * 1024 * 1024;
 
@@ -38,11 +41,13 @@ impl Unusable {
             (Unusable::Problems(problems), false) => talk(&format!("{problems}\n")),
             (Unusable::Unreadable(_, error), true) => {
                 let message = format!("cannot be read: {error}");
-                print_json(&json!([{"path": "", "line": 1, "column": 1, "message": message, "hint": null}]))?;
+                print_json(
+                    &json!([{"path": "", "line": 1, "column": 1, "message": message, "hint": UNREADABLE}]),
+                )?;
             }
             (Unusable::Unreadable(path, error), false) => {
                 let path = printable(&path.to_string_lossy());
-                talk(&format!("supervisor: {path} cannot be read: {error}\n"));
+                talk(&format!("supervisor: {path} cannot be read: {error}\n  hint: {UNREADABLE}\n"));
             }
         }
         Ok(ExitCode::from(HAS_PROBLEMS))

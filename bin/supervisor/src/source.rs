@@ -277,7 +277,7 @@ fn unfit(path: &Path, unusable: &Unusable) -> Unfit {
                         line: problem.line,
                         column: problem.column,
                         message: problem.message.clone(),
-                        hint: problem.hint.clone(),
+                        hint: Some(problem.hint.clone()),
                     })
                     .collect(),
             }

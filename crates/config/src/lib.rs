@@ -12,6 +12,7 @@
 //! are made from that one list. `not_yet` lists what is known but not offered.
 #![forbid(unsafe_code)]
 
+use std::cell::LazyCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
@@ -30,6 +31,7 @@ mod env_file;
 mod expansion;
 mod form;
 mod granting;
+mod hints;
 mod limit;
 mod listen;
 mod measure;
@@ -206,13 +208,13 @@ fn read_without(
     let plan = match source::decode(bytes).and_then(source::parse) {
         Ok(value) => plan_of(&value, &Positions::of(&lossy), file, &mut reading),
         Err((at, complaint)) => {
-            reading.notes.push(Note { path: String::new(), at, complaint });
+            reading.notes.push(Note { path: String::new(), keys: Vec::new(), at, complaint });
             None
         }
     };
     match plan {
         Some(plan) if reading.notes.is_empty() => Ok(plan),
-        _ => Err(problems(reading.notes, &Positions::of(&lossy), file)),
+        _ => Err(problems(reading.notes, &Positions::of(&lossy), file, rows)),
     }
 }
 
@@ -249,12 +251,15 @@ fn name_of(file: &File, root: &Node<'_>, path: &Path, reading: &mut Reading<'_>)
     stem
 }
 
-/// The notes in the order of the file, their places as lines and columns.
-fn problems(mut notes: Vec<Note>, positions: &Positions<'_>, file: &Path) -> Problems {
+/// The notes in the order of the file, their places as lines and columns, each with a hint.
+fn problems(mut notes: Vec<Note>, positions: &Positions<'_>, file: &Path, rows: &[NotYet]) -> Problems {
+    // It is made only for who needs it: that takes longer than reading a config.
+    let schema = LazyCell::new(|| schema::without(rows));
     notes.sort_by_key(|note| note.at);
-    let list = notes.into_iter().map(|Note { path, at, complaint }| {
+    let list = notes.into_iter().map(|Note { path, keys, at, complaint }| {
         let (line, column) = positions.locate(at);
-        Problem { path, line, column, message: complaint.message, hint: complaint.hint }
+        let hint = complaint.hint.unwrap_or_else(|| hints::about(&keys, &schema));
+        Problem { path, line, column, message: complaint.message, hint }
     });
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();
     Problems::new(problem::clipped(&name), list.collect())

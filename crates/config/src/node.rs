@@ -37,6 +37,29 @@ impl<'p> Path<'p> {
         keys.reverse();
         keys
     }
+
+    /// The keys from the root as far as the first list on the way.
+    pub fn keys_to_a_list(&self) -> Vec<String> {
+        match self {
+            Path::Root => Vec::new(),
+            Path::Index(parent, _) => parent.keys_to_a_list(),
+            Path::Key(parent, key) => {
+                let mut keys = parent.keys_to_a_list();
+                if !parent.passes_a_list() {
+                    keys.push((*key).to_owned());
+                }
+                keys
+            }
+        }
+    }
+
+    fn passes_a_list(&self) -> bool {
+        match self {
+            Path::Root => false,
+            Path::Index(..) => true,
+            Path::Key(parent, _) => parent.passes_a_list(),
+        }
+    }
 }
 
 impl fmt::Display for Path<'_> {

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// One thing that is wrong, and where.
 ///
-/// Serializes to exactly `{"path", "line", "column", "message", "hint"}`; an absent hint is `null`.
+/// Serializes to exactly `{"path", "line", "column", "message", "hint"}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
     /// The way to the value: `workers.reader.restart`, `workers.reader.command[2]`. A key that holds anything but
@@ -19,8 +19,8 @@ pub struct Problem {
     pub column: usize,
     /// What is wrong: lower case, no full stop.
     pub message: String,
-    /// What to do about it, where something useful can be said.
-    pub hint: Option<String>,
+    /// What to do about it; where nothing better is known, what the key is for and its default.
+    pub hint: String,
 }
 
 /// All problems of one config, in the order of the file; never empty.
@@ -72,9 +72,7 @@ impl fmt::Display for Problems {
                 write!(f, "{} ", problem.path)?;
             }
             write!(f, "({}:{}): {}", problem.line, problem.column, problem.message)?;
-            if let Some(hint) = &problem.hint {
-                write!(f, "\n    hint: {hint}")?;
-            }
+            write!(f, "\n    hint: {}", problem.hint)?;
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ use crate::problem::{Complaint, did_you_mean, listed, nearest, quoted};
 /// A problem whose place is still a byte of the text.
 pub(crate) struct Note {
     pub path: String,
+    /// The keys of that path as far as the first list, by which it is looked up in the schema.
+    pub keys: Vec<String>,
     pub at: usize,
     pub complaint: Complaint,
 }
@@ -42,7 +44,7 @@ impl Reading<'_> {
     }
 
     pub fn note_at(&mut self, path: &Path<'_>, at: usize, complaint: Complaint) {
-        self.notes.push(Note { path: path.to_string(), at, complaint });
+        self.notes.push(Note { path: path.to_string(), keys: path.keys_to_a_list(), at, complaint });
     }
 
     /// Notes a value of the wrong type; gives `None` for the caller to give back.
@@ -98,7 +100,8 @@ impl Reading<'_> {
         for key in required {
             // Whoever wrote "comand" has been told already.
             if object.get(key).is_none() && !meant.contains(key) {
-                self.note(node, Complaint::new(format!("the key {} is missing", quoted(key))));
+                let complaint = Complaint::new(format!("the key {} is missing", quoted(key)));
+                self.note(node, complaint.hint(format!("add it: {}: …", quoted(key))));
             }
         }
         Some(Fields { node, object })

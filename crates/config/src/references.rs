@@ -6,10 +6,13 @@ use crate::choice::{Readying, Sink};
 use crate::collection::{Entry, Names, Placed};
 use crate::document::{File, Group, Queue, Worker};
 use crate::node::Path;
-use crate::problem::{Complaint, did_you_mean, quoted};
+use crate::problem::{Complaint, did_you_mean, listed, quoted};
 use crate::reading::Reading;
 use crate::text::Name;
 use supervision::Milestone;
+
+/// So many names are offered where none is near what was written.
+const NAMES_SHOWN: usize = 8;
 
 /// Notes every reference that leads nowhere or in a circle.
 pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
@@ -99,7 +102,11 @@ impl<'f> Known<'f> {
     fn suggest(&self, name: &str) -> Option<String> {
         did_you_mean(name, self.names.iter().copied()).or_else(|| match self.kind {
             "queue" => Some(format!("add it: \"queues\": {{{}: {{}}}}", quoted(name))),
-            _ => None,
+            _ => {
+                let (shown, more) = self.names.split_at(self.names.len().min(NAMES_SHOWN));
+                let more = if more.is_empty() { "" } else { ", …" };
+                (!shown.is_empty()).then(|| format!("there is {}{more}", listed(shown.iter().copied())))
+            }
         })
     }
 }

@@ -155,11 +155,12 @@ impl Environment {
         with_run(own, Arc::clone(&self.run), None)
     }
 
-    /// This `PATH`, or the usual one, with the folder of the run's programs at its end.
+    /// This `PATH`, or the usual one, with our folder at its end: also where it stands further ahead, for who looks for it
+    /// looks there.
     fn path(&self, path: Option<&OsStr>) -> OsString {
         let mut path = path.unwrap_or(OsStr::new(DEFAULT_PATH)).to_owned();
         if let Some(programs) = &self.programs
-            && !std::env::split_paths(&path).any(|folder| folder == *programs)
+            && std::env::split_paths(&path).last().is_none_or(|folder| folder != *programs)
         {
             if !path.is_empty() {
                 path.push(":");

@@ -25,6 +25,7 @@ fn ten_mistakes_are_ten_problems_told_at_once() {
   name (2:11): "word count" is not a name
     hint: names hold letters (a-z), digits, "-", "_" and "."
   queues.jobs.capacity (3:37): must be at least 1, found -1
+    hint: at most so many messages; a put waits while the queue is full
   queues.jobs.dead_leter (3:41): unknown key "dead_leter"
     hint: did you mean "dead_letter"?
   workers.reader.command[1] (5:36): expected a string, found a number
@@ -32,13 +33,15 @@ fn ten_mistakes_are_ten_problems_told_at_once() {
   workers.reader.restart (5:51): unknown value "allways"
     hint: did you mean "always"?
   workers.counter.stop.grace (8:26): must be at most 10m, found 100m
+    hint: how long it has before it is killed; the default is "10s"
   workers.counter.stop.signal (8:44): unknown signal "TREM"
     hint: did you mean "TERM"?
   workers.counter.after.reeder (9:18): there is no worker "reeder"
     hint: did you mean "reader"?
   workers.counter.queues.get[0] (10:27): there is no queue "job"
     hint: did you mean "jobs"?
-  workers.counter.watchdog (11:19): must be more than 0, found 0s"#;
+  workers.counter.watchdog (11:19): must be more than 0, found 0s
+    hint: once it is ready, it must give a sign of life at least this often: WATCHDOG=1 to $NOTIFY_SOCKET, or a heartbeat through the SDK"#;
     assert_eq!(World::default().read(text).unwrap_err().to_string(), told);
 }
 
@@ -47,7 +50,7 @@ fn a_problem_is_written_for_machines_with_exactly_five_keys() {
     let problems = World::default().problems(&worker(r#""nice": 20"#));
     assert_eq!(
         serde_json::to_string(&problems).expect("a problem is plain data"),
-        r#"[{"path":"workers.reader.nice","line":4,"column":15,"message":"must be at most 19, found 20","hint":null}]"#
+        r#"[{"path":"workers.reader.nice","line":4,"column":15,"message":"must be at most 19, found 20","hint":"its niceness: from -20 (most urgent) to 19; the default is 0"}]"#
     );
 }
 

@@ -50,17 +50,21 @@ impl World {
         }
     }
 
-    /// Holds one config to one problem, at the place marked with `→`, which is not part of the text.
+    /// Holds one config to one problem, at the place marked with `→`, which is not part of the text. Without a hint
+    /// given: what its key is for, in whatever words.
     pub fn refuses(&self, marked: &str, path: &str, message: &str, hint: Option<&str>) {
         let (line, column) = place_of_mark(marked);
+        let problems = self.problems(&marked.replacen('→', "", 1));
+        assert!(problems.iter().all(|problem| !problem.hint.is_empty()), "{problems:?}");
+        let hint = hint.or(problems.first().map(|problem| problem.hint.as_str())).unwrap_or_default();
         let expected = Problem {
             path: path.to_owned(),
             line,
             column,
             message: message.to_owned(),
-            hint: hint.map(str::to_owned),
+            hint: hint.to_owned(),
         };
-        assert_eq!(self.problems(&marked.replacen('→', "", 1)), [expected], "{marked}");
+        assert_eq!(problems, [expected], "{marked}");
     }
 }
 
