@@ -12,10 +12,10 @@
 //! are made from that one list. `not_yet` lists what is known but not offered.
 #![forbid(unsafe_code)]
 
-use std::cell::LazyCell;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use jsonc_parser::ast::Value;
 
@@ -214,7 +214,7 @@ fn read_without(
     };
     match plan {
         Some(plan) if reading.notes.is_empty() => Ok(plan),
-        _ => Err(problems(reading.notes, &Positions::of(&lossy), file, rows)),
+        _ => Err(problems(reading.notes, &Positions::of(&lossy), file)),
     }
 }
 
@@ -252,13 +252,13 @@ fn name_of(file: &File, root: &Node<'_>, path: &Path, reading: &mut Reading<'_>)
 }
 
 /// The notes in the order of the file, their places as lines and columns, each with a hint.
-fn problems(mut notes: Vec<Note>, positions: &Positions<'_>, file: &Path, rows: &[NotYet]) -> Problems {
-    // It is made only for who needs it: that takes longer than reading a config.
-    let schema = LazyCell::new(|| schema::without(rows));
+fn problems(mut notes: Vec<Note>, positions: &Positions<'_>, file: &Path) -> Problems {
+    // It is made only for who needs it, and once: that takes longer than reading a config.
+    static SCHEMA: LazyLock<serde_json::Value> = LazyLock::new(schema);
     notes.sort_by_key(|note| note.at);
     let list = notes.into_iter().map(|Note { path, keys, at, complaint }| {
         let (line, column) = positions.locate(at);
-        let hint = complaint.hint.unwrap_or_else(|| hints::about(&keys, &schema));
+        let hint = complaint.hint.unwrap_or_else(|| hints::about(&keys, &SCHEMA));
         Problem { path, line, column, message: complaint.message, hint }
     });
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy();

@@ -97,6 +97,8 @@ pub struct Adopted {
     pub asked_at: Option<Moment>,
     /// Whether it is to be killed.
     pub killed: bool,
+    /// Whether the last look found nobody.
+    pub nobody: bool,
     /// The cgroup of the launch, if it has one of its own.
     pub cgroup: Option<Box<Cgroup>>,
     /// The streams of the log that it may write to.

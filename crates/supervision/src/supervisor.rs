@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// More instances than this a worker cannot have; who asks for more gets so many.
-pub const MAX_INSTANCES: u32 = 100_000;
+pub const MAX_INSTANCES: u32 = 10_000;
 
 /// Decides what happens to a [`Family`] of workers: events in, actions out.
 ///

@@ -105,7 +105,7 @@ impl Loop {
         let members = self.all_adopted(&snapshot);
         for process in self.processes.adopted().map(|(process, _)| process).collect::<Vec<_>>() {
             let members = members.get(&process).map(Vec::as_slice).unwrap_or_default();
-            if members.is_empty() && !sure && patience {
+            if members.is_empty() && patience && (!sure || !self.was_nobody_found(process)) {
                 unsure = true;
                 continue;
             }
@@ -114,8 +114,15 @@ impl Loop {
         unsure
     }
 
+    /// Whether the last look found nobody either. Who begets another and ends while it is looked for is not seen any more,
+    /// and the other one not yet.
+    fn was_nobody_found(&mut self, process: Process) -> bool {
+        self.processes.adopted_mut(process).is_none_or(|adopted| std::mem::replace(&mut adopted.nobody, true))
+    }
+
     fn note_adopted(&mut self, process: Process, members: &[Identity]) {
         let Some(adopted) = self.processes.adopted_mut(process) else { return };
+        adopted.nobody = members.is_empty();
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let (foreign, killed) = (adopted.foreign, adopted.killed);
         if adopted.told.is_none_or(|told| count < told) {
