@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use nix::sys::epoll::Epoll;
 use supervision::Process;
 
-use super::Loop;
+use super::{Loop, Told};
 use crate::processes::{Kinship, Processes, Tree};
 
 /// Those who are dead and not buried.
@@ -58,11 +58,12 @@ impl Dead {
 
 impl Loop {
     /// Whether the exit of a dead leader may be taken later. Not where somebody counts the processes of its user or its
-    /// cgroup: its successor might be one too many.
+    /// cgroup: its successor might be one too many. Nor where the run stops: nothing is waiting to be started.
     pub(super) fn may_be_buried_later(&self, process: Process, tree: &Tree) -> bool {
         let setup = self.setup.workers.get(process.instance.worker.0 as usize);
         let plain = setup.is_some_and(|setup| setup.kept.terms.is_none());
-        plain && tree.kinship == Kinship::Child && tree.cgroup.is_none()
+        let is_going = self.told == Told::Nothing;
+        is_going && plain && tree.kinship == Kinship::Child && tree.cgroup.is_none()
     }
 
     /// Buries the dead; says whether there were any.
