@@ -139,7 +139,7 @@ fn what_cannot_be_is_refused_and_says_what_to_do() {
         (&["--cwd", "nowhere", "--", "true"], 2, "is no folder"),
         (&["--queue-in", "q", "--", "true"], 4, "no queue is called"),
         (&["--queue-out", "7", "--", "true"], 2, "a queue's name"),
-        (&["--instances", "200000", "--", "true"], 2, "at most 100000"),
+        (&["--instances", "200000", "--", "true"], 2, "at most 10000"),
         (&["true"], 2, "--"),
     ];
     for (arguments, code, words) in refused {
