@@ -131,6 +131,8 @@ impl Supervisor {
             match &self.run {
                 Run::Stopping { limit, .. } if limit.is_over() => self.kill_leftovers(id),
                 Run::Stopping { plan, .. } if plan.has_turned_to(id) => self.part_with_leftovers(id),
+                // The stop of the run made it stay down: what it left has its turn with its level.
+                Run::Stopping { .. } => {}
                 _ if is_to_go => self.end_leftovers(id),
                 _ => {}
             }

@@ -101,6 +101,27 @@ fn the_limit_of_the_stop_holds_for_them_and_a_daemon_s_have_no_grace() {
 }
 
 #[test]
+fn who_is_counted_when_the_stop_has_begun_has_its_turn_all_the_same() {
+    let daemon = Worker { policy: Policy::Daemon, ..adopting("daemon") };
+    let above = Worker {
+        after: vec![After { worker: WorkerId(0), milestone: Milestone::Started }],
+        ..worker("above")
+    };
+    let mut world = lasting(vec![daemon, above]);
+    world.let_be("daemon", Trait::SlowToAdopt);
+    world.let_be("above", Trait::Deaf);
+    world.exits("daemon", 0);
+    // It was to be started again: the stop of the run makes it stay down.
+    world.start("daemon");
+    world.shutdown();
+    assert_eq!(world.story(), ["0 daemon adopted", "0 above asked"]);
+    world.tell(Event::Adopted(world.process("daemon"), 2));
+    world.wait(1000);
+    assert_eq!(world.story(), ["1000 above killed", "1000 daemon's leftovers killed"]);
+    assert_eq!(world.conclusion(), Some(Conclusion::Succeeded));
+}
+
+#[test]
 fn what_a_former_run_left_is_this_run_s_and_its_launch_number_is_not_given_again() {
     let mut world = World::ahead(Family { lasts: true, ..Family::of(vec![adopting("w")]) });
     let instance = InstanceId { worker: WorkerId(0), index: 0 };

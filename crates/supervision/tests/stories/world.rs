@@ -36,6 +36,8 @@ pub enum Trait {
     Broken,
     /// The news of its launch comes only when `launched` is called.
     SlowToLaunch,
+    /// How many it has left behind is known only when that is told.
+    SlowToAdopt,
     /// What it left behind goes only when `emptied` is called.
     SlowToEmpty,
     /// What it held is given back only when `reclaimed` is called.
@@ -149,7 +151,9 @@ impl World {
             }
             Action::Adopt(process) => {
                 self.note(format!("{} adopted", self.label(process.instance)));
-                self.tell(Event::Adopted(process, 2));
+                if !self.is(process, Trait::SlowToAdopt) {
+                    self.tell(Event::Adopted(process, 2));
+                }
             }
             Action::AskLeftovers(process) => {
                 self.note(format!("{}'s leftovers asked", self.label(process.instance)));
