@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use process::{Cgroup, Exit, Identity, Pid, Vigil};
 use supervision::{Ending, Event, InstanceId, Moment, Process};
@@ -20,6 +21,8 @@ pub struct Tree {
     pub pidfd: OwnedFd,
     /// Whose child the leader is.
     pub kinship: Kinship,
+    /// When a former run launched it, in clock ticks since the machine started; `None`: this run did.
+    pub launched: Option<u64>,
     /// How the leader ended, once it has.
     pub ended: Option<Ending>,
     /// How an appointed leader ended, where its exit came to us.
@@ -138,6 +141,7 @@ impl Tree {
             pid,
             pidfd,
             kinship,
+            launched: None,
             ended: None,
             exit: None,
             founder: None,
@@ -148,6 +152,12 @@ impl Tree {
             cgroup: None,
             talk: None,
         }
+    }
+
+    /// How long ago a former run launched it; `None`: this run did.
+    pub fn age_where_taken_back(&self) -> Option<Duration> {
+        let ticks = process::ticks_since_boot().saturating_sub(self.launched?);
+        Some(Duration::from_millis(ticks.saturating_mul(1000 / process::TICKS_A_SECOND)))
     }
 
     /// Whether its leader lives and is not our child.

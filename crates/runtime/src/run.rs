@@ -347,6 +347,7 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
     }
     let cgroup = running.cgroups.of_survivor(survivor.pid);
     let mut tree = Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams).within(cgroup);
+    tree.launched = Some(survivor.launched);
     tree.founder = survivor
         .founder
         .map(|(pid, pidfd)| Box::new(Founder { pid, pidfd, kinship: Kinship::TakenBack, ended: false }));

@@ -99,6 +99,25 @@ fn wait_when_the_supervisor_is_killed_it_lives_on() {
 }
 
 #[test]
+fn who_is_taken_back_has_been_up_since_its_launch() {
+    let sandbox = Sandbox::new();
+    let (run, pid) = begun(&sandbox, "wait");
+    let seen = Instant::now();
+    stays("it runs", Duration::from_millis(500), || lives(pid));
+    run.kill_9();
+    let (mut run, same) = begun(&sandbox, "wait");
+    let up_at_least = seen.elapsed().as_secs_f64();
+    let why = sandbox.supervisor(&["why", "w", "--json"]).ends_with(0).json();
+    assert_eq!((same, &why[0]["launch"]), (pid, &json!(1)), "{}", run.err());
+    for what in ["uptime_s", "since_s"] {
+        // The kernel tells when a process was born in hundredths of a second.
+        let told = why[0][what].as_f64().expect("it runs");
+        assert!(told + 0.02 >= up_at_least && told < 3600.0, "{what}: {told}, at least {up_at_least}");
+    }
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
 fn terminate_when_the_supervisor_is_killed_the_kernel_sends_its_stop_signal() {
     let sandbox = Sandbox::new();
     let (run, pid) = begun(&sandbox, "terminate");

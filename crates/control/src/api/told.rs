@@ -105,6 +105,9 @@ pub struct Why {
     pub asked: Option<AskedBy>,
     /// What of its config was changed between the launch before its last and that, in words.
     pub changed: Option<String>,
+    /// Whether it is up by an older config than its run has now; the newest holds from its next launch on.
+    #[serde(default)]
+    pub older_config: bool,
     /// What it says of itself.
     pub says: Option<String>,
     /// The last lines of its output, the oldest first.

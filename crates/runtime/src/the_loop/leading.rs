@@ -11,7 +11,7 @@ use process::{Exit, Identity, Pid};
 use supervision::{Policy, Process};
 
 use super::{Loop, Watched};
-use crate::appointments;
+use crate::appointments::{self, Appointment};
 use crate::owning::Owner;
 use crate::processes::Kinship;
 use crate::talk;
@@ -56,12 +56,15 @@ impl Loop {
             self.kill_tree(process);
             return;
         }
+        let launched = self.launched_at_ticks(process);
         self.processes.appoint(process, Pid::from_raw(pid), pidfd);
         // The others are not taken back.
         let survives =
             self.core.worker(process.instance.worker).is_some_and(|worker| worker.policy == Policy::Wait);
+        let appointment = Appointment { leader: identity, launched: launched.unwrap_or(identity.start_time) };
         if survives
-            && let Err(error) = appointments::note(self.folder.path(), &self.roster.leaf(process), identity)
+            && let Err(error) =
+                appointments::note(self.folder.path(), &self.roster.leaf(process), appointment)
         {
             talk::say(format_args!(
                 "{show}: a later run will not know that pid {pid} leads: {}",
@@ -69,6 +72,15 @@ impl Loop {
             ));
         }
         self.changed = true;
+    }
+
+    /// When a launch was executed, in clock ticks since the machine started; to be asked before another one leads it.
+    fn launched_at_ticks(&self, process: Process) -> Option<u64> {
+        let tree = self.processes.get(process)?;
+        let noted = || appointments::read(self.folder.path(), &self.roster.leaf(process));
+        let executed = || Identity::of(tree.founder.as_ref().map_or(tree.pid, |founder| founder.pid)).ok()?;
+        let known = tree.launched.or_else(|| Some(noted()?.launched));
+        known.or_else(|| Some(executed()?.start_time))
     }
 
     /// What was watched as one thing is watched as another, or not at all.
