@@ -205,6 +205,7 @@ impl Configs {
 
 impl Source for Configs {
     fn offer(&self, path: &Path, former: &BTreeSet<u64>) -> Result<Offer, Unfit> {
+        lasts(path).map_err(|error| unfit(path, &Unusable::Unreadable(error)))?;
         let (new, snapshot) = read(path).map_err(|unusable| unfit(path, &unusable))?;
         let (old, former) = {
             let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -256,6 +257,20 @@ impl Source for Configs {
     fn is_newer(&self) -> bool {
         let stamps = self.all.lock().unwrap_or_else(PoisonError::into_inner).running.stamps.clone();
         stamps.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
+    }
+}
+
+/// Whether a running supervisor may read this as a config: a pipe can be read once, by whoever comes first, and might keep it
+/// waiting for ever. Whatever else is wrong with it is told when it is read.
+///
+/// # Errors
+/// It may not.
+pub fn lasts(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(about) if !about.is_file() && !about.is_dir() => {
+            Err(io::Error::other("it is no regular file, and a running supervisor reads the config itself"))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -306,7 +306,8 @@ impl Loop {
         let gone: Vec<String> = gone.map(|thing| thing.name.clone()).collect();
         self.queues.exchange(new, &gone, &self.setup.queues);
         if let Until::Applied { all, .. } = &until {
-            self.note_asked(all.clone(), by);
+            let concerned = self.not_stopped(all.iter().copied());
+            self.note_asked(concerned, by);
         }
         self.follow_calendar(&change.removed);
         self.tell_core([Event::Asked(Request::Change(Box::new(change)))]);
