@@ -25,6 +25,7 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod numbering;
 mod orders;
 mod outdated;
 mod owning;
