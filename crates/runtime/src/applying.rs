@@ -456,8 +456,14 @@ fn answer(reply: Option<Reply>, result: Result<api::Proposal, ApiError>) {
         (None, Err(error)) => {
             talk::say(format_args!("nothing was changed: {}", error.message));
             for problem in &error.problems {
-                let api::Problem { path, line, column, message, .. } = problem;
+                let api::Problem { path, line, column, message, hint } = problem;
                 talk::say(format_args!("  {path} ({line}:{column}): {message}"));
+                if let Some(hint) = hint {
+                    talk::say(format_args!("    hint: {hint}"));
+                }
+            }
+            if let Some(hint) = error.hint.filter(|_| error.problems.is_empty()) {
+                talk::say(format_args!("  hint: {hint}"));
             }
         }
     }

@@ -219,6 +219,10 @@ fn status_says_when_the_file_is_newer_and_sighup_applies_it() {
     sandbox.write("r.json", "{");
     run.signal(Signal::SIGHUP);
     until("it is refused", || run.err().contains("nothing was changed").then_some(()));
+    // With all that `apply` would say.
+    sandbox.write("r.json", json!({ "name": "r", "workers": { "w": {} } }).to_string());
+    run.signal(Signal::SIGHUP);
+    until("it is told what to do", || run.err().contains("hint: add it: \"command\"").then_some(()));
     assert_eq!(run.instance("w", 0).launch, Some(2));
     assert_eq!(run.stop(), 0);
 }
