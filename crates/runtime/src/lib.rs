@@ -34,6 +34,7 @@ mod probing;
 mod processes;
 mod proposal;
 mod queues;
+mod recalling;
 mod rolling;
 mod roster;
 mod run;

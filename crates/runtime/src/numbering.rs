@@ -43,7 +43,10 @@ impl Numbering {
         let Some(path) = &self.path else { return };
         // In one step: a later run finds all of it. Should it fail, numbers come again, and nothing else goes wrong.
         let new = path.with_extension("new");
-        let _ = fs::write(&new, format!("{}\n", self.taken)).and_then(|()| fs::rename(&new, path));
+        let written = fs::write(&new, format!("{}\n", self.taken)).and_then(|()| fs::rename(&new, path));
+        if written.is_err() {
+            let _ = fs::remove_file(new);
+        }
     }
 }
 

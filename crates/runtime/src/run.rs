@@ -236,6 +236,9 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
             Addition::Queue(_) => None,
         })
         .collect();
+    if !survivors.leaders.is_empty() {
+        running.recall_configs();
+    }
     for attendant in survivors.attendants {
         running.take_attendant_back(attendant);
     }

@@ -10,7 +10,7 @@ use supervision::{Event, Process};
 
 use super::{BACKGROUND_LOG, Loop, STRAYS_TAKE_AT_MOST, Told, Watched};
 use crate::askers::Asker;
-use crate::{appointments, numbering, sweeping, talk};
+use crate::{appointments, numbering, recalling, sweeping, talk};
 
 impl Loop {
     pub(super) fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {
@@ -76,6 +76,7 @@ impl Loop {
         self.cgroups.remove();
         appointments::clear(self.folder.path());
         numbering::clear(self.folder.path());
+        recalling::clear(self.folder.path());
         self.temporary.remove();
         self.sockets.close_all();
         self.await_guard();
