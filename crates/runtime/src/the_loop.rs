@@ -266,6 +266,8 @@ pub struct Loop {
     unsure: Option<Unsure>,
     /// Changes that nobody was told of yet.
     changes: Vec<Change>,
+    /// The leaders that are to be asked to stop, and by which signal.
+    to_be_asked: Vec<(Process, i32)>,
     /// Who is dead and not buried.
     dead: Dead,
     /// Looks at those who cannot be killed, once the run is being stopped; and who was given up, in words.
@@ -365,8 +367,12 @@ impl Loop {
                     if let Some(journal) = &mut self.journal {
                         journal.action(now, &action);
                     }
+                    if !matches!(action, Action::Ask(_)) && !self.to_be_asked.is_empty() {
+                        self.ask_leaders();
+                    }
                     self.carry_out(action);
                 }
+                self.ask_leaders();
             }
             self.launch_queued();
             if self.news.is_empty() {

@@ -199,9 +199,7 @@ impl Loop {
         let Ok(snapshot) = Snapshot::take() else { return };
         for member in self.all_adopted(&snapshot).remove(&process).unwrap_or_default() {
             if let Some(held) = hold(member.pid.as_raw()) {
-                // Errors mean that it is gone.
-                let _ = process::signal::send(held.as_fd(), signal);
-                let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
+                process::signal::ask(held.as_fd(), signal);
             }
         }
         self.count_adopted_now();

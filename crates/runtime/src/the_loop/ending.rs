@@ -6,7 +6,7 @@ use std::time::Duration;
 use control::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
-use supervision::{Event, Process};
+use supervision::Event;
 
 use super::{BACKGROUND_LOG, Loop, STRAYS_TAKE_AT_MOST, Told, Watched};
 use crate::askers::Asker;
@@ -52,18 +52,18 @@ impl Loop {
     /// Takes in who has ended by now: what came of them is not the work of the stop that is told next. The kernel may
     /// have told of the stop first, and what is found together has no order.
     fn find_the_dead(&mut self) {
-        let leaders = self.watched.iter().filter_map(|(token, what)| match what {
-            Watched::Leader(process) => Some((*process, *token)),
-            _ => None,
-        });
-        let is_dead = |process: &Process| {
-            self.processes.get(*process).is_some_and(|tree| process::is_dead(tree.pidfd.as_fd()))
-        };
-        let mut dead: Vec<_> = leaders.filter(|(process, _)| is_dead(process)).collect();
+        self.bury();
+        // Room for all that is watched, so that nothing that is ready hides the dead behind it.
+        let mut ready = vec![EpollEvent::empty(); self.watched.len().max(1)];
+        // Nothing is lost by an error: the dead are found by the next look of the loop.
+        let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
+        let mut tokens: Vec<u64> = ready[..count].iter().map(EpollEvent::data).collect();
         // In the order of their launch, so that the same news are always told in the same order.
-        dead.sort_unstable_by_key(|(_, token)| *token);
-        for (process, token) in dead {
-            self.leader_may_have_ended(process, token);
+        tokens.sort_unstable();
+        for token in tokens {
+            if let Some(&Watched::Leader(process)) = self.watched.get(&token) {
+                self.leader_may_have_ended(process, token);
+            }
         }
     }
 

@@ -178,6 +178,7 @@ impl Loop {
             child_changed: false,
             unsure: None,
             changes: Vec::new(),
+            to_be_asked: Vec::new(),
             dead: Dead::default(),
             look_at_killed: None,
             abandoned: Vec::new(),

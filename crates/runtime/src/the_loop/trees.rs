@@ -44,12 +44,11 @@ impl Loop {
     /// Has a launch that seems to hang leave a core dump and end, if it does not prevent that.
     pub(super) fn abort(&mut self, process: Process) {
         let Some(tree) = self.processes.get(process).filter(|tree| tree.ended.is_none()) else { return };
-        // Errors mean that it is gone, which its descriptor says as well.
-        let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGABRT);
-        let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGCONT);
+        process::signal::ask(tree.pidfd.as_fd(), libc::SIGABRT);
     }
 
-    /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
+    /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped. Its leader
+    /// gets that at the next [`Loop::ask_leaders`], together with others.
     pub(super) fn ask(&mut self, process: Process) {
         let Some((signal, to)) = self.how_to_stop(process) else { return };
         let signal = self.passed_on.unwrap_or(signal);
@@ -57,21 +56,27 @@ impl Loop {
         tree.order_to_stop();
         let leader = tree.pid;
         if tree.ended.is_none() {
-            // Errors mean that it is gone, which its descriptor says as well.
-            let _ = process::signal::send(tree.pidfd.as_fd(), signal);
-            let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGCONT);
+            self.to_be_asked.push((process, signal));
         }
         if to == StopTo::Main {
             return;
         }
+        self.ask_leaders();
         self.bury();
         let Ok(snapshot) = process::Snapshot::take() else { return };
         for pid in self.tree_of(process, &snapshot).into_iter().filter(|pid| *pid != leader) {
             if let Some(held) = hold(pid.as_raw()) {
-                let _ = process::signal::send(held.as_fd(), signal);
-                let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
+                process::signal::ask(held.as_fd(), signal);
             }
         }
+    }
+
+    /// Asks all leaders that are to be asked. Must be done before anything else is carried out.
+    pub(super) fn ask_leaders(&mut self) {
+        let to_be_asked = std::mem::take(&mut self.to_be_asked);
+        let pidfd = |process: Process| self.processes.get(process).map(|tree| tree.pidfd.as_fd());
+        let asked = to_be_asked.into_iter().filter_map(|(process, signal)| Some((pidfd(process)?, signal)));
+        process::signal::ask_all(&asked.collect::<Vec<_>>());
     }
 
     pub(super) fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
