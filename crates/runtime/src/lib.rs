@@ -60,3 +60,4 @@ pub use setup::{
     Command, Input, Keeping, Listed, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup,
     Setup, Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };
+pub use temporary::hidden_by_mounted_tmp;

@@ -49,6 +49,11 @@ impl Loop {
         }
     }
 
+    /// Whether nobody is asked any more.
+    pub(super) fn is_told_to_stop_now(&self) -> bool {
+        self.told == Told::StopNow
+    }
+
     /// Takes in who has ended by now: what came of them is not the work of the stop that is told next. The kernel may
     /// have told of the stop first, and what is found together has no order.
     fn find_the_dead(&mut self) {
