@@ -12,8 +12,9 @@ use supervision::{Conclusion, Ending, InstanceId, Leftover, Policy, WorkerId};
 
 use crate::adding;
 use crate::additions::{Addition, Additions};
+use crate::annex;
 use crate::cgroups::Cgroups;
-use crate::doors::{Doors, other_user};
+use crate::doors::{self, Doors, other_user};
 use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::listening::Sockets;
@@ -198,6 +199,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         doors.close();
         return Err(cannot("cannot let workers of other users in")(error));
     }
+    annex::clear(&[PathBuf::from(doors::PLACE), std::env::temp_dir()]);
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();

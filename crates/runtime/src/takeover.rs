@@ -75,6 +75,12 @@ pub fn was_killed(socket: &Path) -> io::Result<bool> {
     Ok(socket.exists() || Snapshot::take()?.iter().any(is_left))
 }
 
+/// Whether anybody lives who is of the run with this control socket.
+pub fn anybody_of(socket: &Path) -> io::Result<bool> {
+    let is_of = |stat: &Stat| !stat.is_zombie() && stat.pid != Pid::this() && bears_mark_of(stat.pid, socket);
+    Ok(Snapshot::take()?.iter().any(is_of))
+}
+
 /// Waits until every process tells whose it is, for a moment at most. One that is just being executed bears no mark; nobody
 /// tells when it does, as it is not our child. Those that a former supervisor was starting are behind that, or the
 /// run's folder would not be ours yet.
