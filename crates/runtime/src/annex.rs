@@ -9,7 +9,8 @@
 //!
 //! Nobody may ever run that name again. So every run looks for annexes of this user that nobody holds and of whose run nobody
 //! lives, and takes them away. Once one is about to be removed, its lock is held: a run of its name that begins meanwhile has
-//! an annex made for itself. A supervisor in another pid namespace is known by its lock; its workers, if it was
+//! an annex made for itself. The folders in which workers meet their supervisor are found in the same way: a worker that is
+//! killed while it joins leaves one, and its mark is held by nobody. A supervisor in another pid namespace is known by its lock; its workers, if it was
 //! killed, are not seen from here.
 
 use std::collections::BTreeSet;
@@ -25,8 +26,11 @@ use crate::takeover;
 /// What every annex is called with in the beginning.
 const PREFIX: &str = "supervisor-";
 
+/// What the folders for meetings are called with in the beginning.
+const MEETINGS: &str = ".tmp";
+
 /// The file in an annex that tells whose it is, and whether that one lives.
-pub const MARK: &str = ".run";
+pub const MARK: &str = worker::wire::PLACE_MARK;
 
 /// The longest path that is believed.
 const PATH_BYTES: u64 = 4096;
@@ -133,7 +137,7 @@ fn remove(path: &Path) {
     let _ = fs::remove_dir(path);
 }
 
-/// Takes away what killed supervisors of this user have left in these places, in the background.
+/// Takes away what killed supervisors and workers of this user have left in these places, in the background.
 pub fn clear(places: &[PathBuf]) {
     let places: BTreeSet<&PathBuf> = places.iter().collect();
     let orphans: Vec<(PathBuf, File)> = places.into_iter().flat_map(|place| orphans(place)).collect();
@@ -144,19 +148,38 @@ pub fn clear(places: &[PathBuf]) {
     }
 }
 
-/// The annexes in a place that nobody holds, and of whose run nobody lives; held now.
+/// Takes away where workers that were killed wanted to be met.
+pub fn clear_meetings(place: &Path) {
+    for (path, _held) in named(place, MEETINGS).into_iter().filter_map(of_the_dead) {
+        remove(&path);
+    }
+}
+
+/// The orphans in a place, held now.
 fn orphans(place: &Path) -> Vec<(PathBuf, File)> {
-    let named = fs::read_dir(place).into_iter().flatten().flatten();
-    let named = named.filter(|entry| entry.file_name().as_bytes().starts_with(PREFIX.as_bytes()));
-    let orphan = |path: PathBuf| {
-        let (mark, run) = take(&path)?;
-        // Let go of, as long as it is not certain: the next run of its name may want it.
-        drop(mark);
-        let is_used = takeover::anybody_of(&run.join("socket")).unwrap_or(true);
-        let (mark, _) = take(&path).filter(|_| !is_used)?;
-        Some((path, mark))
-    };
-    named.filter_map(|entry| orphan(entry.path())).collect()
+    let annexes = named(place, PREFIX).into_iter().filter_map(of_a_dead_run);
+    annexes.chain(named(place, MEETINGS).into_iter().filter_map(of_the_dead)).collect()
+}
+
+fn named(place: &Path, prefix: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(place).into_iter().flatten().flatten();
+    let named = entries.filter(|entry| entry.file_name().as_bytes().starts_with(prefix.as_bytes()));
+    named.map(|entry| entry.path()).collect()
+}
+
+/// An annex that nobody holds, and of whose run nobody lives.
+fn of_a_dead_run(path: PathBuf) -> Option<(PathBuf, File)> {
+    let (mark, run) = take(&path)?;
+    // Let go of, as long as it is not certain: the next run of its name may want it.
+    drop(mark);
+    let is_used = takeover::anybody_of(&run.join("socket")).unwrap_or(true);
+    of_the_dead(path).filter(|_| !is_used)
+}
+
+/// What nobody holds.
+fn of_the_dead(path: PathBuf) -> Option<(PathBuf, File)> {
+    let (mark, _) = take(&path)?;
+    Some((path, mark))
 }
 
 #[cfg(test)]
