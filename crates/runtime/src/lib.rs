@@ -4,6 +4,7 @@
 
 mod adding;
 mod additions;
+mod annex;
 mod applying;
 mod appointments;
 mod askers;
