@@ -141,7 +141,11 @@ impl Loop {
             restarts: instance.restarts,
             exit: instance.last.and_then(words::exit),
             policy: worker.map_or("", |worker| words::policy(worker.policy)).to_owned(),
-            why: Some(self.full_reason(instance)).filter(|why| !why.is_empty()).or(says),
+            why: match (self.full_reason(instance), says) {
+                (why, None) => Some(why).filter(|why| !why.is_empty()),
+                (why, Some(says)) if why.is_empty() => Some(says),
+                (why, Some(says)) => Some(format!("{why}; it says: {says}")),
+            },
         }
     }
 

@@ -4,6 +4,7 @@
 
 mod adding;
 mod additions;
+mod annex;
 mod applying;
 mod appointments;
 mod askers;
@@ -60,3 +61,4 @@ pub use setup::{
     Command, Input, Keeping, Listed, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup,
     Setup, Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };
+pub use temporary::hidden_by_mounted_tmp;

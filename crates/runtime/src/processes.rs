@@ -31,6 +31,8 @@ pub struct Tree {
     pub founder: Option<Box<Founder>>,
     /// When to stop waiting for how it ended: it is not our child, and only its parent's reaping tells.
     pub exit_unknown_at: Option<Moment>,
+    /// Whether it was asked to stop.
+    pub asked: bool,
     /// Whether everything of it is to be killed.
     pub condemned: bool,
     /// Whether its feeder died before its queue was at its end: what it takes for the end of its input is none.
@@ -149,6 +151,7 @@ impl Tree {
             exit: None,
             founder: None,
             exit_unknown_at: None,
+            asked: false,
             condemned: false,
             lost_its_feeder: false,
             streams,
@@ -205,6 +208,7 @@ impl Tree {
 
     /// Orders it to stop, if it has joined.
     pub fn order_to_stop(&mut self) {
+        self.asked = true;
         if let Some(Talk { orders: Some(orders), .. }) = self.talk.as_deref_mut() {
             orders.stop();
         }

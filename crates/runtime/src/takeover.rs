@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use ipc::Queue;
 use ipc::sync::Family;
-use process::{Identity, Pid, Snapshot};
+use process::{Identity, Pid, Snapshot, Stat};
 use supervision::{InstanceId, Process};
 
 use crate::appointments::{self, Appointment};
@@ -62,6 +62,26 @@ pub type Leftovers = Vec<Identity>;
 /// How long a process may take to be executed, and how long until it is looked at again.
 const EXECUTED_WITHIN: Duration = Duration::from_secs(1);
 const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
+
+/// Whether a former run with this control socket was killed: one that ended by itself took its socket with it. Where somebody
+/// has removed the run's folder, there are only its workers to tell of it, who lead sessions.
+pub fn was_killed(socket: &Path) -> io::Result<bool> {
+    let is_left = |stat: &Stat| {
+        stat.pid == stat.session
+            && !stat.is_zombie()
+            && stat.pid != Pid::this()
+            // Most have none: they are passed by quickly.
+            && process::environ_var(stat.pid, "SUPERVISOR_SOCKET").is_some()
+            && bears_mark_of(stat.pid, socket)
+    };
+    Ok(socket.exists() || Snapshot::take()?.iter().any(is_left))
+}
+
+/// Whether anybody lives who is of the run with this control socket.
+pub fn anybody_of(socket: &Path) -> io::Result<bool> {
+    let is_of = |stat: &Stat| !stat.is_zombie() && stat.pid != Pid::this() && bears_mark_of(stat.pid, socket);
+    Ok(Snapshot::take()?.iter().any(is_of))
+}
 
 /// Waits until every process tells whose it is, for a moment at most. One that is just being executed bears no mark; nobody
 /// tells when it does, as it is not our child. Those that a former supervisor was starting are behind that, or the

@@ -449,6 +449,7 @@ impl Loop {
             Action::Probe(process, purpose, within) => self.probe(process, purpose, within),
             Action::Kill(process) => {
                 self.forget_probes(process);
+                self.tell_that_it_was_deaf(process);
                 self.kill_tree(process);
             }
             Action::Await(process) => self.await_tree(process),

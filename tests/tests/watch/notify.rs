@@ -60,6 +60,28 @@ fn nobody_else_can_speak_for_a_worker() {
 }
 
 #[test]
+fn what_a_worker_is_at_is_told_while_it_gets_ready_and_while_it_stops() {
+    let sandbox = Sandbox::new();
+    let script = "trap 'probe tell \"STATUS=putting away\"; while [ ! -e gone ]; do sleep 0.02; done; exit 0' TERM; \
+                  probe tell 'STATUS=30% loaded'; while [ ! -e go ]; do sleep 0.02; done; probe tell READY=1; \
+                  while :; do sleep 0.02; done";
+    let mut run = run_of(&sandbox, &json!({ "command": script, "ready": "notify" }));
+    let says = |state: &str, what: &str| {
+        until(&format!("it says {what}"), || {
+            let now = run.instance("w", 0);
+            (now.state == state && now.why.as_deref().is_some_and(|why| why.ends_with(what))).then_some(())
+        });
+    };
+    says("starting", "not ready yet; it says: 30% loaded");
+    sandbox.write("go", "");
+    says("running", "30% loaded");
+    sandbox.supervisor(&["stop", "w", "--no-wait"]).ends_with(0);
+    says("stopping", "; it says: putting away");
+    sandbox.write("gone", "");
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
 fn a_worker_says_what_it_is_at_and_that_it_reloads() {
     let sandbox = Sandbox::new();
     let script = "probe tell READY=1 'STATUS=first things'; while [ ! -e go ]; do sleep 0.02; done; \

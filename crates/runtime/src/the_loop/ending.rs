@@ -10,7 +10,7 @@ use supervision::Event;
 
 use super::{BACKGROUND_LOG, Loop, STRAYS_TAKE_AT_MOST, Told, Watched};
 use crate::askers::Asker;
-use crate::{appointments, numbering, recalling, sweeping, talk};
+use crate::{annex, appointments, numbering, recalling, sweeping, talk};
 
 impl Loop {
     pub(super) fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {
@@ -49,6 +49,11 @@ impl Loop {
         }
     }
 
+    /// Whether nobody is asked any more.
+    pub(super) fn is_told_to_stop_now(&self) -> bool {
+        self.told == Told::StopNow
+    }
+
     /// Takes in who has ended by now: what came of them is not the work of the stop that is told next. The kernel may
     /// have told of the stop first, and what is found together has no order.
     fn find_the_dead(&mut self) {
@@ -78,6 +83,9 @@ impl Loop {
         numbering::clear(self.folder.path());
         recalling::clear(self.folder.path());
         self.temporary.remove();
+        if self.meetings.were_any() {
+            annex::clear_meetings(&std::env::temp_dir());
+        }
         self.sockets.close_all();
         self.await_guard();
         if let Some(guard) = self.guard.take() {
