@@ -109,6 +109,17 @@ impl History {
         let until = (!follow).then(|| lock(&self.record).told);
         Reading { record: Arc::clone(&self.record), at: after, until }
     }
+
+    /// The last reason that was told of an instance before its launch of this number; `None`: there was none, or it is not kept any
+    /// more.
+    pub fn end_before(&self, worker: &str, instance: u32, launch: Launch) -> Option<String> {
+        let record = lock(&self.record);
+        let own = record.kept.iter().rev().filter(|entry| {
+            entry.instance == instance && &*entry.worker == worker && entry.launch < Some(launch)
+        });
+        let mut former = own.take_while(|entry| entry.launch.is_some());
+        former.find(|entry| !entry.why.is_empty()).map(|entry| entry.why.to_string())
+    }
 }
 
 fn change(record: &Mutex<Record>, change: impl FnOnce(&mut Record)) {
