@@ -28,8 +28,11 @@ impl Loop {
             return talk::say(format_args!("{show}: MAINPID={pid} is not of its tree: ignored"));
         }
         if tree.founder.as_deref().is_some_and(|founder| founder.pid.as_raw() == pid && !founder.ended) {
+            let led = tree.pid.as_raw();
             if let Some(former) = self.processes.lead_again(process) {
                 let _ = self.epoll.delete(&former);
+                // What it holds is to be given back when it ends.
+                let _ = self.watch_other(led);
                 self.turn_watch(Watched::Leader(process), None);
                 self.turn_watch(Watched::Founder(process), Some(Watched::Leader(process)));
                 self.changed = true;
@@ -43,6 +46,7 @@ impl Loop {
         if process::is_dead(pidfd.as_fd()) {
             return talk::say(format_args!("{show}: MAINPID={pid} has ended already: ignored"));
         }
+        let between = tree.founder.is_some().then_some(tree.pid.as_raw());
         // Who led so far is watched as the founder, if it is that; else it is none of ours.
         if tree.founder.is_none() {
             self.turn_watch(Watched::Leader(process), Some(Watched::Founder(process)));
@@ -58,6 +62,10 @@ impl Loop {
         }
         let launched = self.launched_at_ticks(process);
         self.processes.appoint(process, Pid::from_raw(pid), pidfd);
+        if let Some(between) = between {
+            // What it holds is to be given back when it ends.
+            let _ = self.watch_other(between);
+        }
         // The others are not taken back.
         let survives =
             self.core.worker(process.instance.worker).is_some_and(|worker| worker.policy == Policy::Wait);
@@ -105,10 +113,16 @@ impl Loop {
             Kinship::TakenBack | Kinship::Appointed => process::is_dead(founder.pidfd.as_fd()),
         };
         if ended {
+            let pid = founder.pid.as_raw();
             let _ = self.epoll.delete(&founder.pidfd);
             self.watched.remove(&token);
             self.processes.founder_ended(process);
+            // It led before, so that nobody watched it for what it held.
+            self.reclaim_from(pid);
             self.sweep();
+            if self.processes.is_adopted(process) {
+                self.count_adopted_now();
+            }
         }
     }
 
