@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 /// How many seeds each bug has to show itself in.
-const SEEDS: &str = "20000";
+const SEEDS: &str = "200000";
 
 struct Bug {
     what: &'static str,
@@ -325,7 +325,7 @@ enum Outcome {
 }
 
 /// A simulation that takes longer hangs.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(900);
 
 /// Runs the simulation of a copy; says what came of it.
 fn simulate(folder: &Path) -> Outcome {
