@@ -93,17 +93,17 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Ps { whom } => processes::ps(supervisor()?, &whom, json),
         Verb::Pid { workers } => processes::pid(supervisor()?, &workers, json),
         Verb::Start(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, !no_wait, manner)
+            act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, manner)
         }
         Verb::Stop(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, false, manner)
+            act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, manner)
         }
         Verb::Restart { targets: Targets { workers, no_wait }, rolling } => {
             let restart = Request::Restart { workers, wait: !no_wait, rolling };
-            act::act(supervisor()?, &restart, !no_wait, manner)
+            act::act(supervisor()?, &restart, manner)
         }
         Verb::Scale { sizes: workers, no_wait } => {
-            act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, manner)
+            act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, manner)
         }
         Verb::Spawn(new) => {
             let run = new.run.clone();

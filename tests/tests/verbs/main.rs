@@ -2,6 +2,7 @@
 
 mod apply;
 mod completing;
+mod crossing;
 mod events;
 mod logs;
 mod odd_bytes;
