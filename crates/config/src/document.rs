@@ -259,7 +259,7 @@ document! {
         /// The page that must answer with success: a status from 200 to 399.
         http: Option<Url> = None;
         /// The address that must take connections.
-        tcp: Option<Address> = None;
+        tcp: Option<Placed<Address>> = None;
         /// The program, with its arguments, that must exit with 0.
         command: Option<Argv> = None;
         /// How often it is asked.
