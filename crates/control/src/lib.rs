@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod api;
+mod claim;
 mod client;
 mod endpoints;
 mod errand;

@@ -7,7 +7,7 @@
 //!     lock                           held by the supervisor as long as it lives; its pid
 //! ```
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io;
@@ -16,9 +16,9 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::api::{ApiError, ErrorCode};
+use crate::claim;
 use crate::client::{Client, ClientError};
 use crate::names::is_name;
-use crate::run_folder::mute_in;
 
 /// The name of the socket in a run's folder.
 pub(crate) const SOCKET: &str = "socket";
@@ -55,6 +55,13 @@ pub enum RoomError {
         /// Its supervisor.
         pid: Option<i32>,
     },
+    /// A run of that name is up, and somebody has removed its folder.
+    Homeless {
+        /// The name.
+        name: String,
+        /// Its supervisor.
+        pid: Option<i32>,
+    },
     /// The folder is somebody else's, or open to others.
     NotOurs {
         /// The folder.
@@ -77,13 +84,25 @@ impl RoomError {
         move |error| RoomError::Io { path, error }
     }
 
+    /// Where none is running that can be asked: the run below `root`, of this name or of any, that holds its name all the same.
+    fn or_mute(self, root: &Path, name: Option<&str>) -> RoomError {
+        if !matches!(self, RoomError::NotRunning { .. }) {
+            return self;
+        }
+        let held = match name {
+            Some(name) => claim::holder(root, name).map(|pid| (name.to_owned(), pid)),
+            None => claim::holders(root).into_iter().next(),
+        };
+        held.map_or(self, |(name, pid)| RoomError::Mute { name, pid })
+    }
+
     /// The same in the API's words: a kind that gives the exit code, a message, a hint.
     pub fn to_api(&self) -> ApiError {
         let code = match self {
             RoomError::NotRunning { .. } | RoomError::Mute { .. } => ErrorCode::NotRunning,
             RoomError::Several { .. } | RoomError::BadName { .. } => ErrorCode::Usage,
             RoomError::NotOurs { .. } => ErrorCode::Refused,
-            RoomError::Taken { .. } | RoomError::Io { .. } => ErrorCode::Failed,
+            RoomError::Taken { .. } | RoomError::Homeless { .. } | RoomError::Io { .. } => ErrorCode::Failed,
         };
         let error = ApiError::new(code, self.to_string());
         match self {
@@ -98,6 +117,10 @@ impl RoomError {
             RoomError::Taken { name, .. } => error.hint(format!(
                 "supervisor --name {name} status shows it; --name gives the new one another name"
             )),
+            RoomError::Homeless { pid, .. } => error.hint(match pid {
+                Some(pid) => format!("`kill {pid}` stops that run in order; --name gives the new one another name"),
+                None => "--name gives the new one another name".to_owned(),
+            }),
             RoomError::NotOurs { .. } => {
                 error.hint("remove it, or name another place with SUPERVISOR_RUNTIME_DIR")
             }
@@ -118,6 +141,13 @@ impl fmt::Display for RoomError {
             RoomError::BadName { name } => write!(f, "{name:?} cannot be the name of a run"),
             RoomError::Taken { name, pid: Some(pid) } => write!(f, "{name} is running already, as pid {pid}"),
             RoomError::Taken { name, pid: None } => write!(f, "{name} is running already"),
+            RoomError::Homeless { name, pid } => {
+                let pid = pid.map(|pid| format!(", as pid {pid}")).unwrap_or_default();
+                write!(
+                    f,
+                    "{name} is running already{pid}, and its folder was removed: it cannot be asked any more"
+                )
+            }
             RoomError::NotOurs { path, why } => write!(f, "{} is not to be trusted: {why}", path.display()),
             RoomError::Io { path, error } => write!(f, "{}: {error}", path.display()),
         }
@@ -221,17 +251,19 @@ impl Rooms {
         match wanted {
             Wanted::Socket(socket) => {
                 let folder = socket.parent().unwrap_or(Path::new("/"));
-                check_door(folder).or_else(missing_is_not_running(None))?;
-                knock(socket, None)
+                let found = check_door(folder).or_else(missing_is_not_running(None));
+                found.and_then(|()| knock(socket, None)).map_err(|error| match folder.parent() {
+                    Some(root) => error.or_mute(root, folder.file_name().and_then(OsStr::to_str)),
+                    None => error,
+                })
             }
             Wanted::Named(name) => {
                 let folder = self.folder(name)?;
-                check_root(&self.root).or_else(missing_is_not_running(Some(name)))?;
-                check_own(&folder).or_else(missing_is_not_running(Some(name)))?;
-                knock(&folder.join(SOCKET), Some(name)).map_err(|error| match (error, mute_in(&folder)) {
-                    (RoomError::NotRunning { .. }, Some(pid)) => RoomError::Mute { name: name.clone(), pid },
-                    (error, _) => error,
-                })
+                let found = check_root(&self.root).and_then(|()| check_own(&folder));
+                let found = found.or_else(missing_is_not_running(Some(name)));
+                found
+                    .and_then(|()| knock(&folder.join(SOCKET), Some(name)))
+                    .map_err(|error| error.or_mute(&self.root, Some(name)))
             }
             Wanted::TheOnlyOne => {
                 let mut up = Vec::new();
@@ -247,22 +279,9 @@ impl Rooms {
                 }
                 up.pop()
                     .map(|(_, client)| client)
-                    .ok_or_else(|| self.mute().unwrap_or(RoomError::NotRunning { name: None }))
+                    .ok_or_else(|| RoomError::NotRunning { name: None }.or_mute(&self.root, None))
             }
         }
-    }
-}
-
-impl Rooms {
-    /// A run that is up and has no socket.
-    fn mute(&self) -> Option<RoomError> {
-        let entries = fs::read_dir(&self.root).ok()?.flatten();
-        let named =
-            entries.filter_map(|entry| entry.file_name().into_string().ok()).filter(|name| is_name(name));
-        named.into_iter().find_map(|name| {
-            let pid = mute_in(&self.root.join(&name))?;
-            Some(RoomError::Mute { name, pid })
-        })
     }
 }
 

@@ -7,7 +7,8 @@ use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, OpenOptionsExt,
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
-use crate::locate::{RoomError, Rooms, SOCKET, check_own, check_root, is_socket, with_short_path};
+use crate::claim::{Claim, Claiming};
+use crate::locate::{RoomError, Rooms, SOCKET, check_own, check_root, with_short_path};
 
 const LOCK: &str = "lock";
 
@@ -38,6 +39,8 @@ pub struct RunFolder {
     path: PathBuf,
     /// Its lock is released when it is closed.
     lock: File,
+    /// What keeps a second run of the name out when somebody removes the folder, and the lock with it.
+    claim: Option<Claim>,
     /// The socket as it was made, so that no other one is taken for it.
     socket: Option<FileId>,
     made_root: Option<PathBuf>,
@@ -64,7 +67,8 @@ impl RunFolder {
     /// Makes the folder of the run `name`, or takes over the one that a crashed supervisor left.
     ///
     /// # Errors
-    /// [`RoomError::Taken`] when its supervisor lives, [`RoomError::NotOurs`] when what is there cannot be trusted,
+    /// [`RoomError::Taken`] when its supervisor lives, [`RoomError::Homeless`] when it does and its folder was removed,
+    /// [`RoomError::NotOurs`] when what is there cannot be trusted,
     /// [`RoomError::BadName`], [`RoomError::Io`].
     pub fn create(rooms: &Rooms, name: &str) -> Result<RunFolder, RoomError> {
         let mut last = RoomError::Taken { name: name.to_owned(), pid: None };
@@ -88,14 +92,23 @@ impl RunFolder {
         make(&path, false)?;
         check_own(&path)?;
         let maker = std::process::id();
-        Ok(lock(&path.join(LOCK), name)?.map(|lock| RunFolder {
+        let Some(lock) = lock(&path.join(LOCK), name)? else { return Ok(None) };
+        let mut folder = RunFolder {
             name: name.to_owned(),
             path,
             lock,
+            claim: None,
             socket: None,
             made_root: made_root.then(|| rooms.root().to_owned()),
             maker,
-        }))
+        };
+        match Claim::make(rooms.root(), name) {
+            Claiming::Made(claim) => folder.claim = Some(claim),
+            // What was just made here is removed again.
+            Claiming::Taken(pid) => return Err(RoomError::Homeless { name: name.to_owned(), pid }),
+            Claiming::Impossible => {}
+        }
+        Ok(Some(folder))
     }
 
     /// The run's name.
@@ -151,6 +164,8 @@ impl Drop for RunFolder {
         if std::process::id() != self.maker {
             return;
         }
+        // First: whoever has the lock next is not to find it.
+        self.claim = None;
         // What cannot be removed is left for the next run, which takes it over.
         let socket = self.socket();
         if self.socket.is_some() && self.socket == FileId::at(&socket) {
@@ -215,22 +230,4 @@ fn lock(path: &Path, name: &str) -> Result<Option<File>, RoomError> {
 
 fn vanished(error: &RoomError) -> bool {
     matches!(error, RoomError::Io { error, .. } if error.kind() == io::ErrorKind::NotFound)
-}
-
-/// The supervisor that holds a run's folder in which there is no socket. To try the lock would be to hold it for a
-/// moment, and to be in the way of a run that begins.
-pub(crate) fn mute_in(folder: &Path) -> Option<i32> {
-    check_own(folder).ok()?;
-    if is_socket(&folder.join(SOCKET)) {
-        return None;
-    }
-    let lock = folder.join(LOCK);
-    let inode = format!(":{} ", fs::symlink_metadata(&lock).ok()?.ino());
-    let locks = fs::read_to_string("/proc/locks").ok()?;
-    if !locks.lines().any(|line| line.contains(" FLOCK ") && line.contains(&inode)) {
-        return None;
-    }
-    let pid = fs::read_to_string(&lock).ok()?.trim().parse::<i32>().ok()?;
-    // One that was killed may still hold it by a child that is just being born.
-    Path::new("/proc").join(pid.to_string()).exists().then_some(pid)
 }

@@ -16,6 +16,7 @@ use supervision::{
 use crate::applying::Reading;
 use crate::askers::Asker;
 use crate::meeting::Introduction;
+use crate::processes::Tree;
 use crate::rolling::Rolls;
 use crate::roster::{UnknownName, nearest};
 use crate::the_loop::Loop;
@@ -136,9 +137,7 @@ impl Loop {
             state: instance.phase.to_string(),
             pid: leader.map(|tree| tree.pid.as_raw()),
             ppid: leader.and_then(|tree| self.parent_of(tree)),
-            uptime_s: leader
-                .and(instance.launched_at)
-                .map(|launched| self.clock.now().since(launched).as_secs_f64()),
+            uptime_s: leader.and_then(|tree| self.uptime(instance, tree)).map(|up| up.as_secs_f64()),
             restarts: instance.restarts,
             exit: instance.last.and_then(words::exit),
             policy: worker.map_or("", |worker| words::policy(worker.policy)).to_owned(),
@@ -148,6 +147,12 @@ impl Loop {
                 (why, Some(says)) => Some(format!("{why}; it says: {says}")),
             },
         }
+    }
+
+    /// How long the present launch of an instance has been up, be it that a former run launched it.
+    pub(crate) fn uptime(&self, instance: &Instance, tree: &Tree) -> Option<Duration> {
+        let launched = instance.launched_at?;
+        Some(tree.age_where_taken_back().unwrap_or_else(|| self.clock.now().since(launched)))
     }
 
     /// The instances that `NAME` and `NAME:INSTANCE` mean, in the order given, each once.

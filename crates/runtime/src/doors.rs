@@ -2,7 +2,7 @@
 //! only this process can write to. What comes in there is an [`control::Errand`]; that room says what it may be.
 //!
 //! ```text
-//! /run/supervisor-XXXXXX/       0711, ours     a name that nobody can guess; the run's folder notes it
+//! /run/supervisor-XXXXXX/       0711, ours     an annex of the run's folder
 //!   NAME/                       0711, ours     others pass, and see nothing
 //!     65534                     0600, theirs   the control socket of workers of this user
 //!     notify-3.0.1              0600, theirs   the notification socket of one launch
@@ -27,12 +27,16 @@ use control::{Limits, Server};
 use nix::sys::resource::{Resource, getrlimit};
 use process::Credentials;
 
+use crate::annex::Annex;
 use crate::mailbox::{Mail, Sender};
 use crate::setup::{PrivateTmp, WorkerSetup};
 use crate::words;
 
 /// The file in a run's folder with the path of the folder of its doors.
 const NOTED: &str = "doors";
+
+/// Where they are, if it can be written to.
+pub const PLACE: &str = "/run";
 
 /// Folders that a worker with a `/tmp` of its own does not see.
 const COVERED: [&str; 2] = ["/tmp", "/var/tmp"];
@@ -61,7 +65,7 @@ pub struct Doors {
     run: PathBuf,
     name: String,
     /// Where they are, once there is one.
-    folder: Option<PathBuf>,
+    annex: Option<Annex>,
     /// By user.
     servers: BTreeMap<u32, Server>,
     mail: Sender,
@@ -99,7 +103,7 @@ pub fn is_possible(uid: u32, tmp: PrivateTmp) -> Result<(), String> {
 /// # Errors
 /// Says that there is none.
 pub fn place() -> Result<PathBuf, String> {
-    let candidates = [PathBuf::from("/run"), std::env::temp_dir()];
+    let candidates = [PathBuf::from(PLACE), std::env::temp_dir()];
     let found = candidates.iter().find(|place| is_writable(place) && all_may_pass(place));
     found.cloned().ok_or_else(|| {
         let [run, tmp] = &candidates;
@@ -135,14 +139,14 @@ impl Doors {
     /// Those of the run `name` in the folder `run`; `mail` is where errands go. None is open yet. What a former run left
     /// is gone, but for the folder, whose path is known to those who outlived it.
     pub fn of(run: &Path, name: &str, mail: Sender) -> Doors {
-        let folder = noted(run);
-        if let Some(folder) = &folder {
-            for entry in fs::read_dir(folder.join(name)).into_iter().flatten().flatten() {
+        let annex = Annex::of_former(run, NOTED);
+        if let Some(annex) = &annex {
+            for entry in fs::read_dir(annex.path().join(name)).into_iter().flatten().flatten() {
                 // They are sockets of a supervisor that is dead.
                 let _ = fs::remove_file(entry.path());
             }
         }
-        Doors { run: run.to_owned(), name: name.to_owned(), folder, servers: BTreeMap::new(), mail }
+        Doors { run: run.to_owned(), name: name.to_owned(), annex, servers: BTreeMap::new(), mail }
     }
 
     /// Opens the doors that these workers need and that are not open.
@@ -178,7 +182,7 @@ impl Doors {
     /// Where the control socket of a worker is, if it is not the run's own.
     pub fn socket_of(&self, worker: &WorkerSetup) -> Option<PathBuf> {
         let uid = other_user(worker)?.uid;
-        Some(self.folder.as_ref()?.join(&self.name).join(uid.to_string()))
+        Some(self.annex.as_ref()?.path().join(&self.name).join(uid.to_string()))
     }
 
     /// A folder that workers of other users get to, and that only we can write to.
@@ -187,24 +191,17 @@ impl Doors {
     /// Why there can be none.
     pub fn folder(&mut self) -> Result<PathBuf, String> {
         let told = |error: io::Error| words::reason(&error);
-        let folder = match &self.folder {
-            Some(folder) => folder.clone(),
-            None => {
-                let made = nix::unistd::mkdtemp(&place()?.join("supervisor-XXXXXX"));
-                let made = made.map_err(|errno| told(errno.into()))?;
-                fs::write(self.run.join(NOTED), made.as_os_str().as_encoded_bytes()).map_err(told)?;
-                self.folder.insert(made).clone()
-            }
+        let annex = match &mut self.annex {
+            Some(annex) => annex,
+            none => none.insert(Annex::make(&self.run, NOTED, &place()?, "").map_err(told)?),
         };
-        let inner = folder.join(&self.name);
+        let inner = annex.path().join(&self.name);
         match DirBuilder::new().mode(0o711).create(&inner) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(told(error)),
             _ => {}
         }
-        for folder in [&folder, &inner] {
-            // Others pass, and see nothing. Not by the mode alone, which a umask makes less of.
-            fs::set_permissions(folder, Permissions::from_mode(0o711)).map_err(told)?;
-        }
+        // Others pass, and see nothing. Not by the mode alone, which a umask makes less of.
+        fs::set_permissions(&inner, Permissions::from_mode(0o711)).map_err(told)?;
         Ok(inner)
     }
 
@@ -212,10 +209,9 @@ impl Doors {
     pub fn close(self) {
         // Each writes what was answered before it ends.
         drop(self.servers);
-        if let Some(folder) = &self.folder {
-            let _ = fs::remove_dir_all(folder);
+        if let Some(annex) = self.annex {
+            annex.remove();
         }
-        let _ = fs::remove_file(self.run.join(NOTED));
     }
 }
 
@@ -227,12 +223,4 @@ pub fn give(socket: &Path, uid: u32, gid: u32) -> io::Result<()> {
     // In this order: until it is theirs, it is only ours.
     fs::set_permissions(socket, Permissions::from_mode(0o600))?;
     chown(socket, Some(uid), Some(gid))
-}
-
-/// The folder that a former run noted, if it is still ours and nobody else can write to it.
-fn noted(run: &Path) -> Option<PathBuf> {
-    let folder = PathBuf::from(fs::read_to_string(run.join(NOTED)).ok()?);
-    let found = fs::symlink_metadata(&folder).ok()?;
-    let is_ours = found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw();
-    (is_ours && found.mode() & 0o022 == 0).then_some(folder)
 }

@@ -1,5 +1,6 @@
 //! A worker joins: who is it, and what is it told.
 
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 use control::api::{ApiError, ErrorCode, Join, Tell};
@@ -19,6 +20,16 @@ pub(crate) const STATUS_AT_MOST: usize = 1024;
 
 impl Loop {
     pub(crate) fn join(&mut self, join: Join, pid: i32) -> Result<Outcome, ApiError> {
+        let server = join.server.clone();
+        let outcome = self.introduce(join, pid);
+        if outcome.is_err() {
+            // Nobody will come to it, and whoever opened it may be dead, its launch over.
+            clear_meeting_place(&server);
+        }
+        outcome
+    }
+
+    fn introduce(&mut self, join: Join, pid: i32) -> Result<Outcome, ApiError> {
         if join.abi != wire::ABI {
             return Err(speaks_another(join.abi));
         }
@@ -84,17 +95,19 @@ pub(crate) fn speaks_another(abi: u32) -> ApiError {
         .hint("build the worker with the supervisor's own version of the crate")
 }
 
-/// Removes the one-shot server that a worker left behind when it died before the meeting: the socket, and the folder
-/// that was made for it alone.
+/// Removes the one-shot server that a worker left behind when it died before the meeting, or while it removed it itself:
+/// the socket, its mark, and the folder that was made for it alone.
 pub(crate) fn clear_meeting_place(server: &str) {
     let socket = Path::new(server);
     let Some(folder) = socket.parent() else { return };
-    let made_for_it = folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp"));
-    let is_socket = std::fs::symlink_metadata(socket)
-        .is_ok_and(|found| std::os::unix::fs::FileTypeExt::is_socket(&found.file_type()));
-    if made_for_it && is_socket {
-        // What cannot be removed was removed by somebody else, or is not ours to remove.
-        let _ = std::fs::remove_file(socket);
-        let _ = std::fs::remove_dir(folder);
+    if !folder.file_name().is_some_and(|name| name.to_string_lossy().starts_with(".tmp")) {
+        return;
     }
+    // What cannot be removed was removed by somebody else, or is not ours to remove.
+    if std::fs::symlink_metadata(socket).is_ok_and(|found| found.file_type().is_socket()) {
+        let _ = std::fs::remove_file(socket);
+        let _ = std::fs::remove_file(folder.join(wire::PLACE_MARK));
+    }
+    // Not where anything is left in it.
+    let _ = std::fs::remove_dir(folder);
 }

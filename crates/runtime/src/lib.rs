@@ -4,6 +4,7 @@
 
 mod adding;
 mod additions;
+mod annex;
 mod applying;
 mod appointments;
 mod askers;
@@ -25,6 +26,7 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod numbering;
 mod orders;
 mod outdated;
 mod owning;
@@ -33,6 +35,7 @@ mod probing;
 mod processes;
 mod proposal;
 mod queues;
+mod recalling;
 mod rolling;
 mod roster;
 mod run;

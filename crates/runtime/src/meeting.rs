@@ -24,6 +24,8 @@ const MEETINGS_AT_MOST: usize = 64;
 #[derive(Debug, Default)]
 pub struct Meetings {
     under_way: Arc<AtomicUsize>,
+    /// How many there were.
+    arranged: AtomicUsize,
 }
 
 /// A meeting to be arranged.
@@ -37,9 +39,15 @@ pub struct Introduction {
 }
 
 impl Meetings {
+    /// Whether any worker ever wanted to be met.
+    pub fn were_any(&self) -> bool {
+        self.arranged.load(Ordering::Relaxed) > 0
+    }
+
     /// Meets the worker. `reply` is answered once the `Hello` lies in the worker's socket; the sender of commands comes
     /// by mail.
     pub fn arrange(&self, introduction: Introduction, reply: Reply, mail: Sender) {
+        self.arranged.fetch_add(1, Ordering::Relaxed);
         if self.under_way.fetch_add(1, Ordering::Relaxed) >= MEETINGS_AT_MOST {
             self.under_way.fetch_sub(1, Ordering::Relaxed);
             reply.refuse(ApiError::new(ErrorCode::WouldBlock, "too many workers are joining at once"));

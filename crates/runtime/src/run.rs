@@ -1,7 +1,6 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -12,8 +11,9 @@ use supervision::{Conclusion, Ending, InstanceId, Leftover, Policy, WorkerId};
 
 use crate::adding;
 use crate::additions::{Addition, Additions};
+use crate::annex;
 use crate::cgroups::Cgroups;
-use crate::doors::{Doors, other_user};
+use crate::doors::{self, Doors, other_user};
 use crate::journal::Journal;
 use crate::launching::Launch;
 use crate::listening::Sockets;
@@ -136,19 +136,19 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     let (mail, mailbox) = mailbox().map_err(cannot("cannot make a mailbox"))?;
     let pump = Pump::start(console).map_err(cannot("cannot start the log pump"))?;
 
-    // A supervisor that ended by itself took its socket with it.
     let socket = folder.socket();
+    let looks_back = || cannot("cannot look for survivors of a former run");
+    let was_killed = takeover::was_killed(&socket).map_err(looks_back())?;
     let of_config = setup.workers.len();
     process::hold_in_births(folder.hold().map_err(cannot("cannot hold the run's folder"))?);
-    if socket.exists() {
-        takeover::await_executions().map_err(cannot("cannot look for survivors of a former run"))?;
+    if was_killed {
+        takeover::await_executions().map_err(looks_back())?;
     }
-    let former = if socket.exists() { Additions::of_former(folder.path()) } else { Vec::new() };
+    let former = if was_killed { Additions::of_former(folder.path()) } else { Vec::new() };
     let added = if former.is_empty() {
         Vec::new()
     } else {
-        let living =
-            takeover::living_workers(&socket).map_err(cannot("cannot look for survivors of a former run"))?;
+        let living = takeover::living_workers(&socket).map_err(looks_back())?;
         adding::add_former(&mut setup, former, |name| living.contains(name))
     };
     let journal = match journal {
@@ -164,15 +164,14 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     }
     let roster = Roster::of(&setup);
     let mut cgroups = Cgroups::of(folder.path());
-    let survivors = if socket.exists() {
+    let survivors = if was_killed {
         let marks = Marks { roster: &roster, socket: &socket, cgroups: cgroups.name() };
         let workers = &setup.family.workers;
         let adopted = |instance: InstanceId| workers.get(instance.worker.0 as usize).is_some_and(adopts);
         let user = |instance: InstanceId| {
             setup.workers.get(instance.worker.0 as usize).and_then(other_user).map(|user| user.uid)
         };
-        takeover::survivors(marks, adopted, user)
-            .map_err(cannot("cannot look for survivors of a former run"))?
+        takeover::survivors(marks, adopted, user).map_err(looks_back())?
     } else {
         Survivors::default()
     };
@@ -188,7 +187,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
     queues.reclaim_dead();
     let segment = primitives::segment_name(&setup.name, folder.path());
     // Also in the hands of those who are no workers: a command that holds a lock goes on holding it.
-    let found = if socket.exists() { takeover::family_of(&segment) } else { None };
+    let found = if was_killed { takeover::family_of(&segment) } else { None };
     let primitives =
         Primitives::make(&segment, &setup.sync, found).map_err(cannot("cannot make the locks"))?;
     primitives.reclaim_dead();
@@ -199,6 +198,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         doors.close();
         return Err(cannot("cannot let workers of other users in")(error));
     }
+    annex::clear(&[PathBuf::from(doors::PLACE), std::env::temp_dir()]);
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();
@@ -236,6 +236,9 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
             Addition::Queue(_) => None,
         })
         .collect();
+    if !survivors.leaders.is_empty() {
+        running.recall_configs();
+    }
     for attendant in survivors.attendants {
         running.take_attendant_back(attendant);
     }
@@ -315,8 +318,15 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
         (&running.roster.shared_name(process.instance.worker), &running.roster.shared_show(process.instance));
     // The former run was scaled, or in the middle of a rolling restart; the core asks it to stop.
     let one_too_many = running.core.instance(process.instance, supervision::Moment::START).is_none();
-    let what = if one_too_many { "one more than the config has: asked to stop" } else { "taken back" };
-    talk::say(format_args!("{show}: {what}, pid {}", survivor.pid));
+    if one_too_many {
+        let index = process.instance.index;
+        talk::say(format_args!(
+            "{name}:{index}, pid {}: one more than the config has: asked to stop",
+            survivor.pid
+        ));
+    } else {
+        talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
+    }
     let mut streams = Streams::default();
     if let (Some(worker), Some(decided)) =
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
@@ -336,6 +346,7 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
     }
     let cgroup = running.cgroups.of_survivor(survivor.pid);
     let mut tree = Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams).within(cgroup);
+    tree.launched = Some(survivor.launched);
     tree.founder = survivor
         .founder
         .map(|(pid, pidfd)| Box::new(Founder { pid, pidfd, kinship: Kinship::TakenBack, ended: false }));

@@ -1,16 +1,17 @@
-//! Temporary folders of launches' own. They lie where temporary files belong, below one folder of the run's with a name
-//! that nobody can guess; the run's folder notes which, so that the next run of the same name finds and removes them.
+//! Temporary folders of launches' own. They lie where temporary files belong, in an annex of the run's folder, so that the
+//! next run finds and removes those that a killed supervisor left.
 
 use std::collections::BTreeSet;
 use std::fs::{self, DirBuilder, Permissions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt, chown};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
 use process::Credentials;
 use supervision::{LaunchFailure, Process};
 
+use crate::annex::{Annex, MARK};
 use crate::setup::PrivateTmp;
 use crate::words;
 
@@ -32,7 +33,7 @@ pub struct Temporary {
     /// The run's folder.
     folder: PathBuf,
     /// Where the folders of launches are, once there is one.
-    base: Option<PathBuf>,
+    base: Option<Annex>,
     /// Removals under way: a large folder must not hold anybody up.
     removals: Vec<JoinHandle<()>>,
     removed: u64,
@@ -50,11 +51,15 @@ pub struct Given {
 impl Temporary {
     /// Those of the run in `folder`. Removes what a former run left, but for what these survivors of it use.
     pub fn of(folder: &Path, name: impl Fn(Process) -> String, survivors: &[Process]) -> Temporary {
-        let mut temporary =
-            Temporary { folder: folder.to_owned(), base: noted(folder), removals: Vec::new(), removed: 0 };
+        let mut temporary = Temporary {
+            folder: folder.to_owned(),
+            base: Annex::of_former(folder, NOTED),
+            removals: Vec::new(),
+            removed: 0,
+        };
         let stay: BTreeSet<String> = survivors.iter().map(|process| name(*process)).collect();
-        let entries = temporary.base.as_ref().and_then(|base| fs::read_dir(base).ok());
-        for entry in entries.into_iter().flatten().flatten() {
+        let entries = temporary.base.as_ref().and_then(|base| fs::read_dir(base.path()).ok());
+        for entry in entries.into_iter().flatten().flatten().filter(|entry| entry.file_name() != MARK) {
             let name = entry.file_name();
             if name.to_str().is_some_and(|name| name.starts_with(GONE)) {
                 // A removal that was cut short: its name stands in the way of the next.
@@ -115,7 +120,7 @@ impl Temporary {
 
     /// Removes the folder of a launch that is over, if it had one.
     pub fn take_back(&mut self, leaf: &str) {
-        let path = self.base.as_ref().map(|base| base.join(leaf));
+        let path = self.base.as_ref().map(|base| base.path().join(leaf));
         if let Some(path) = path.filter(|path| path.exists()) {
             self.remove_all(path);
         }
@@ -127,9 +132,8 @@ impl Temporary {
             let _ = removal.join();
         }
         if let Some(base) = self.base.take() {
-            let _ = fs::remove_dir_all(base);
+            base.remove();
         }
-        let _ = fs::remove_file(self.folder.join(NOTED));
     }
 
     fn remove_all(&mut self, path: PathBuf) {
@@ -154,14 +158,12 @@ impl Temporary {
     /// Why it cannot be made.
     pub fn base(&mut self) -> io::Result<PathBuf> {
         if let Some(base) = &self.base {
-            return Ok(base.clone());
+            return Ok(base.path().to_owned());
         }
         let run = self.folder.file_name().unwrap_or_default().to_string_lossy();
-        let base = nix::unistd::mkdtemp(&std::env::temp_dir().join(format!("supervisor-{run}-XXXXXX")))?;
         // Workers that run as others get to their own below it, and see nothing else.
-        fs::set_permissions(&base, Permissions::from_mode(0o711))?;
-        fs::write(self.folder.join(NOTED), base.as_os_str().as_encoded_bytes())?;
-        Ok(self.base.insert(base).clone())
+        let base = Annex::make(&self.folder, NOTED, &std::env::temp_dir(), &format!("{run}-"))?;
+        Ok(self.base.insert(base).path().to_owned())
     }
 }
 
@@ -195,11 +197,4 @@ pub fn hidden_by_mounted_tmp(path: &Path) -> Option<&'static Path> {
     // What is not there yet is taken as it is written.
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     covered().find(|place| path != *place && path.starts_with(place))
-}
-
-/// The folder that a former run noted, if it is still ours.
-fn noted(folder: &Path) -> Option<PathBuf> {
-    let base = PathBuf::from(fs::read_to_string(folder.join(NOTED)).ok()?);
-    let found = fs::symlink_metadata(&base).ok()?;
-    (found.is_dir() && found.uid() == nix::unistd::geteuid().as_raw()).then_some(base)
 }

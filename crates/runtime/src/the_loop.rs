@@ -59,6 +59,7 @@ use crate::orders::Orders;
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
+use crate::recalling::Recalled;
 use crate::roster::Roster;
 use crate::run::WhenUp;
 use crate::setup::{Purpose, Setup, StopTo};
@@ -411,6 +412,9 @@ impl Loop {
             self.start_guard();
         }
         self.begun = true;
+        self.keep_configs();
+        // All is taken back that will be.
+        self.configs.recalled = Recalled::default();
         // Who has no workers is up at once.
         self.changed = true;
         if self.when_up.is_some() {
@@ -541,5 +545,6 @@ impl Loop {
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();
+        self.note_if_outdated(process);
     }
 }

@@ -1,8 +1,10 @@
 //! Meeting the supervisor.
 
 use std::fmt;
-use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use control::api::{self, ErrorCode, Request};
@@ -14,7 +16,7 @@ use nix::unistd::geteuid;
 use crate::me::Me;
 use crate::stopping::Orders;
 use crate::welcome::Welcome;
-use crate::wire::{ABI, Hello};
+use crate::wire::{ABI, Hello, PLACE_MARK};
 
 /// Why a program could not join.
 #[derive(Debug)]
@@ -101,6 +103,8 @@ fn meet(socket: &Path) -> Result<Me, JoinError> {
     let server = IpcOneShotServer::<Hello>::new();
     umask(before);
     let (server, name) = server.map_err(JoinError::Meeting)?;
+    // Held until the library has removed the place, or this process is killed before.
+    let _held = mark(Path::new(&name), socket).map_err(JoinError::Meeting)?;
     // Answered only when the `Hello` lies in the socket: the accept below finds it there, and cannot wait for the dead.
     let join = api::Join { server: name, nonce: nonce.clone(), abi: ABI };
     let _: serde_json::Value = client.call(&Request::Join(join)).map_err(JoinError::Supervisor)?;
@@ -113,9 +117,18 @@ fn meet(socket: &Path) -> Result<Me, JoinError> {
     Ok(Me::new(welcome, orders, socket.to_owned()))
 }
 
+/// Marks the place of a meeting as ours, for the run that finds it when this process was killed.
+fn mark(server: &Path, socket: &Path) -> io::Result<File> {
+    let path = server.with_file_name(PLACE_MARK);
+    let mut mark = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    mark.try_lock()?;
+    mark.write_all(socket.as_os_str().as_bytes())?;
+    Ok(mark)
+}
+
 /// 128 random bits.
 fn nonce() -> io::Result<String> {
     let mut bits = [0; 16];
-    io::Read::read_exact(&mut std::fs::File::open("/dev/urandom")?, &mut bits)?;
+    io::Read::read_exact(&mut File::open("/dev/urandom")?, &mut bits)?;
     Ok(bits.iter().map(|byte| format!("{byte:02x}")).collect())
 }

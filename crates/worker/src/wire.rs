@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 /// The version of these types. A supervisor refuses a worker that was built with another.
 pub const ABI: u32 = 2;
 
+/// The file that a worker makes in the folder of its one-shot server, and holds a lock on as long as it lives: by it the
+/// folder of one that was killed is told from one that is in use. It holds the path of the control socket.
+pub const PLACE_MARK: &str = ".run";
+
 /// How many commands a supervisor sends to one launch at most: so few that they fit the channel's buffer, and sending
 /// never blocks, even when the worker never reads.
 pub const COMMANDS_AT_MOST: u32 = 16;

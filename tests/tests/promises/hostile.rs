@@ -162,3 +162,47 @@ fn every_signal_that_kills_is_told_by_its_number() {
     }
     run.stop();
 }
+
+#[test]
+fn where_a_worker_that_was_killed_while_it_joined_wanted_to_be_met_nothing_stays() {
+    let sandbox = Sandbox::new();
+    let tmp = sandbox.path().join("tmp");
+    let place = |name: &str| {
+        let folder = tmp.join(name);
+        std::fs::create_dir_all(&folder).expect("it can be made");
+        folder
+    };
+    let marked = |name: &str| {
+        let mark = place(name).join(worker::wire::PLACE_MARK);
+        std::fs::write(&mark, "/somewhere/socket").expect("it can be written");
+        std::fs::File::open(mark).expect("it is there")
+    };
+    // One was killed in a former run, one is at it just now, and one is no affair of ours.
+    drop(marked(".tmpDead01"));
+    let living = marked(".tmpLive01");
+    living.lock().expect("nobody has it");
+    place(".tmpOther1");
+    // One is killed when it has removed all but the folder, one before it is heard.
+    let told = format!(
+        r#"{{"server": "{}/.tmpTold01/socket", "nonce": "{}", "abi": {}}}"#,
+        tmp.display(),
+        "0".repeat(32),
+        worker::wire::ABI
+    );
+    let joins =
+        format!("mkdir $TMPDIR/.tmpTold01; probe ask POST /v1/join '{told}'; echo done > joined; sleep 1000");
+    let killed = "mkdir $TMPDIR/.tmpMute01; echo > $TMPDIR/.tmpMute01/.run; echo done > marked; sleep 1000";
+    let config = json!({ "name": "r", "workers": {
+        "joins": { "command": joins }, "killed": { "command": killed } } });
+    let mut run = Run::start_with(&sandbox, &config, &[("TMPDIR", tmp.as_os_str())]);
+    until("the dead one's is gone", || (!tmp.join(".tmpDead01").exists()).then_some(()));
+    sandbox.until_written("joined");
+    sandbox.until_written("marked");
+    sandbox.supervisor(&["kill", "joins", "--signal", "KILL", "--wait"]).ends_with(0);
+    until("the told one's is gone", || (!tmp.join(".tmpTold01").exists()).then_some(()));
+    run.stop();
+    let mut left: Vec<_> =
+        std::fs::read_dir(&tmp).expect("it is there").flatten().map(|one| one.file_name()).collect();
+    left.sort();
+    assert_eq!(left, [".tmpLive01", ".tmpOther1"]);
+}

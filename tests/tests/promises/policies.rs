@@ -99,6 +99,25 @@ fn wait_when_the_supervisor_is_killed_it_lives_on() {
 }
 
 #[test]
+fn who_is_taken_back_has_been_up_since_its_launch() {
+    let sandbox = Sandbox::new();
+    let (run, pid) = begun(&sandbox, "wait");
+    let seen = Instant::now();
+    stays("it runs", Duration::from_millis(500), || lives(pid));
+    run.kill_9();
+    let (mut run, same) = begun(&sandbox, "wait");
+    let up_at_least = seen.elapsed().as_secs_f64();
+    let why = sandbox.supervisor(&["why", "w", "--json"]).ends_with(0).json();
+    assert_eq!((same, &why[0]["launch"]), (pid, &json!(1)), "{}", run.err());
+    for what in ["uptime_s", "since_s"] {
+        // The kernel tells when a process was born in hundredths of a second.
+        let told = why[0][what].as_f64().expect("it runs");
+        assert!(told + 0.02 >= up_at_least && told < 3600.0, "{what}: {told}, at least {up_at_least}");
+    }
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
 fn terminate_when_the_supervisor_is_killed_the_kernel_sends_its_stop_signal() {
     let sandbox = Sandbox::new();
     let (run, pid) = begun(&sandbox, "terminate");
@@ -183,11 +202,14 @@ fn those_that_are_more_than_the_config_has_and_do_not_care_for_being_asked_are_k
     until_gone(pids[1]);
     until_gone(pids[2]);
     let rows = until("they are gone", || {
-        let rows = second.instances();
+        let rows = second.status().workers;
         (rows.len() == 1).then_some(rows)
     });
     assert_eq!((rows[0].pid, rows[0].state.as_str()), (Some(pids[0]), "running"));
-    assert!(second.err().contains("w:2: did not end when it was asked to: killing pid "), "{}", second.err());
+    for pid in &pids[1..] {
+        let killed = format!(": did not end when it was asked to: killing pid {pid} (sh), ");
+        assert!(second.err().contains(&killed), "{}", second.err());
+    }
     second.stop();
     assert!(sandbox.processes().is_empty(), "something is left");
 }

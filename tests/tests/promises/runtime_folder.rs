@@ -4,7 +4,7 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
 
 use serde_json::{Value, json};
-use tests::{Sandbox, is_root, skipped};
+use tests::{Sandbox, is_root, lives, skipped};
 
 fn sleeper() -> Value {
     json!({ "name": "r", "workers": { "w": { "command": ["sleep", "1000"] } } })
@@ -122,4 +122,44 @@ fn without_a_word_the_runtime_folder_lies_in_the_users_own() {
     supervisor(&["run", "r.json", "--detach"]);
     assert!(sandbox.path().join("supervisor/r/socket").exists());
     supervisor(&["shutdown"]);
+}
+
+#[test]
+fn a_run_whose_folder_somebody_removes_keeps_its_name_and_says_where_it_is() {
+    let sandbox = Sandbox::new();
+    for all in [false, true] {
+        let mut run = sandbox.run(&sleeper());
+        let (worker, supervisor) = (run.leader("w", 0), format!("as pid {}", run.pid()));
+        let removed = if all { sandbox.runtime() } else { sandbox.runtime().join("r") };
+        fs::remove_dir_all(removed).unwrap();
+        let said = sandbox.supervisor(&["run", "r.json"]).ends_with(1);
+        said.tells(&supervisor).tells("its folder was removed").tells(&format!("`kill {}`", run.pid()));
+        sandbox.supervisor(&["run", "r.json", "--detach"]).ends_with(1);
+        for verb in [&["status"][..], &["--name", "r", "status"], &["--name", "r", "shutdown"]] {
+            sandbox.supervisor(verb).ends_with(5).tells(&supervisor).tells("cannot be asked");
+        }
+        // What was refused leaves nothing, and another name is free.
+        assert!(!sandbox.runtime().join("r").exists());
+        sandbox.supervisor(&["run", "r.json", "--detach", "--name", "other"]).ends_with(0);
+        sandbox.supervisor(&["shutdown"]).ends_with(0);
+        assert!(lives(worker));
+        assert_eq!(run.stop(), 0);
+        assert!(!lives(worker));
+        let mut next = sandbox.run(&sleeper());
+        assert_eq!(next.stop(), 0, "the name is free again");
+    }
+}
+
+#[test]
+fn workers_of_a_run_without_a_folder_are_taken_back_when_its_supervisor_is_killed() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.run(&sleeper());
+    let worker = run.leader("w", 0);
+    fs::remove_dir_all(sandbox.runtime()).unwrap();
+    run.kill_9();
+    assert!(lives(worker));
+    let mut next = sandbox.run(&sleeper());
+    assert_eq!(next.leader("w", 0), worker, "{}", next.err());
+    assert_eq!(next.stop(), 0);
+    assert!(!lives(worker));
 }

@@ -1,7 +1,7 @@
 //! Workers of other users outlive their supervisor, and meet the next one.
 
 use serde_json::json;
-use tests::{Said, Sandbox, kill_9, lives, until};
+use tests::{Run, Said, Sandbox, kill_9, lives, until};
 
 use crate::{NOBODY, door, of, sandbox_of_root, written};
 
@@ -147,4 +147,40 @@ fn nobody_takes_the_place_of_roots_worker_by_what_it_says_of_itself() {
     assert!(lives(roots));
     assert_eq!(next.stop(), 0);
     sandbox.clean();
+}
+
+#[test]
+fn what_a_killed_run_has_outside_of_its_folder_goes_with_any_later_run_once_its_workers_are_dead() {
+    let Some(sandbox) = sandbox_of_root() else { return };
+    let tmp = sandbox.path().join("tmp");
+    std::fs::create_dir(&tmp).expect("it can be made");
+    let mut worker = of(NOBODY, "echo $TMPDIR > told");
+    worker["private_tmp"] = "folder".into();
+    let started = |name: &str, workers: serde_json::Value| {
+        let config = json!({ "name": name, "workers": workers });
+        Run::start_with(&sandbox, &config, &[("TMPDIR", tmp.as_os_str())])
+    };
+    let run = started("killed", json!({ "w": worker }));
+    let leader = run.until_launch("w", 1);
+    sandbox.until_written("told");
+    let door = door(&run, "w");
+    let doors = door.parent().and_then(std::path::Path::parent).expect("two folders").to_owned();
+    let temporary = || std::fs::read_dir(&tmp).expect("it is there").count();
+    assert_eq!(temporary(), 1);
+    let other = json!({ "w": { "command": ["sleep", "1000"] } });
+    started("beside", other.clone()).stop();
+    run.kill_9();
+    assert!(lives(leader));
+    started("later", other.clone()).stop();
+    assert!(door.exists() && temporary() == 1, "its worker lives, and may be taken back");
+    kill_9(leader);
+    tests::until_gone(leader);
+    let mut last = started("last", other);
+    until("they are gone", || (!doors.exists() && temporary() == 0).then_some(()));
+    assert_eq!(last.stop(), 0);
+    // The name that was killed finds nothing of it, and leaves nothing.
+    let mut again = started("killed", json!({ "w": of(NOBODY, "echo again > again") }));
+    sandbox.until_written("again");
+    assert_eq!(again.stop(), 0);
+    assert!(!sandbox.runtime().join("killed").exists());
 }

@@ -10,7 +10,7 @@ use supervision::Event;
 
 use super::{BACKGROUND_LOG, Loop, STRAYS_TAKE_AT_MOST, Told, Watched};
 use crate::askers::Asker;
-use crate::{appointments, sweeping, talk};
+use crate::{annex, appointments, numbering, recalling, sweeping, talk};
 
 impl Loop {
     pub(super) fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {
@@ -80,7 +80,12 @@ impl Loop {
         self.kill_strays();
         self.cgroups.remove();
         appointments::clear(self.folder.path());
+        numbering::clear(self.folder.path());
+        recalling::clear(self.folder.path());
         self.temporary.remove();
+        if self.meetings.were_any() {
+            annex::clear_meetings(&std::env::temp_dir());
+        }
         self.sockets.close_all();
         self.await_guard();
         if let Some(guard) = self.guard.take() {

@@ -330,8 +330,7 @@ impl Loop {
         let again = populated.into_iter().filter(|process| self.watch_cgroup(*process)).count() > 0;
         for process in empty {
             self.processes.swept(process);
-            let emptied = self.processes.emptied(process);
-            self.news.push_back(emptied);
+            self.news.push_back(Event::Emptied(process));
         }
         if again { self.sweep() } else { orphans_live }
     }
@@ -387,9 +386,13 @@ impl Loop {
     /// Gives back what a dead launch held, and lets its output run dry.
     pub(super) fn reclaim(&mut self, process: Process) {
         self.former_stops.remove(&process);
-        if let Some(tree) = self.processes.remove(process) {
+        if let Some(mut tree) = self.processes.remove(process) {
             self.reclaim_from(tree.pid.as_raw());
-            if tree.founder.is_some() || tree.kinship == Kinship::TakenBack {
+            let was_led = tree.founder.is_some();
+            // A later run would take who was executed first, and lives on, for who leads.
+            let founder =
+                tree.founder.take().filter(|founder| !founder.ended && self.processes.is_adopted(process));
+            if founder.is_none() && (was_led || tree.kinship == Kinship::TakenBack) {
                 crate::appointments::forget(self.folder.path(), &self.roster.leaf(process));
             }
             for place in tree.meeting_places() {
@@ -400,6 +403,7 @@ impl Loop {
                 Some(adopted) => {
                     adopted.cgroup = tree.cgroup.map(|nest| Box::new(nest.cgroup));
                     adopted.streams = tree.streams.into_iter().collect();
+                    adopted.founder = founder;
                 }
                 None => {
                     if let Some(nest) = &tree.cgroup {
