@@ -212,26 +212,21 @@ fn what_was_taken_back_is_running_and_its_launches_are_numbered_on() {
 fn what_is_more_than_the_family_has_is_taken_back_to_be_asked_and_killed_after_its_grace() {
     let family = supervision::Family::of(vec![worker("a"), worker("b")]);
     let mut world = World::ahead(family);
-    let more = supervision::InstanceId { index: 3, ..world.id("a") };
+    world.let_be("a:3", Trait::Deaf);
+    let more = world.id("a:3");
     let it = Process { instance: more, launch: Launch(4) };
-    world.tell(Event::TakenBack(it));
+    world.take_back(it);
     assert!(world.core.is_present(it));
-    assert_eq!(
-        world.core.instance(more, supervision::Moment::START).map(|now| now.phase),
-        Some(Phase::Stopping)
-    );
-    let between = supervision::InstanceId { index: 2, ..more };
-    assert_eq!(world.core.instance(between, supervision::Moment::START), None);
+    assert_eq!(world.phase("a:3"), Phase::Stopping);
+    let now = supervision::Moment::START;
+    assert_eq!(world.core.instance(world.id("a:2"), now), None, "there is nobody between");
     let mut world = world.begin();
     assert_eq!(world.story(), ["0 a:3 asked", "0 a launched", "0 b launched"]);
-    world.wait(10_000);
-    assert_eq!(world.story(), ["10000 a:3 killed"]);
-    for news in [Event::Ended(it, Ending::Signal(9)), Event::Emptied(it), Event::Reclaimed(it)] {
-        world.tell(news);
-    }
-    assert_eq!(world.core.instance(more, supervision::Moment::START), None, "it has vanished");
+    world.wait(60_000);
+    assert_eq!(world.story().len(), 1, "it is killed, and that is all");
+    assert_eq!(world.core.instance(more, now), None, "it has vanished");
     // Far beyond what any family may have, or of nobody: for the caller to end.
-    for index in [supervision::MAX_INSTANCES, u32::MAX] {
+    for index in [MAX_INSTANCES, u32::MAX] {
         let mut world = World::ahead(supervision::Family::of(vec![worker("a")]));
         let it = Process { instance: supervision::InstanceId { index, ..more }, launch: Launch(1) };
         world.tell(Event::TakenBack(it));
