@@ -45,7 +45,7 @@ struct WaitedRow<'a> {
 }
 
 /// How much later than the supervisor the command gives up by itself, should the supervisor not answer at all.
-const MARGIN: Duration = Duration::from_secs(10);
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// `wait`: until all have ended; passes on the first exit code that is not 0.
 ///

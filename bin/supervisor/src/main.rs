@@ -83,7 +83,7 @@ fn shown(error: &clap::Error) -> Result<ExitCode, Failure> {
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { json, progress, name, verb } = arguments;
     let manner = progress::Manner { json, progress };
-    let supervisor = || connect(name.as_deref());
+    let supervisor = || connect(name.as_deref(), json);
     match verb {
         Verb::Run(given) => run::run(given, name, json),
         Verb::Check { config } => check::check(&config, json),
@@ -107,7 +107,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         Verb::Spawn(new) => {
             let run = new.run.clone();
-            spawn::spawn(|| connect(run.as_deref()), new, json)
+            spawn::spawn(|| connect(run.as_deref(), json), new, json)
         }
         Verb::Replay { journal, worker } => replay::replay(&journal, worker.as_deref(), json),
         Verb::Plan { config } => plan::plan(&plan::Which { config: &config, name: name.as_deref() }, json),
@@ -134,7 +134,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Barrier { verb } => sync::barrier(supervisor()?, verb, json),
         Verb::Top => {
             let name = name.clone();
-            top::top(move || connect(name.as_deref()), json)
+            top::top(move || connect(name.as_deref(), json), json)
         }
         Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
         Verb::Completions { shell } => completing::completions(shell),

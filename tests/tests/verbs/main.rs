@@ -10,6 +10,7 @@ mod replay;
 mod scale;
 mod slips;
 mod spawn;
+mod standstill;
 mod why;
 
 use serde_json::{Value, json};
