@@ -1,7 +1,9 @@
 //! What goes to standard output: JSON, lines, and tables with aligned columns.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use crate::talk::Failure;
@@ -24,6 +26,24 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string(value).expect("reports have string keys and can always be told");
     text.push('\n');
     print(&text)
+}
+
+/// From now on this process ends, and has done its work, as soon as nobody can read what it writes any more: `| head -1`
+/// would otherwise wait for something to be written that is not to be read. For verbs that only tell what happens.
+pub fn end_with_the_reader() {
+    // Without a thread it ends with the next thing that it tells.
+    let _ = std::thread::Builder::new().name("reader".to_owned()).spawn(|| {
+        let out = io::stdout();
+        loop {
+            // What ends a pipe, a socket or a terminal is told in any case. A file has no end.
+            let mut reader = [PollFd::new(out.as_fd(), PollFlags::empty())];
+            match poll(&mut reader, PollTimeout::NONE) {
+                Ok(0) | Err(nix::Error::EINTR) => {}
+                Ok(_) => std::process::exit(0),
+                Err(_) => return,
+            }
+        }
+    });
 }
 
 /// Whether standard output wants colour: a terminal, and nobody said `NO_COLOR`.

@@ -93,3 +93,22 @@ fn what_is_no_longer_kept_is_marked_as_missing() {
 fn without_a_supervisor_it_is_exit_5() {
     complained(&Sandbox::new().supervisor(&["events"]), 5);
 }
+
+#[test]
+fn what_only_tells_what_happens_ends_with_its_reader_also_when_nothing_happens() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(&json!({ "workers": { "w": { "command": "echo one; exec sleep 1000" } } }));
+    run.until_state("w", "running");
+    for line in ["events -f", "logs -f", "logs -f --json", "status --watch", "status --watch --json"] {
+        for reader in ["head -1", "head -0"] {
+            let mut shell = sandbox.shell();
+            // dash knows no pipefail.
+            shell.arg(format!("{{ supervisor {line}; echo $? > code; }} | {reader} > read"));
+            tests::Said::of(&mut shell).ends_with(0);
+            assert_eq!(sandbox.until_written("code"), "0\n", "{line} | {reader}");
+            assert_eq!(sandbox.lines("read"), usize::from(reader == "head -1"), "{line} | {reader}");
+            std::fs::remove_file(sandbox.path().join("code")).expect("it is there");
+        }
+    }
+    assert_eq!(run.stop(), 0);
+}
