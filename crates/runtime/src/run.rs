@@ -199,7 +199,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         doors.close();
         return Err(cannot("cannot let workers of other users in")(error));
     }
-    annex::clear(&[PathBuf::from(doors::PLACE), std::env::temp_dir()]);
+    annex::clear(&doors::places());
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();
