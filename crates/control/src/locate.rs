@@ -124,7 +124,7 @@ impl RoomError {
             RoomError::NotOurs { .. } => {
                 error.hint("remove it, or name another place with SUPERVISOR_RUNTIME_DIR")
             }
-            RoomError::Io { .. } => error,
+            RoomError::Io { .. } => error.hint("SUPERVISOR_RUNTIME_DIR names another place"),
         }
     }
 }
