@@ -45,9 +45,20 @@ impl Nursery {
         });
     }
 
+    /// From now on the dead are not reaped, as below many a first process of a container; until it is emptied.
+    #[track_caller]
+    pub fn reap_no_more(&self) {
+        kill(self.pid(), Signal::SIGSTOP).expect("it is ours");
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).expect("a pid"))
+    }
+
     /// Waits until nothing that was started in it lives any more.
     #[track_caller]
     pub fn until_empty(mut self) {
+        kill(self.pid(), Signal::SIGCONT).expect("it is ours");
         until("the nursery is empty", || self.child.try_wait().expect("a child can be waited for"));
     }
 }

@@ -58,6 +58,20 @@ pub fn grant(offer: &Offer, wish: &Wish<'_>) -> Result<(), Refusal> {
         }
         Wish::TreeByCgroup => offer.trees().map_err(refusal),
         Wish::MountedTmp => offer.mounts().map_err(refusal),
+        Wish::Sight { path, what } => match runtime::hidden_by_mounted_tmp(path) {
+            None => Ok(()),
+            Some(place) => Err(Refusal {
+                message: format!(
+                    "{what}, {:?}, lies below {}, which \"mount\" hides from it",
+                    path.display().to_string(),
+                    place.display()
+                ),
+                hint: Some(
+                    "have it elsewhere (\"cwd\": \"/\"), or leave /tmp as it is: \"private_tmp\": \"folder\""
+                        .to_owned(),
+                ),
+            }),
+        },
     }
 }
 

@@ -24,6 +24,11 @@ pub struct Which<'a> {
 impl Which<'_> {
     /// The run that is meant: the one that was named, else the one that the config names, else the only one.
     fn connect(&self, json: bool) -> Result<(Client, bool), Failure> {
+        if let Err(error) = crate::source::lasts(self.config) {
+            let message = format!("{} cannot be read: {error}", self.config.display());
+            let error = ApiError::new(ErrorCode::Problems, message);
+            return Err(Failure::Error(error.hint("save it in a file, and give that")));
+        }
         let by_environment = std::env::var_os("SUPERVISOR_NAME").is_some_and(|name| !name.is_empty());
         if self.name.is_some() || by_environment {
             return Ok((reach(self.name, json)?, true));

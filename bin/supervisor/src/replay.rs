@@ -12,7 +12,8 @@ use serde_json::json;
 use crate::output::{print, print_json, printable};
 use crate::talk::{Failure, note};
 
-/// `replay FILE`: exit 0 when the same decisions come out; 1 when not, or where that cannot be known.
+/// `replay FILE`: exit 0 when the same decisions come out; 1 when not, or where that cannot be known; 4 when the worker whose
+/// story is wanted is not in it.
 ///
 /// # Errors
 /// When the journal cannot be read, or the output not be written.
@@ -31,12 +32,16 @@ pub fn replay(path: &Path, worker: Option<&str>, json: bool) -> Result<ExitCode,
     };
     let result = journal::replay(BufReader::new(file), worker, &mut tell);
     unheard?;
+    if let (Some(worker), Ok(Replayed { has_worker: false, .. })) = (worker, &result) {
+        let message = format!("{shown}: no worker is called {worker:?} in it");
+        return Err(Failure::new(ErrorCode::NotFound, message));
+    }
     if json {
         let (until, trouble) = match &result {
             Ok(replayed) => (*replayed, None),
             Err(error) => (until(error), Some(error.to_string())),
         };
-        let Replayed { runs, events, actions, cut } = until;
+        let Replayed { runs, events, actions, cut, has_worker: _ } = until;
         print_json(&json!({
             "same": trouble.is_none(), "trouble": trouble, "runs": runs, "events": events, "actions": actions,
             "cut": cut, "story": story,
@@ -44,10 +49,12 @@ pub fn replay(path: &Path, worker: Option<&str>, json: bool) -> Result<ExitCode,
         return Ok(if trouble.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     match result {
-        Ok(Replayed { runs, events, actions, cut }) => {
+        Ok(Replayed { runs, events, actions, cut, has_worker: _ }) => {
             let cut = if cut == 0 { String::new() } else { format!(", {cut} cut off") };
+            let s = |count| if count == 1 { "" } else { "s" };
+            let (r, e, a) = (s(runs), s(events), s(actions));
             note(&format!(
-                "{shown}: the same comes out: {runs} runs{cut}, {events} events, {actions} actions"
+                "{shown}: the same comes out: {runs} run{r}{cut}, {events} event{e}, {actions} action{a}"
             ));
             Ok(ExitCode::SUCCESS)
         }

@@ -3,6 +3,8 @@
 //! What runs is kept as text, and packed, not as a plan: that is many times smaller, and reading it once more gives the
 //! same plan.
 
+mod kept;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::Metadata;
 use std::io;
@@ -15,6 +17,7 @@ use config::{
 };
 use control::api::Problem;
 use runtime::source::{How, Kind, Offer, Source, ThingChange, Unfit, Weight, WorkerChange, WorkerChanges};
+use serde_json::{Value, json};
 
 use crate::check::read_bounded;
 use crate::granting;
@@ -28,6 +31,8 @@ pub struct Snapshot {
     text: Packed,
     /// Files that it names, by their absolute paths: their content, where the plan needs it, and its mark.
     files: BTreeMap<PathBuf, Named>,
+    /// What it took from the environment.
+    variables: BTreeMap<String, Option<String>>,
     /// By which it is told whether a file has changed.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
     /// What the machine could give.
@@ -82,13 +87,19 @@ impl Stamp {
 /// Reads the world for the first time, and keeps what it saw.
 struct Recording {
     files: Mutex<BTreeMap<PathBuf, Named>>,
+    variables: Mutex<BTreeMap<String, Option<String>>>,
     stamps: Mutex<Vec<(PathBuf, Option<Stamp>)>>,
     gives: process::Offer,
 }
 
 impl Recording {
     fn new() -> Recording {
-        Recording { files: Mutex::default(), stamps: Mutex::default(), gives: process::Offer::default() }
+        Recording {
+            files: Mutex::default(),
+            variables: Mutex::default(),
+            stamps: Mutex::default(),
+            gives: process::Offer::default(),
+        }
     }
 
     /// The stamp is taken first: what changes while it is read is noticed later.
@@ -104,7 +115,10 @@ impl Recording {
 
 impl Surroundings for Recording {
     fn var(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        let value = std::env::var(name).ok();
+        let mut variables = self.variables.lock().unwrap_or_else(PoisonError::into_inner);
+        variables.insert(name.to_owned(), value.clone());
+        value
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -127,10 +141,10 @@ impl Surroundings for Recording {
     }
 }
 
-/// The world as it was. The environment of a process does not change from outside.
+/// The world as it was.
 impl Surroundings for Snapshot {
     fn var(&self, name: &str) -> Option<String> {
-        std::env::var(name).ok()
+        self.variables.get(name).cloned().flatten()
     }
 
     fn read(&self, path: &Path) -> io::Result<Vec<u8>> {
@@ -172,8 +186,9 @@ pub fn read(path: &Path) -> Result<(Plan, Snapshot), Unusable> {
     let plan = config::read(&text, path, &recording).map_err(Unusable::Problems)?;
     let files = recording.files.into_inner().unwrap_or_else(PoisonError::into_inner);
     let stamps = recording.stamps.into_inner().unwrap_or_else(PoisonError::into_inner);
-    let text = Packed::of(&text);
-    Ok((plan, Snapshot { file: path.to_owned(), text, files, stamps, gives: recording.gives }))
+    let variables = recording.variables.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let (file, text, gives) = (path.to_owned(), Packed::of(&text), recording.gives);
+    Ok((plan, Snapshot { file, text, files, variables, stamps, gives }))
 }
 
 /// The configs of one run.
@@ -205,6 +220,7 @@ impl Configs {
 
 impl Source for Configs {
     fn offer(&self, path: &Path, former: &BTreeSet<u64>) -> Result<Offer, Unfit> {
+        lasts(path).map_err(|error| unfit(path, &Unusable::Unreadable(error)))?;
         let (new, snapshot) = read(path).map_err(|unusable| unfit(path, &unusable))?;
         let (old, former) = {
             let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
@@ -217,19 +233,8 @@ impl Source for Configs {
             problems: Vec::new(),
         };
         let Difference { name, workers, things, family } = config::diff(&old.map_err(not_any_more)?, &new);
-        let signals: BTreeMap<String, i32> = new
-            .workers
-            .iter()
-            .filter_map(|worker| Some((worker.name.clone(), worker.reload.as_ref()?.signal)))
-            .collect();
         let all = Arc::clone(&self.all);
-        let changes = |differences: Vec<(String, WorkerDifference)>| -> WorkerChanges {
-            let change = |(name, how): (String, WorkerDifference)| {
-                let signal = signals.get(&name).copied();
-                (name, worker_change(how, signal))
-            };
-            differences.into_iter().map(change).collect()
-        };
+        let changes = changes_to(&new);
         let mut by_former = BTreeMap::new();
         for (number, plan) in former {
             let plan = plan.map_err(not_any_more)?;
@@ -253,9 +258,49 @@ impl Source for Configs {
         })
     }
 
+    fn keep(&self) -> Option<Value> {
+        let all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let former =
+            all.former.iter().map(|(number, snapshot)| Some((number.to_string(), snapshot.write()?)));
+        let former: serde_json::Map<String, Value> = former.collect::<Option<_>>()?;
+        Some(json!({ "running": all.running.write()?, "former": former }))
+    }
+
+    fn recall(&self, kept: &Value, number: u64) -> BTreeMap<u64, WorkerChanges> {
+        let former = kept.get("former").and_then(Value::as_object).into_iter().flatten();
+        let former = former.filter_map(|(number, kept)| Some((number.parse().ok()?, Snapshot::read(kept)?)));
+        let last = kept.get("running").and_then(Snapshot::read).map(|last| (number, last));
+        let mut all = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let Ok(now) = all.running.plan() else { return BTreeMap::new() };
+        let changes = changes_to(&now);
+        let mut by_number = BTreeMap::new();
+        for (number, snapshot) in former.chain(last) {
+            // One that this version of the program does not understand says nothing of what differs.
+            if let Ok(plan) = snapshot.plan() {
+                by_number.insert(number, changes(config::diff(&plan, &now).workers));
+                all.former.insert(number, snapshot);
+            }
+        }
+        by_number
+    }
+
     fn is_newer(&self) -> bool {
         let stamps = self.all.lock().unwrap_or_else(PoisonError::into_inner).running.stamps.clone();
         stamps.iter().any(|(path, stamp)| Stamp::of(path) != *stamp)
+    }
+}
+
+/// Whether a running supervisor may read this as a config: a pipe can be read once, by whoever comes first, and might keep it
+/// waiting for ever. Whatever else is wrong with it is told when it is read.
+///
+/// # Errors
+/// It may not.
+pub fn lasts(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(about) if !about.is_file() && !about.is_dir() => {
+            Err(io::Error::other("it is no regular file, and a running supervisor reads the config itself"))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -282,6 +327,20 @@ fn unfit(path: &Path, unusable: &Unusable) -> Unfit {
                     .collect(),
             }
         }
+    }
+}
+
+/// What differs in workers from others to this plan, as the runtime is told it.
+fn changes_to(new: &Plan) -> impl Fn(Vec<(String, WorkerDifference)>) -> WorkerChanges + use<> {
+    let signals = new.workers.iter();
+    let signals: BTreeMap<String, i32> =
+        signals.filter_map(|worker| Some((worker.name.clone(), worker.reload.as_ref()?.signal))).collect();
+    move |differences| {
+        let change = |(name, how): (String, WorkerDifference)| {
+            let signal = signals.get(&name).copied();
+            (name, worker_change(how, signal))
+        };
+        differences.into_iter().map(change).collect()
     }
 }
 

@@ -31,7 +31,9 @@ pub fn status(mut client: Client, workers: Vec<String>, json: bool) -> Result<Ex
         print(&table(&status.workers).render(wants_colour()))?;
         if status.config_newer {
             let config = status.config.as_deref().unwrap_or_default();
-            note(&format!("{config} is newer than what runs; `supervisor plan` shows what it would change"));
+            note(&format!(
+                "{config}, or a file that it names, is newer than what runs; `supervisor plan` shows what it would change"
+            ));
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -82,6 +82,9 @@ fn told(why: &Why) -> String {
     if let Some(changed) = &why.changed {
         say(format_args!("  changed:    {changed}"));
     }
+    if why.older_config {
+        say(format_args!("  config:     an older one; the present one holds from its next launch on"));
+    }
     if let Some(says) = &why.says {
         say(format_args!("  says:       {says}"));
     }
@@ -135,6 +138,7 @@ mod tests {
             chain: Vec::new(),
             asked: None,
             changed: Some("env changed: A".to_owned()),
+            older_config: false,
             says: None,
             output: vec![LogLine {
                 time: String::new(),
@@ -174,5 +178,8 @@ w:1 is backoff for 1s: killed by signal 11 (SEGV)
         why.says = Some("half way".to_owned());
         assert!(told(&why).contains("  pid:        7, launch 3, up for 1m01s\n"));
         assert!(told(&why).contains("  says:       half way\n"));
+        assert!(!told(&why).contains("  config: "));
+        why.older_config = true;
+        assert!(told(&why).contains("\n  config:     an older one; "));
     }
 }

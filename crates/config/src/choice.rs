@@ -1,6 +1,7 @@
 //! Values that are written in one of several forms: a word, a path, an object with one telling key.
 
 use jsonc_parser::ast::Value;
+use regex::bytes::Regex;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
@@ -243,16 +244,19 @@ impl Form for Cron {
     }
 }
 
-/// A regular expression.
+/// A regular expression for lines of a log. Upper and lower case (`(?i)`) are those of ASCII.
 #[derive(Clone, Debug)]
 pub(crate) struct Pattern(pub String);
 
 impl Form for Pattern {
     fn read(node: &Node<'_>, reading: &mut Reading<'_>) -> Option<Pattern> {
         let Filled(text) = Filled::read(node, reading)?;
-        match regex::Regex::new(&text) {
-            Ok(_) => Some(Pattern(text)),
-            Err(error) => {
+        // A log is bytes. What needs to know the cases of all of Unicode is read as plain ASCII, where it can be.
+        let plain = format!("(?-u){text}");
+        match (Regex::new(&text), Regex::new(&plain)) {
+            (Ok(_), _) => Some(Pattern(text)),
+            (Err(_), Ok(_)) => Some(Pattern(plain)),
+            (Err(error), Err(_)) => {
                 // The last line says what is wrong; those before it draw the place.
                 let error = error.to_string();
                 let reason = error.lines().last().unwrap_or_default().trim_start_matches("error: ");

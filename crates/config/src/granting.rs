@@ -1,13 +1,17 @@
 //! What a worker asks of the machine beyond the ordinary, held against what the machine can give, as those around tell
 //! it: what cannot be given is a problem at its place, or, where the worker can do without, left out and said.
 
+use std::path::Path;
+
 use crate::collection::{Entry, Placed};
+use crate::command::{Argv, Invocation};
 use crate::document::{File, Limits, Worker};
 use crate::limit::{Bound, IoNice};
 use crate::listen::Place;
 use crate::measure::{Fraction, Size, Whole};
-use crate::node::Path;
+use crate::node::Path as Way;
 use crate::plan::{Limit, Optional, PrivateTmp, TreeBy};
+use crate::planning::Folder;
 use crate::problem::Complaint;
 use crate::reading::Reading;
 use crate::text::{Text, Word};
@@ -17,17 +21,19 @@ use crate::{Refusal, Wish};
 pub(crate) type Omission = (String, String);
 
 /// Asks for everything that any worker wants, and takes out of the file what is optional and cannot be given.
-pub(crate) fn check(file: &mut File, reading: &mut Reading<'_>) -> Vec<Omission> {
+pub(crate) fn check(file: &mut File, config: &Path, reading: &mut Reading<'_>) -> Vec<Omission> {
     let mut omissions = Vec::new();
-    let root = Path::Root;
+    let folder = Folder::of(config);
+    let root = Way::Root;
     let all = root.key("workers");
     for Entry { name, value: worker, .. } in &mut file.workers.0 {
         let path = all.key(name);
         let mut asking =
-            Asking { reading, path, optional: worker.optional.0.clone(), omissions: &mut omissions };
+            Asking { reading, path, folder, optional: worker.optional.0.clone(), omissions: &mut omissions };
         asking.account(worker);
         asking.priorities(worker);
         asking.tree(worker);
+        asking.temporary(worker);
         asking.ports(worker);
         asking.limits(&mut worker.limits);
     }
@@ -36,7 +42,8 @@ pub(crate) fn check(file: &mut File, reading: &mut Reading<'_>) -> Vec<Omission>
 
 struct Asking<'a, 'r> {
     reading: &'a mut Reading<'r>,
-    path: Path<'a>,
+    path: Way<'a>,
+    folder: Folder<'a>,
     optional: Vec<Optional>,
     omissions: &'a mut Vec<Omission>,
 }
@@ -110,10 +117,26 @@ impl Asking<'_, '_> {
         if tree == TreeBy::Cgroup && !self.stays(Some(Optional::Tree), &["tree"], at, &Wish::TreeByCgroup) {
             worker.tree.value = Word(TreeBy::Auto);
         }
+    }
+
+    fn temporary(&mut self, worker: &mut Worker) {
         let Placed { value: Word(tmp), at } = worker.private_tmp;
+        if tmp != PrivateTmp::Mount {
+            return;
+        }
         let wish = Wish::MountedTmp;
-        if tmp == PrivateTmp::Mount && !self.stays(Some(Optional::PrivateTmp), &["private_tmp"], at, &wish) {
+        if !self.stays(Some(Optional::PrivateTmp), &["private_tmp"], at, &wish) {
             worker.private_tmp.value = Word(PrivateTmp::Folder);
+        } else if self.reading.surroundings.grant(&wish).is_ok() {
+            // Only of what there is can be said that it hides something.
+            let cwd = self.folder.join(&worker.cwd.0);
+            self.stays(None, &["private_tmp"], at, &Wish::Sight { path: &cwd, what: "its working folder" });
+            if let Invocation::Argv(Argv(argv)) = &worker.command
+                && let Some(program) = argv.first().filter(|program| program.contains('/'))
+            {
+                let program = self.folder.join(program);
+                self.stays(None, &["private_tmp"], at, &Wish::Sight { path: &program, what: "its program" });
+            }
         }
     }
 

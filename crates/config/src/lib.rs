@@ -145,6 +145,13 @@ pub enum Wish<'w> {
     TreeByCgroup,
     /// A folder of its own at `/tmp`.
     MountedTmp,
+    /// To see this file or folder although it has a folder of its own at `/tmp`.
+    Sight {
+        /// An absolute path.
+        path: &'w Path,
+        /// What it is to the worker, to begin a sentence with.
+        what: &'w str,
+    },
 }
 
 /// Why something cannot be given: lower case, no full stop.
@@ -231,7 +238,7 @@ fn plan_of(
     let name = name_of(&file, &root, path, reading);
     references::check(&file, reading);
     listen::check(&file, reading);
-    let omissions = granting::check(&mut file, reading);
+    let omissions = granting::check(&mut file, path, reading);
     let plan = planning::plan(file, name, path, reading);
     Some(Plan { omissions, ..plan })
 }

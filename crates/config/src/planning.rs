@@ -29,7 +29,7 @@ const PROVEN_AFTER: Duration = Duration::from_secs(1);
 
 /// The plan that a file without problems means, but for what its `env_file`s still bring up; `path` is its own.
 pub(crate) fn plan(file: File, name: String, path: &Path, reading: &mut Reading<'_>) -> Plan {
-    let folder = Folder(path.parent().unwrap_or(Path::new("/")));
+    let folder = Folder::of(path);
     let places: HashMap<String, WorkerId> =
         file.workers.0.iter().zip(0..).map(|(entry, place)| (entry.name.clone(), WorkerId(place))).collect();
     let mut family = Vec::with_capacity(file.workers.0.len());
@@ -217,10 +217,15 @@ fn list(names: &mut Vec<String>, queue: Option<&Placed<Name>>) {
 
 /// The folder of the config, from which relative paths lead.
 #[derive(Clone, Copy)]
-struct Folder<'p>(&'p Path);
+pub(crate) struct Folder<'p>(&'p Path);
 
-impl Folder<'_> {
-    fn join(self, path: &str) -> PathBuf {
+impl<'p> Folder<'p> {
+    /// That of this config.
+    pub fn of(config: &'p Path) -> Folder<'p> {
+        Folder(config.parent().unwrap_or(Path::new("/")))
+    }
+
+    pub fn join(self, path: &str) -> PathBuf {
         // Through components, which leave out `.` and doubled slashes, but keep `..`: it may cross a link.
         self.0.join(path).components().collect()
     }

@@ -324,6 +324,7 @@ mod tests {
             chain: vec![],
             asked: None,
             changed: None,
+            older_config: false,
             says: None,
             output: vec![],
         };

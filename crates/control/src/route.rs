@@ -41,7 +41,7 @@ pub enum Asked {
 pub struct Misrouted {
     /// The HTTP status that says so: 400, 404 or 405.
     pub status: u16,
-    /// With 405: the methods that the path has, for the `Allow` header.
+    /// With 405: the methods that the path has, for the `Allow` header; `HEAD` beside `GET`.
     pub allow: Option<String>,
     /// The error for the body.
     pub error: ApiError,
@@ -160,7 +160,7 @@ impl HttpRequest {
 }
 
 impl Asked {
-    /// Reads an HTTP request. `target` is what stands on the request line: path and query, percent-encoded; the
+    /// Reads an HTTP request; `HEAD` asks for what `GET` does. `target` is what stands on the request line: path and query, percent-encoded; the
     /// absolute form (`http://supervisor/v1/status`) is understood too. An empty body means `{}`.
     ///
     /// # Errors

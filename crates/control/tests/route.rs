@@ -219,12 +219,19 @@ fn what_is_not_there_is_404_and_what_has_another_method_is_405_and_says_which() 
     let refused = Asked::from_http("GET", "/v1/stop", b"").unwrap_err();
     assert_eq!((refused.status, refused.allow.as_deref()), (405, Some("POST")));
     let refused = Asked::from_http("DELETE", "/v1/status", b"").unwrap_err();
-    assert_eq!((refused.status, refused.allow.as_deref()), (405, Some("GET")));
+    assert_eq!((refused.status, refused.allow.as_deref()), (405, Some("GET, HEAD")));
+    let refused = Asked::from_http("HEAD", "/v1/stop", b"").unwrap_err();
+    assert_eq!((refused.status, refused.allow.as_deref()), (405, Some("POST")));
+    let status = Request::from_http("GET", "/v1/status?worker=a", b"");
+    assert!(status.is_ok() && Request::from_http("HEAD", "/v1/status?worker=a", b"") == status);
 }
 
 #[test]
 fn nonsense_is_refused_as_wrong_usage() {
     let nonsense = [
+        ("POST", "/v1/shutdown", "[]"),
+        ("POST", "/v1/shutdown", " [true]"),
+        ("POST", "/v1/stop", "[[\"w\"], false]"),
         ("GET", "/v1/status?worker=12", ""),
         ("GET", "/v1/status?worker=a%2", ""),
         ("GET", "/v1/status?worker=%ff", ""),

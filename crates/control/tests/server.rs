@@ -314,6 +314,8 @@ fn wrong_paths_methods_and_bodies_are_refused_in_json() {
     );
     let answer = one("POST /v1/kill HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 2\r\n\r\n{");
     assert!(answer.starts_with("HTTP/1.1 400") && answer.contains("\"usage\""), "{answer}");
+    let answer = one("HEAD /v1/openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("\r\n\r\n"), "{answer}");
     let answer = one("GET /v1/openapi.json HTTP/1.1\r\nConnection: close\r\n");
     assert!(answer.starts_with("HTTP/1.1 200") && answer.contains("\"openapi\":\"3.1.0\""), "{answer}");
 }

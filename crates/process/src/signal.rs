@@ -2,9 +2,20 @@
 
 use std::borrow::Cow;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
+
+use crate::priority::Processors;
+
+/// From how many on those who are asked are asked by several threads.
+const CROWD: usize = 64;
+/// How many threads ask a crowd at most.
+const CRIERS: usize = 4;
+/// What such a thread needs for itself.
+const CRIER_STACK_BYTES: usize = 64 << 10;
 
 /// Every named signal: its name without `SIG`, its number on this machine. Aliases come after the usual name.
 const NAMES: &[(&str, i32)] = &[
@@ -126,6 +137,46 @@ pub enum Delivery {
 /// `EPERM` when this user may not, `EINVAL` for what is no signal.
 pub fn send(pidfd: BorrowedFd, signal: i32) -> Result<Delivery, Errno> {
     send_with(pidfd, signal, 0)
+}
+
+/// Sends a signal that asks a process to end, and lets it run (`SIGCONT`) if it was stopped, so that it can.
+///
+/// Nothing is told of what came of it: that it is gone its descriptor says as well, and nobody may ask who may not signal.
+pub fn ask(pidfd: BorrowedFd, signal: i32) {
+    let _ = send(pidfd, signal);
+    let _ = send(pidfd, libc::SIGCONT);
+}
+
+/// [`ask`]s many; returns when all of them have been asked. Begins at the front; a crowd hears it from several threads.
+///
+/// Whoever is woken to die mostly does so on the processor of the one who woke it, at once, and has the next one wait for
+/// that. Where one thread does the asking, the other processors have nothing to do meanwhile.
+///
+/// ```
+/// use std::os::fd::AsFd;
+///
+/// let mut sleeper = std::process::Command::new("sleep").arg("60").spawn()?;
+/// let pidfd = process::pidfd_open(process::Pid::from_raw(sleeper.id() as i32))?.unwrap();
+/// process::signal::ask_all(&[(pidfd.as_fd(), 15)]);
+/// assert!(!sleeper.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn ask_all(asked: &[(BorrowedFd, i32)]) {
+    let next = AtomicUsize::new(0);
+    let ask_in_turn = || {
+        while let Some(&(pidfd, signal)) = asked.get(next.fetch_add(1, Ordering::Relaxed)) {
+            ask(pidfd, signal);
+        }
+    };
+    let criers = if asked.len() < CROWD { 1 } else { Processors::own().numbers().count().min(CRIERS) };
+    thread::scope(|scope| {
+        for _ in 1..criers {
+            let crier = thread::Builder::new().name("crier".to_owned()).stack_size(CRIER_STACK_BYTES);
+            // One that cannot be had is not needed: whoever is there asks those who are left.
+            let _ = crier.spawn_scoped(scope, ask_in_turn);
+        }
+        ask_in_turn();
+    });
 }
 
 /// Sends a signal to the process group that `leader` leads (or led: a group outlives its leader).

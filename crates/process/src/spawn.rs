@@ -21,6 +21,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::ptr;
 use std::sync::{Arc, OnceLock};
 
@@ -359,7 +360,7 @@ impl Spawn {
     fn blame(&self, stage: Stage, index: Option<usize>, candidates: &[CString], limits: &[Limit]) -> String {
         match stage {
             Stage::Clone | Stage::Session | Stage::ParentDeath => String::new(),
-            Stage::Chdir => self.cwd.to_string_lossy().into_owned(),
+            Stage::Chdir => self.as_it_sees(&self.cwd),
             Stage::Nice => self.nice.map(|nice| nice.to_string()).unwrap_or_default(),
             Stage::IoPriority => self.io_priority.map(|priority| priority.to_string()).unwrap_or_default(),
             Stage::OomScore => self.oom_score_adj.map(|score| score.to_string()).unwrap_or_default(),
@@ -386,11 +387,20 @@ impl Spawn {
                 None => "the other descriptors".to_owned(),
             },
             // Without an index no candidate exists, and the program is named as it was asked for.
-            Stage::Exec | Stage::Interpreter => index
-                .and_then(|index| candidates.get(index))
-                .unwrap_or(&self.argv[0])
-                .to_string_lossy()
-                .into_owned(),
+            Stage::Exec | Stage::Interpreter => {
+                self.as_it_sees(index.and_then(|index| candidates.get(index)).unwrap_or(&self.argv[0]))
+            }
+        }
+    }
+
+    /// A path, and that something is mounted over it, where the child sees something else there than we do.
+    fn as_it_sees(&self, path: &CStr) -> String {
+        let text = path.to_string_lossy();
+        let under = |place: &CString| Path::new(&*text).starts_with(Path::new(&*place.to_string_lossy()));
+        // The innermost was mounted last.
+        match self.mounts.iter().map(|(_, place)| place).rfind(|place| under(place)) {
+            Some(place) => format!("{text} (its {} is a folder of its own)", place.to_string_lossy()),
+            None => text.into_owned(),
         }
     }
 }

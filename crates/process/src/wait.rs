@@ -1,7 +1,7 @@
 //! How processes end, and how that is learned without ever taking another's exit.
 
 use std::fmt;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::mem;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -13,6 +13,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 
 use crate::descriptors::poll_now;
+use crate::proc::Stat;
 use crate::signal;
 
 /// How a process ended.
@@ -126,7 +127,7 @@ thread_local! {
 /// offers it (`CONFIG_PROC_CHILDREN`, and a `/proc` of this pid namespace); if not, only the main thread may.
 pub fn share_orphans() -> bool {
     debug_assert_eq!(nix::unistd::gettid(), Pid::this(), "orphans are children of the main thread");
-    let me = std::fs::read_link("/proc/self");
+    let me = fs::read_link("/proc/self");
     if me.ok().as_deref() != Some(Path::new(&Pid::this().to_string())) {
         return false;
     }
@@ -237,12 +238,33 @@ pub fn is_dead(pidfd: BorrowedFd) -> bool {
 
 /// How a process that need not be our child has ended.
 ///
-/// `None` while it lives, while its parent has not reaped it yet (the descriptor then polls `POLLIN` without
-/// `POLLHUP`), and where the kernel can not say (before Linux 6.15). The pidfd must have been opened before the process
-/// was reaped.
+/// `None` while it lives. Between its death and its reaping `/proc` knows it, for those who may look into it (its user,
+/// root); after that the kernel keeps it since Linux 6.15, where the pidfd was opened before. `None` where neither can say.
 pub fn exit_of(pidfd: BorrowedFd) -> Option<Exit> {
-    let info = PidfdInfo::ask(pidfd, PidfdInfo::EXIT)?;
-    (info.mask & PidfdInfo::EXIT != 0).then(|| Exit::from_status(info.exit_code))
+    if !is_dead(pidfd) {
+        return None;
+    }
+    // Asked for first: it may be reaped between the two, but it cannot come back.
+    exit_of_unreaped(pidfd).or_else(|| {
+        let info = PidfdInfo::ask(pidfd, PidfdInfo::EXIT)?;
+        (info.mask & PidfdInfo::EXIT != 0).then(|| Exit::from_status(info.exit_code))
+    })
+}
+
+/// The exit of a process that is dead, as long as its parent has not taken it. Some parents never do: the first process of
+/// many a container.
+fn exit_of_unreaped(pidfd: BorrowedFd) -> Option<Exit> {
+    let pid = pid_of(pidfd)?;
+    let status = Stat::exit_status(pid)?;
+    // A zombie takes signals, and nobody else can have its pid: what was read was its own.
+    (signal::send(pidfd, 0) == Ok(signal::Delivery::Sent)).then(|| Exit::from_status(status))
+}
+
+/// The pid that is held; `None` once it was reaped.
+fn pid_of(pidfd: BorrowedFd) -> Option<Pid> {
+    let facts = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    let pid = facts.lines().find_map(|line| line.strip_prefix("Pid:"))?.trim().parse().ok()?;
+    (pid > 0).then(|| Pid::from_raw(pid))
 }
 
 /// Whether this kernel keeps exits for [`exit_of`].

@@ -15,6 +15,7 @@ use crate::askers::Asker;
 use crate::asking::{Outcome, value};
 use crate::mailbox::Mail;
 use crate::proposal::{Origin, Proposal, Standing, propose};
+use crate::recalling::Recalled;
 use crate::rolling::Rolls;
 use crate::source::{How, Kind, Offer, Source, Unfit};
 use crate::talk;
@@ -48,7 +49,7 @@ pub struct Read {
 /// What a run knows of its configs.
 #[derive(Debug)]
 pub struct Configs {
-    source: Option<Arc<dyn Source>>,
+    pub(crate) source: Option<Arc<dyn Source>>,
     /// How many were applied.
     pub(crate) generation: u64,
     /// The workers of the one that runs, in the order of its file.
@@ -58,6 +59,8 @@ pub struct Configs {
     /// Launches that were up when a config came by which they are to be launched anew, and the number of the one before that.
     /// Those that are over by now stay until the next one comes.
     pub(crate) outdated: BTreeMap<InstanceId, (Launch, u64)>,
+    /// What a run of before was told to be, of which something was taken back.
+    pub(crate) recalled: Recalled,
 }
 
 /// What was changed of a worker.
@@ -73,7 +76,14 @@ impl Configs {
     /// Those of a run whose first config has so many workers.
     pub fn new(source: Option<Arc<dyn Source>>, workers: usize) -> Configs {
         let workers = (0..).map(WorkerId).take(workers).collect();
-        Configs { source, generation: 0, workers, changed: BTreeMap::new(), outdated: BTreeMap::new() }
+        Configs {
+            source,
+            generation: 0,
+            workers,
+            changed: BTreeMap::new(),
+            outdated: BTreeMap::new(),
+            recalled: Recalled::default(),
+        }
     }
 
     /// What of its config was changed for the last launch of an instance: when that is the first by it, or it waits for
@@ -298,6 +308,7 @@ impl Loop {
         let kept: BTreeSet<u64> = self.configs.outdated.values().map(|(_, number)| *number).collect();
         adopt(self.configs.generation, &kept);
         self.configs.generation += 1;
+        self.keep_configs();
         let daemons = change.changed.iter().map(|(_, worker, _)| worker).chain(&change.added);
         if daemons.into_iter().any(|worker| worker.policy == Policy::Daemon) {
             self.need_guard();
@@ -306,7 +317,8 @@ impl Loop {
         let gone: Vec<String> = gone.map(|thing| thing.name.clone()).collect();
         self.queues.exchange(new, &gone, &self.setup.queues);
         if let Until::Applied { all, .. } = &until {
-            self.note_asked(all.clone(), by);
+            let concerned = self.not_stopped(all.iter().copied());
+            self.note_asked(concerned, by);
         }
         self.follow_calendar(&change.removed);
         self.tell_core([Event::Asked(Request::Change(Box::new(change)))]);
@@ -455,8 +467,14 @@ fn answer(reply: Option<Reply>, result: Result<api::Proposal, ApiError>) {
         (None, Err(error)) => {
             talk::say(format_args!("nothing was changed: {}", error.message));
             for problem in &error.problems {
-                let api::Problem { path, line, column, message, .. } = problem;
+                let api::Problem { path, line, column, message, hint } = problem;
                 talk::say(format_args!("  {path} ({line}:{column}): {message}"));
+                if let Some(hint) = hint {
+                    talk::say(format_args!("    hint: {hint}"));
+                }
+            }
+            if let Some(hint) = error.hint.filter(|_| error.problems.is_empty()) {
+                talk::say(format_args!("  hint: {hint}"));
             }
         }
     }

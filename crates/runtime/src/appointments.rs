@@ -14,22 +14,36 @@ fn file(folder: &Path, launch: &str) -> PathBuf {
     folder.join(format!("{PREFIX}{launch}"))
 }
 
+/// Who leads a launch by its own word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Appointment {
+    /// The process that leads it.
+    pub leader: Identity,
+    /// When the launch was executed, in clock ticks since the machine started: its leader is younger.
+    pub launched: u64,
+}
+
 /// Notes who leads a launch, in one step: a later run finds all of it or nothing.
 ///
 /// # Errors
 ///
 /// Those of writing.
-pub fn note(folder: &Path, launch: &str, leader: Identity) -> io::Result<()> {
+pub fn note(folder: &Path, launch: &str, appointment: Appointment) -> io::Result<()> {
     let new = folder.join(format!("{PREFIX}new"));
-    fs::write(&new, format!("{} {}\n", leader.pid, leader.start_time))?;
+    let Appointment { leader, launched } = appointment;
+    fs::write(&new, format!("{} {} {launched}\n", leader.pid, leader.start_time))?;
     fs::rename(&new, file(folder, launch))
 }
 
-/// Who leads a launch by its own word, if it has said so.
-pub fn read(folder: &Path, launch: &str) -> Option<Identity> {
+/// Who leads a launch by its own word, if it has said so. Where nothing says when the launch was executed (a former version
+/// wrote it), it counts from its leader's birth.
+pub fn read(folder: &Path, launch: &str) -> Option<Appointment> {
     let text = fs::read_to_string(file(folder, launch)).ok()?;
-    let (pid, start_time) = text.trim().split_once(' ')?;
-    Some(Identity { pid: Pid::from_raw(pid.parse().ok()?), start_time: start_time.parse().ok()? })
+    let mut words = text.split_ascii_whitespace();
+    let pid = Pid::from_raw(words.next()?.parse().ok()?);
+    let start_time = words.next()?.parse().ok()?;
+    let launched = words.next().and_then(|word| word.parse().ok()).unwrap_or(start_time);
+    Some(Appointment { leader: Identity { pid, start_time }, launched })
 }
 
 /// The launch is over, or led by who was executed for it.

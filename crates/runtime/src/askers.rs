@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use control::Peer;
 use control::api::{AskedBy, Request, Who};
 use process::Pid;
-use supervision::{Instance, InstanceId, Moment};
+use supervision::{Instance, InstanceId, Moment, Phase};
 
 use crate::the_loop::Loop;
 
@@ -96,7 +96,18 @@ impl Loop {
         };
         // A name that is nobody's is refused by the request itself.
         let concerned = names.iter().filter_map(|name| self.instances_of(std::slice::from_ref(name)).ok());
-        self.note_asked(concerned.flatten().collect(), by);
+        let concerned = match request {
+            Request::Scale { .. } => self.not_stopped(concerned.flatten()),
+            _ => concerned.flatten().collect(),
+        };
+        self.note_asked(concerned, by);
+    }
+
+    /// Those that are not stopped. Who is stays so though its config or its number of fellows changes: who stopped it is to
+    /// blame as before.
+    pub(crate) fn not_stopped(&self, all: impl Iterator<Item = InstanceId>) -> Vec<InstanceId> {
+        let is_stopped = |id: InstanceId| matches!(self.core.standing(id), Some((Phase::Stopped, _)));
+        all.filter(|id| !is_stopped(*id)).collect()
     }
 
     /// Notes who asks for something of these.

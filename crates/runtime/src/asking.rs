@@ -16,6 +16,7 @@ use supervision::{
 use crate::applying::Reading;
 use crate::askers::Asker;
 use crate::meeting::Introduction;
+use crate::processes::Tree;
 use crate::rolling::Rolls;
 use crate::roster::{UnknownName, nearest};
 use crate::the_loop::Loop;
@@ -136,14 +137,22 @@ impl Loop {
             state: instance.phase.to_string(),
             pid: leader.map(|tree| tree.pid.as_raw()),
             ppid: leader.and_then(|tree| self.parent_of(tree)),
-            uptime_s: leader
-                .and(instance.launched_at)
-                .map(|launched| self.clock.now().since(launched).as_secs_f64()),
+            uptime_s: leader.and_then(|tree| self.uptime(instance, tree)).map(|up| up.as_secs_f64()),
             restarts: instance.restarts,
             exit: instance.last.and_then(words::exit),
             policy: worker.map_or("", |worker| words::policy(worker.policy)).to_owned(),
-            why: Some(self.full_reason(instance)).filter(|why| !why.is_empty()).or(says),
+            why: match (self.full_reason(instance), says) {
+                (why, None) => Some(why).filter(|why| !why.is_empty()),
+                (why, Some(says)) if why.is_empty() => Some(says),
+                (why, Some(says)) => Some(format!("{why}; it says: {says}")),
+            },
         }
+    }
+
+    /// How long the present launch of an instance has been up, be it that a former run launched it.
+    pub(crate) fn uptime(&self, instance: &Instance, tree: &Tree) -> Option<Duration> {
+        let launched = instance.launched_at?;
+        Some(tree.age_where_taken_back().unwrap_or_else(|| self.clock.now().since(launched)))
     }
 
     /// The instances that `NAME` and `NAME:INSTANCE` mean, in the order given, each once.

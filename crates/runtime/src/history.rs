@@ -4,6 +4,7 @@
 //! comes too late, is told how many it missed.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
@@ -13,6 +14,7 @@ use control::api::{EventLine, Missed, Transition};
 use supervision::{Instance, InstanceId, Launch, Phase};
 
 use crate::logs::stamped;
+use crate::numbering::Numbering;
 
 /// So many transitions are kept.
 const KEPT: usize = 1024;
@@ -23,11 +25,12 @@ pub struct History {
     record: Arc<Mutex<Record>>,
     /// Where each instance was last seen.
     phases: BTreeMap<InstanceId, Phase>,
+    numbering: Numbering,
 }
 
 #[derive(Debug, Default)]
 struct Record {
-    /// How many were ever told; the last one of `kept` has this number.
+    /// How many were ever told, by former runs too; the last one of `kept` has this number.
     told: u64,
     kept: VecDeque<Entry>,
     ended: bool,
@@ -57,6 +60,13 @@ impl When {
 }
 
 impl History {
+    /// That of the run with this folder. What a former run of it has told, which was killed, is missed by all.
+    pub fn of_run(folder: &Path) -> History {
+        let (numbering, told) = Numbering::of_run(folder);
+        let record = Arc::new(Mutex::new(Record { told, ..Record::default() }));
+        History { record, phases: BTreeMap::new(), numbering }
+    }
+
     /// An instance of the worker of this name has changed at this time, and stands there `now`; `None`: it was scaled away.
     pub fn tell(
         &mut self,
@@ -82,8 +92,11 @@ impl History {
             to,
             why: now.map(|now| now.why).unwrap_or_default().into(),
         };
-        self.change(|record| {
-            record.told += 1;
+        // Nobody but us counts on; and nobody is to wait while it is written down.
+        let number = lock(&self.record).told + 1;
+        self.numbering.give(number);
+        change(&self.record, |record| {
+            record.told = number;
             if record.kept.len() == KEPT {
                 record.kept.pop_front();
             }
@@ -96,19 +109,19 @@ impl History {
         let until = (!follow).then(|| lock(&self.record).told);
         Reading { record: Arc::clone(&self.record), at: after, until }
     }
+}
 
-    fn change(&self, change: impl FnOnce(&mut Record)) {
-        let mut record = lock(&self.record);
-        change(&mut record);
-        for asleep in std::mem::take(&mut record.asleep) {
-            asleep.wake();
-        }
+fn change(record: &Mutex<Record>, change: impl FnOnce(&mut Record)) {
+    let mut record = lock(record);
+    change(&mut record);
+    for asleep in std::mem::take(&mut record.asleep) {
+        asleep.wake();
     }
 }
 
 impl Drop for History {
     fn drop(&mut self) {
-        self.change(|record| record.ended = true);
+        change(&self.record, |record| record.ended = true);
     }
 }
 

@@ -26,6 +26,7 @@ pub mod logs;
 mod mailbox;
 mod meeting;
 mod notify;
+mod numbering;
 mod orders;
 mod outdated;
 mod owning;
@@ -34,6 +35,7 @@ mod probing;
 mod processes;
 mod proposal;
 mod queues;
+mod recalling;
 mod rolling;
 mod roster;
 mod run;
@@ -59,3 +61,4 @@ pub use setup::{
     Command, Input, Keeping, Listed, Minutes, Output, PrivateTmp, Probe, Purpose, Question, QueueSetup,
     Setup, Sign, StopTo, SyncSetup, Terms, Watching, WorkerSetup,
 };
+pub use temporary::hidden_by_mounted_tmp;

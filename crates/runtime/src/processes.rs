@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use process::{Cgroup, Exit, Identity, Pid, Vigil};
-use supervision::{Ending, Event, InstanceId, Moment, Process};
+use supervision::{Ending, InstanceId, Moment, Process};
 
 use crate::attendant::Role;
 use crate::logs::{StreamId, Streams};
@@ -20,6 +21,8 @@ pub struct Tree {
     pub pidfd: OwnedFd,
     /// Whose child the leader is.
     pub kinship: Kinship,
+    /// When a former run launched it, in clock ticks since the machine started; `None`: this run did.
+    pub launched: Option<u64>,
     /// How the leader ended, once it has.
     pub ended: Option<Ending>,
     /// How an appointed leader ended, where its exit came to us.
@@ -28,6 +31,8 @@ pub struct Tree {
     pub founder: Option<Box<Founder>>,
     /// When to stop waiting for how it ended: it is not our child, and only its parent's reaping tells.
     pub exit_unknown_at: Option<Moment>,
+    /// Whether it was asked to stop.
+    pub asked: bool,
     /// Whether everything of it is to be killed.
     pub condemned: bool,
     /// Whether its feeder died before its queue was at its end: what it takes for the end of its input is none.
@@ -99,6 +104,9 @@ pub struct Adopted {
     pub killed: bool,
     /// Whether the last look found nobody.
     pub nobody: bool,
+    /// Who was executed first, where another led the launch and this one lives on. Until the launch is given back its tree
+    /// has it.
+    pub founder: Option<Box<Founder>>,
     /// The cgroup of the launch, if it has one of its own.
     pub cgroup: Option<Box<Cgroup>>,
     /// The streams of the log that it may write to.
@@ -138,16 +146,24 @@ impl Tree {
             pid,
             pidfd,
             kinship,
+            launched: None,
             ended: None,
             exit: None,
             founder: None,
             exit_unknown_at: None,
+            asked: false,
             condemned: false,
             lost_its_feeder: false,
             streams,
             cgroup: None,
             talk: None,
         }
+    }
+
+    /// How long ago a former run launched it; `None`: this run did.
+    pub fn age_where_taken_back(&self) -> Option<Duration> {
+        let ticks = process::ticks_since_boot().saturating_sub(self.launched?);
+        Some(Duration::from_millis(ticks.saturating_mul(1000 / process::TICKS_A_SECOND)))
     }
 
     /// Whether its leader lives and is not our child.
@@ -192,6 +208,7 @@ impl Tree {
 
     /// Orders it to stop, if it has joined.
     pub fn order_to_stop(&mut self) {
+        self.asked = true;
         if let Some(Talk { orders: Some(orders), .. }) = self.talk.as_deref_mut() {
             orders.stop();
         }
@@ -214,8 +231,6 @@ pub struct Processes {
     adopted: BTreeMap<Process, Adopted>,
     /// Whether somebody has ended who may have been of these.
     adopted_stirred: bool,
-    /// Launches whose leftovers were to live on, and cannot.
-    ended_instead: BTreeSet<Process>,
     /// By pid.
     attendants: BTreeMap<i32, Attendant>,
 }
@@ -326,17 +341,24 @@ impl Processes {
         }
     }
 
-    /// The founder of a tree that another leads.
+    /// The founder of a tree that another leads, or led and is over.
     pub fn founder_of(&self, process: Process) -> Option<&Founder> {
-        self.trees.get(&process)?.founder.as_deref()
+        let of_tree = self.trees.get(&process).and_then(|tree| tree.founder.as_deref());
+        of_tree.or_else(|| self.adopted.get(&process)?.founder.as_deref())
     }
 
-    /// The founder of a tree has ended. From now on its pid may belong to somebody else.
+    /// The founder of a launch has ended. From now on its pid may belong to somebody else.
     pub fn founder_ended(&mut self, process: Process) {
-        if let Some(founder) = self.trees.get_mut(&process).and_then(|tree| tree.founder.as_deref_mut()) {
+        let of_tree = self.trees.get_mut(&process).and_then(|tree| tree.founder.as_deref_mut());
+        let of_adopted = self.adopted.get_mut(&process).and_then(|adopted| adopted.founder.as_deref_mut());
+        if let Some(founder) = of_tree.or(of_adopted) {
             founder.ended = true;
             if self.by_pid.get(&founder.pid.as_raw()) == Some(&process) {
                 self.by_pid.remove(&founder.pid.as_raw());
+            }
+            let known = self.orphans.get(&founder.pid.as_raw());
+            if known.is_some_and(|(_, owner)| *owner == Some(process)) {
+                self.orphans.remove(&founder.pid.as_raw());
             }
         }
     }
@@ -424,19 +446,6 @@ impl Processes {
     /// They are to be looked at with the next sweep.
     pub fn stir(&mut self) {
         self.adopted_stirred = true;
-    }
-
-    /// What a launch leaves behind was to live on, and ends instead.
-    pub fn end_instead(&mut self, process: Process) {
-        self.ended_instead.insert(process);
-    }
-
-    /// The news that a tree is empty, as it was asked for.
-    pub fn emptied(&mut self, process: Process) -> Event {
-        match self.ended_instead.remove(&process) {
-            true => Event::Adopted(process, 0),
-            false => Event::Emptied(process),
-        }
     }
 
     /// The launch that one with the marks of `process` belongs to, if it is of any that is known.

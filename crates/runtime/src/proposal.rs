@@ -238,7 +238,8 @@ impl Proposal {
         }
         if now.instances != wanted.instances {
             action = action.max(Action::Scale);
-            reasons.push(format!("{} instances instead of {}", wanted.instances, now.instances));
+            let noun = if wanted.instances == 1 { "instance" } else { "instances" };
+            reasons.push(format!("{} {noun} instead of {}", wanted.instances, now.instances));
         }
         let is_restart = |(weight, _): &&(Weight, String)| *weight == Weight::Restart;
         let mut restarts = changes.iter().any(|change| is_restart(&change));

@@ -237,6 +237,9 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
             Addition::Queue(_) => None,
         })
         .collect();
+    if !survivors.leaders.is_empty() {
+        running.recall_configs();
+    }
     for attendant in survivors.attendants {
         running.take_attendant_back(attendant);
     }
@@ -348,6 +351,7 @@ fn take_back(running: &mut Loop, survivor: Survivor) {
     }
     let cgroup = running.cgroups.of_survivor(survivor.pid);
     let mut tree = Tree::new(survivor.pid, survivor.pidfd, Kinship::TakenBack, streams).within(cgroup);
+    tree.launched = Some(survivor.launched);
     tree.founder = survivor
         .founder
         .map(|(pid, pidfd)| Box::new(Founder { pid, pidfd, kinship: Kinship::TakenBack, ended: false }));

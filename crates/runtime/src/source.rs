@@ -5,6 +5,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use control::api::Problem;
+use serde_json::Value;
 
 use crate::setup::Setup;
 
@@ -16,6 +17,15 @@ pub trait Source: fmt::Debug + Send + Sync {
     /// # Errors
     /// Everything that is wrong with the config; nothing has changed then.
     fn offer(&self, path: &Path, former: &BTreeSet<u64>) -> Result<Offer, Unfit>;
+
+    /// The config that runs and the former ones, written down, for a later run that takes back what was launched by them.
+    /// `None`: they cannot be.
+    fn keep(&self) -> Option<Value>;
+
+    /// Takes up as former ones what a run of before has [kept](Source::keep), under the numbers that they had there; the one that
+    /// ran then has this number from now on. Says what differs in workers from each of them to the config that runs now;
+    /// what cannot be understood is left out.
+    fn recall(&self, kept: &Value, number: u64) -> BTreeMap<u64, WorkerChanges>;
 
     /// Whether a file that the config that runs was read from has changed since. Called on the loop: looks at the
     /// files' dates only.

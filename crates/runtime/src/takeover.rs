@@ -12,7 +12,7 @@ use ipc::sync::Family;
 use process::{Identity, Pid, Snapshot, Stat};
 use supervision::{InstanceId, Process};
 
-use crate::appointments;
+use crate::appointments::{self, Appointment};
 use crate::attendant::{self, Role};
 use crate::sweeping::{Marks, attendant_mark_of, bears_mark_of, is_of, mark_of};
 use crate::talk;
@@ -28,6 +28,8 @@ pub struct Survivor {
     pub pidfd: OwnedFd,
     /// Who was executed for the launch, where that one leads by the launch's own word.
     pub founder: Option<(Pid, OwnedFd)>,
+    /// When it was launched, in clock ticks since the machine started.
+    pub launched: u64,
 }
 
 /// An attendant that outlived its supervisor.
@@ -116,7 +118,7 @@ pub fn survivors(
     let mut marked: Vec<(Identity, Process)> = Vec::new();
     let mut attendants = Vec::new();
     let mut founders: BTreeMap<Process, Identity> = BTreeMap::new();
-    let mut appointed: BTreeMap<Process, Option<Identity>> = BTreeMap::new();
+    let mut appointed: BTreeMap<Process, Option<Appointment>> = BTreeMap::new();
     let appointed_for = |process| appointments::read(marks.socket.parent()?, &marks.roster.leaf(process));
     for stat in snapshot.iter().filter(|stat| !stat.is_zombie() && stat.pid != Pid::this()) {
         if let Some((role, process)) = attendant_mark_of(stat.pid, marks) {
@@ -146,7 +148,7 @@ pub fn survivors(
         if mark.leads {
             founders.insert(mark.process, found.0);
         }
-        if appointed.map_or(mark.leads, |leader| leader == found.0) && may_lead && latest {
+        if appointed.map_or(mark.leads, |appointed| appointed.leader == found.0) && may_lead && latest {
             leaders.insert(instance, found);
             if fits {
                 fitting.insert(instance);
@@ -180,7 +182,9 @@ pub fn survivors(
         if let Some(pidfd) = identity.hold()? {
             let founder = founders.get(&process).filter(|founder| **founder != identity);
             let founder = founder.and_then(|founder| Some((founder.pid, founder.hold().ok()??)));
-            survivors.leaders.push(Survivor { process, pid: identity.pid, pidfd, founder });
+            let appointed = appointed.get(&process).copied().flatten();
+            let launched = appointed.map_or(identity.start_time, |appointed| appointed.launched);
+            survivors.leaders.push(Survivor { process, pid: identity.pid, pidfd, founder, launched });
         }
     }
     Ok(survivors)

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use control::Feed;
 use control::api::{self, ApiError, LogLine, Partial, WaitsFor, Why};
@@ -55,7 +56,7 @@ impl Loop {
         status.why = Some(self.full_reason(instance)).filter(|why| !why.is_empty());
         Why {
             status,
-            since_s: self.clock.now().since(instance.since).as_secs_f64(),
+            since_s: self.stands_for(instance, tree).as_secs_f64(),
             core_dumped: match instance.last {
                 Some(supervision::Ending::Signal(_)) => Some(self.dumped_core.contains(&instance.id)),
                 _ => None,
@@ -88,6 +89,7 @@ impl Loop {
             chain: explanation.iter().flat_map(|known| &known.chain).map(|id| self.link(*id)).collect(),
             asked: self.asked_by(instance),
             changed: self.configs.changed_for(instance),
+            older_config: self.is_outdated(instance.id),
             says: tree.and_then(Tree::status),
             output: {
                 let own = kept.iter().rev().filter(|line| concerns(line, Some(instance.id.index)));
@@ -96,6 +98,15 @@ impl Loop {
                 output
             },
         }
+    }
+
+    /// How long an instance has stood where it stands. One that a former run had launched was not seen getting there: it
+    /// counts from its launch.
+    fn stands_for(&self, instance: &Instance, tree: Option<&Tree>) -> Duration {
+        let seen = self.clock.now().since(instance.since);
+        let stands_as_taken_back = instance.launched_at == Some(instance.since);
+        let age = || self.uptime(instance, tree?);
+        age().filter(|_| stands_as_taken_back).unwrap_or(seen)
     }
 
     fn link(&self, id: InstanceId) -> api::Link {

@@ -179,6 +179,22 @@ fn uncover(run: &Path, inner: &Path) -> io::Result<Option<(PathBuf, PathBuf)>> {
 
 /// Where both usual places of temporary files are covered; the second first, whose path may lead through the first.
 fn mounts(folder: &Path) -> Vec<(PathBuf, PathBuf)> {
-    let real = PLACES.iter().map(Path::new).filter(|place| place.is_dir() && !place.is_symlink());
-    real.map(|place| (folder.to_owned(), place.to_owned())).collect()
+    covered().map(|place| (folder.to_owned(), place.to_owned())).collect()
+}
+
+fn covered() -> impl Iterator<Item = &'static Path> {
+    PLACES.iter().map(Path::new).filter(|place| place.is_dir() && !place.is_symlink())
+}
+
+/// What hides this path from a launch that has a folder of its own mounted there; `None`: the launch sees it.
+///
+/// ```
+/// use std::path::Path;
+///
+/// assert_eq!(runtime::hidden_by_mounted_tmp(Path::new("/srv/app")), None);
+/// ```
+pub fn hidden_by_mounted_tmp(path: &Path) -> Option<&'static Path> {
+    // What is not there yet is taken as it is written.
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    covered().find(|place| path != *place && path.starts_with(place))
 }

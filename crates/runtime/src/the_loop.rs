@@ -60,6 +60,7 @@ use crate::orders::Orders;
 use crate::primitives::Primitives;
 use crate::processes::{Processes, Tree};
 use crate::queues::Queues;
+use crate::recalling::Recalled;
 use crate::roster::Roster;
 use crate::run::WhenUp;
 use crate::setup::{Purpose, Setup, StopTo};
@@ -268,6 +269,8 @@ pub struct Loop {
     unsure: Option<Unsure>,
     /// Changes that nobody was told of yet.
     changes: Vec<Change>,
+    /// The leaders that are to be asked to stop, and by which signal.
+    to_be_asked: Vec<(Process, i32)>,
     /// Who is dead and not buried.
     dead: Dead,
     /// Looks at those who cannot be killed, once the run is being stopped; and who was given up, in words.
@@ -367,8 +370,12 @@ impl Loop {
                     if let Some(journal) = &mut self.journal {
                         journal.action(now, &action);
                     }
+                    if !matches!(action, Action::Ask(_)) && !self.to_be_asked.is_empty() {
+                        self.ask_leaders();
+                    }
                     self.carry_out(action);
                 }
+                self.ask_leaders();
             }
             self.launch_queued();
             if self.news.is_empty() {
@@ -407,6 +414,9 @@ impl Loop {
             self.start_guard();
         }
         self.begun = true;
+        self.keep_configs();
+        // All is taken back that will be.
+        self.configs.recalled = Recalled::default();
         // Who has no workers is up at once.
         self.changed = true;
         if self.when_up.is_some() {
@@ -441,6 +451,7 @@ impl Loop {
             Action::Probe(process, purpose, within) => self.probe(process, purpose, within),
             Action::Kill(process) => {
                 self.forget_probes(process);
+                self.tell_that_it_was_deaf(process);
                 self.kill_tree(process);
             }
             Action::Await(process) => self.await_tree(process),
@@ -537,5 +548,6 @@ impl Loop {
         self.enter(process, tree);
         self.news.push_back(Event::TakenBack(process));
         self.settle();
+        self.note_if_outdated(process);
     }
 }

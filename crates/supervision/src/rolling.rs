@@ -43,6 +43,8 @@ enum Step {
     MakingRoom,
     /// An instance is to get ready in the launch after this one.
     Trying { index: u32, before: u64 },
+    /// The same, while there is no one more: what was that is one like the others since there are to be more of them.
+    Growing { index: u32, before: u64 },
     /// The one more is to go; how it went.
     Shrinking(Result<(), String>),
 }
@@ -127,11 +129,8 @@ impl Supervisor {
         let id = |index| InstanceId { worker, index };
         rolling.size = size;
         // Who is tried, and the one more, stay what they are, unless that is to be one like the others.
-        let mut grows = true;
-        if let Step::Trying { index, before } = &mut rolling.step
-            && size <= rolling.one_more
-        {
-            grows = false;
+        let stays = matches!(rolling.step, Step::Trying { .. }) && size <= rolling.one_more;
+        if let Step::Trying { index, before } | Step::Growing { index, before } = &mut rolling.step {
             let member = self.member(id(*index));
             let (launch, is_new) = (member.launch, member.launch > *before);
             if is_new && spared.is_some_and(|spared| !spared.contains(&id(*index))) {
@@ -154,7 +153,7 @@ impl Supervisor {
             rolling.left.retain(|(index, _)| !spared.contains(&id(*index)));
         }
         rolling.left.retain(|(index, _)| *index < size);
-        if grows {
+        if !stays {
             self.resize(worker, size, starts);
             rolling.one_more = size;
             if let Step::Shrinking(outcome) = &rolling.step {
@@ -163,7 +162,13 @@ impl Supervisor {
                 }
                 self.outbox.told.push(Action::Rolled(worker, outcome.clone()));
             }
-            rolling.step = Step::MakingRoom;
+            rolling.step = match rolling.step {
+                // What is on its way is not left to itself.
+                Step::Trying { index, before } | Step::Growing { index, before } if index < size => {
+                    Step::Growing { index, before }
+                }
+                _ => Step::MakingRoom,
+            };
         }
         self.rolling.insert(worker, rolling);
     }
@@ -171,7 +176,7 @@ impl Supervisor {
     /// When a launch that is ready has been so for long enough.
     pub(crate) fn next_deadline_of_rolls(&self) -> Option<Moment> {
         let proven = self.rolling.iter().filter_map(|(&worker, rolling)| match rolling.step {
-            Step::Trying { index, before } => {
+            Step::Trying { index, before } | Step::Growing { index, before } => {
                 let member = self.known(InstanceId { worker, index })?;
                 let runs = matches!(member.state, State::Running { .. }) && member.launch > before;
                 runs.then_some(member.since + self.crew(worker).spec.min_ready).filter(|at| *at > self.now)
@@ -186,7 +191,7 @@ impl Supervisor {
     pub(crate) fn break_off_rolling(&mut self, worker: WorkerId) {
         if let Some(rolling) = self.rolling.remove(&worker) {
             let outcome = match rolling.step {
-                Step::MakingRoom | Step::Trying { .. } => Err(BROKEN_OFF.to_owned()),
+                Step::MakingRoom | Step::Trying { .. } | Step::Growing { .. } => Err(BROKEN_OFF.to_owned()),
                 Step::Shrinking(outcome) => outcome,
             };
             self.outbox.told.push(Action::Rolled(worker, outcome));
@@ -196,7 +201,8 @@ impl Supervisor {
     /// The worker was told to stop, and so was its one more.
     pub(crate) fn stop_rolling(&mut self, worker: WorkerId) {
         let Some(rolling) = self.rolling.get(&worker) else { return };
-        let (size, has_one_more) = (rolling.size, !matches!(rolling.step, Step::MakingRoom));
+        let size = rolling.size;
+        let has_one_more = !matches!(rolling.step, Step::MakingRoom | Step::Growing { .. });
         self.break_off_rolling(worker);
         if has_one_more {
             self.resize(worker, size, false);
@@ -257,6 +263,23 @@ impl Supervisor {
                 rolling.step = Step::Trying { index: one_more.index, before };
                 self.resize(worker, one_more.index + 1, true);
                 true
+            }
+            Step::Growing { index, before } => {
+                match self.progress(InstanceId { index, ..one_more }, before) {
+                    Progress::Open => false,
+                    Progress::Failed(why) => {
+                        self.fail_rolling(InstanceId { index, ..one_more }, rolling, &why);
+                        true
+                    }
+                    Progress::Ready if rolling.left.is_empty() => {
+                        self.shrink(worker, rolling, Ok(()));
+                        true
+                    }
+                    Progress::Ready => {
+                        rolling.step = Step::MakingRoom;
+                        true
+                    }
+                }
             }
             Step::Trying { index, before } => match self.progress(InstanceId { index, ..one_more }, before) {
                 Progress::Open => false,

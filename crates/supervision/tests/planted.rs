@@ -19,7 +19,7 @@ struct Bug {
     to: &'static str,
 }
 
-const BUGS: [Bug; 44] = [
+const BUGS: [Bug; 45] = [
     Bug {
         what: "a successor is launched before what its predecessor held was given back",
         file: "living.rs",
@@ -133,6 +133,12 @@ const BUGS: [Bug; 44] = [
         file: "rolling.rs",
         from: "                Progress::Failed(why) => {\n                    self.fail_rolling(InstanceId { index, ..one_more }, rolling, &why);\n",
         to: "                Progress::Failed(_) => {\n                    self.replace_next(worker, rolling);\n",
+    },
+    Bug {
+        what: "where more are wanted in the middle of a rolling restart what is on its way is not awaited",
+        file: "rolling.rs",
+        from: "Step::Growing { index, before } if index < size => {",
+        to: "Step::Growing { index, before } if index < size && size == 0 => {",
     },
     Bug {
         what: "the one more of a rolling restart charges its group when it fails",

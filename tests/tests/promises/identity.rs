@@ -198,6 +198,29 @@ fn temporary_files_of_its_own_go_with_each_launch() {
 }
 
 #[test]
+fn a_mounted_tmp_that_would_hide_the_workers_own_folder_is_told_before_anything_starts() {
+    let sandbox = Sandbox::new();
+    let here = sandbox.path().canonicalize().unwrap();
+    if !is_root() || !(here.starts_with("/tmp") || here.starts_with("/var/tmp")) {
+        return skipped("only root mounts a folder at /tmp, and it hides nothing but what lies there");
+    }
+    sandbox.write("prog", "");
+    let config = json!({ "workers": {
+        "w": { "command": "touch started", "private_tmp": "mount" },
+        "p": { "command": ["./prog"], "cwd": "/", "private_tmp": "mount" },
+        "fine": { "command": "true", "cwd": "/tmp", "private_tmp": "mount" },
+    } });
+    sandbox.write("config.json", config.to_string());
+    for verb in ["check", "run"] {
+        let said = sandbox.supervisor(&[verb, "config.json"]).ends_with(3);
+        said.tells("2 problems").tells("workers.w.private_tmp").tells("workers.p.private_tmp");
+        said.tells("its working folder, ").tells("its program, ").tells("which \"mount\" hides from it");
+        said.tells("hint: have it elsewhere");
+    }
+    assert!(!sandbox.has("started"));
+}
+
+#[test]
 fn a_mounted_tmp_is_seen_by_the_worker_alone() {
     let sandbox = Sandbox::new();
     let name = format!("only-there-{}", std::process::id());

@@ -19,6 +19,7 @@ mod limits;
 mod listening;
 mod policies;
 mod queues;
+mod recalling;
 mod restarts;
 mod rolling;
 mod runtime_folder;

@@ -236,6 +236,11 @@ fn the_plan_says_who_will_roll_and_who_will_not() {
     assert_eq!(run.stop(), 0);
 }
 
+fn runs_by_an_older_config(sandbox: &Sandbox, instance: &str) -> Value {
+    let why = sandbox.supervisor(&["why", instance, "--json"]).ends_with(0).json();
+    why[0]["older_config"].clone()
+}
+
 #[test]
 fn after_one_that_failed_the_plan_tells_what_still_runs_by_the_older_config_and_the_same_file_tries_again() {
     let sandbox = Sandbox::new();
@@ -253,7 +258,9 @@ fn after_one_that_failed_the_plan_tells_what_still_runs_by_the_older_config_and_
         assert_eq!((action.as_str(), detail.as_deref()), ("restart", Some("rolling")));
         assert!(reason.contains(old) && reason.contains("web:1 runs by an older config"), "{reason}");
         assert_eq!(run.instance("web", 0).why.as_deref(), Some("runs by an older config"));
-        sandbox.supervisor(&["why", "web:0"]).ends_with(0);
+        assert_eq!(runs_by_an_older_config(&sandbox, "web:0"), json!(true));
+        let said = sandbox.supervisor(&["why", "web:0"]).ends_with(0);
+        assert!(said.out.contains("  config:     an older one; the present one holds"), "{}", said.out);
     }
     // Back to what still runs: there is nothing to do for it.
     let (action, _, reason) = planned(&sandbox, &original);
@@ -261,6 +268,7 @@ fn after_one_that_failed_the_plan_tells_what_still_runs_by_the_older_config_and_
     assert!(reason.contains("what runs is like that already"), "{reason}");
     apply(&sandbox, &original).ends_with(0);
     assert_eq!((pids(&run), run.instance("web", 0).why), (before.clone(), None));
+    assert_eq!(runs_by_an_older_config(&sandbox, "web:0"), json!(false));
     assert_eq!(planned(&sandbox, &original).0, "none");
 
     apply(&sandbox, &next).ends_with(1);

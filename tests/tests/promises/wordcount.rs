@@ -221,8 +221,9 @@ fn a_supervisor_killed_with_9_in_the_middle_of_the_work_changes_no_count() {
     } else {
         // A reader of which nobody knows whether it came to its end is no reader of everything: the run says so.
         skipped("this kernel keeps no exit codes of processes that others reaped");
-        assert_eq!(code, 1, "{}", run.err());
-        assert!(run.err().contains("reader: failed: ended, and nobody could learn how"), "{}", run.err());
+        // It may have been looked at before it was reaped.
+        let unknown = run.err().contains("reader: failed: ended, and nobody could learn how");
+        assert_eq!(code, i32::from(unknown), "{}", run.err());
     }
     nursery.until_empty();
 }

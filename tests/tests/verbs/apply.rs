@@ -145,9 +145,11 @@ fn a_manual_stop_is_sticky_and_a_manual_scale_is_not() {
     let planned = json_lines(&sandbox.supervisor(&["plan", &next, "--json"]), 0);
     let stopped = ("update".to_owned(), "env changed: A; it is stopped, and stays so".to_owned());
     assert_eq!(rows(&planned[0])["stopped"], stopped);
-    assert_eq!(rows(&planned[0])["scaled"], ("scale".to_owned(), "1 instances instead of 3".to_owned()));
+    assert_eq!(rows(&planned[0])["scaled"], ("scale".to_owned(), "1 instance instead of 3".to_owned()));
     printed(&sandbox.supervisor(&["apply", &next]), 0);
     assert_eq!(run.instance("stopped", 0).state, "stopped");
+    let why = json_lines(&sandbox.supervisor(&["why", "stopped", "--json"]), 0).remove(0);
+    assert_eq!(why[0]["asked"]["what"], "stop", "who stopped it, not who left it so: {why}");
     assert_eq!(pids(&run), [("scaled:0".to_owned(), first)].into());
     printed(&sandbox.supervisor(&["start", "stopped"]), 0);
     let pid = pids(&run)["stopped:0"];
@@ -217,6 +219,10 @@ fn status_says_when_the_file_is_newer_and_sighup_applies_it() {
     sandbox.write("r.json", "{");
     run.signal(Signal::SIGHUP);
     until("it is refused", || run.err().contains("nothing was changed").then_some(()));
+    // With all that `apply` would say.
+    sandbox.write("r.json", json!({ "name": "r", "workers": { "w": {} } }).to_string());
+    run.signal(Signal::SIGHUP);
+    until("it is told what to do", || run.err().contains("hint: add it: \"command\"").then_some(()));
     assert_eq!(run.instance("w", 0).launch, Some(2));
     assert_eq!(run.stop(), 0);
 }

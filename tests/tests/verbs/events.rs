@@ -89,6 +89,32 @@ fn what_is_no_longer_kept_is_marked_as_missing() {
     run.stop();
 }
 
+/// Who reads on behind what it knows misses nothing that is not marked, and takes nothing for what it knows.
+#[test]
+fn after_the_supervisor_was_killed_the_numbers_go_on_and_the_gap_is_marked() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "name": "r", "workers": { "w": lasting(), "other": lasting() } });
+    let run = sandbox.run(&config);
+    run.until_all("running");
+    let events = json_lines(&sandbox.supervisor(&["events"]), 0);
+    let known = events.last().expect("there are some")["seq"].as_u64().expect("a number");
+    run.kill_9();
+    let mut run = sandbox.run(&config);
+    run.until_all("running");
+    let rest = json_lines(&sandbox.supervisor(&["events", "--after", &known.to_string()]), 0);
+    let (missed, until) = (rest[0]["missed"].as_u64(), rest[0]["until_seq"].as_u64());
+    let until = until.expect("a gap is marked");
+    assert_eq!(missed, Some(until - known), "{rest:?}");
+    let numbers: Vec<u64> = rest[1..].iter().filter_map(|event| event["seq"].as_u64()).collect();
+    assert_eq!(numbers[..2], [until + 1, until + 2]);
+    assert_eq!(run.stop(), 0);
+    // Another run of the name begins anew.
+    let mut run = sandbox.run(&config);
+    run.until_all("running");
+    assert_eq!(json_lines(&sandbox.supervisor(&["events"]), 0)[0]["seq"], 1);
+    assert_eq!(run.stop(), 0);
+}
+
 #[test]
 fn without_a_supervisor_it_is_exit_5() {
     complained(&Sandbox::new().supervisor(&["events"]), 5);

@@ -25,7 +25,7 @@ fn a_run_with_crashes_requests_and_another_config_comes_out_the_same() {
     run.wait();
 
     let said = sandbox.supervisor(&["replay", "run.journal"]);
-    assert!(said.code == 0 && said.err.contains("the same comes out: 1 runs"), "{}", said.err);
+    assert!(said.code == 0 && said.err.contains("the same comes out: 1 run,"), "{}", said.err);
     let story = printed(&sandbox.supervisor(&["replay", "run.journal", "--worker", "crashing"]), 0);
     for line in [
         "-> Launch crashing:0#6",
@@ -37,6 +37,11 @@ fn a_run_with_crashes_requests_and_another_config_comes_out_the_same() {
         assert!(story.contains(line), "{line:?} is not in {story}");
     }
     assert!(!story.contains("mine"), "{story}");
+    for known in ["w", "mine", "new"] {
+        printed(&sandbox.supervisor(&["replay", "run.journal", "--worker", known]), 0);
+    }
+    let said = complained(&sandbox.supervisor(&["replay", "run.journal", "--worker", "nobody"]), 4);
+    assert!(said.contains("no worker is called \"nobody\" in it"), "{said}");
     let answer = &json_lines(&sandbox.supervisor(&["replay", "run.journal", "--json"]), 0)[0];
     assert_eq!(
         (&answer["same"], &answer["runs"], &answer["trouble"]),
@@ -72,6 +77,31 @@ fn a_journal_that_cannot_be_written_or_read_is_told() {
     assert!(complained(&sandbox.supervisor(&["replay", "nonsense"]), 1).contains("line 1"));
     sandbox.write("empty", "");
     complained(&sandbox.supervisor(&["replay", "empty"]), 1);
+}
+
+#[test]
+fn a_journal_is_written_to_no_file_of_something_else() {
+    let sandbox = Sandbox::new();
+    let config = json!({ "workers": { "w": { "command": "true" } } }).to_string();
+    let path = sandbox.write("c.json", &config).to_string_lossy().into_owned();
+    let said = complained(&sandbox.supervisor(&["run", &path, "--journal", &path]), 1);
+    assert!(said.contains("cannot write the journal") && said.contains("and no journal"), "{said}");
+    assert_eq!(sandbox.read("c.json"), config);
+}
+
+#[test]
+fn two_runs_do_not_write_to_one_journal_at_once() {
+    let sandbox = Sandbox::new();
+    let mut run = journaled(&sandbox, &json!({ "w": lasting() }));
+    let other = sandbox.write("o.json", json!({ "workers": { "w": { "command": "true" } } }).to_string());
+    let other = other.to_string_lossy().into_owned();
+    let begin = ["run", &other, "--journal", "run.journal"];
+    let said = complained(&sandbox.supervisor(&begin), 1);
+    assert!(said.contains("another run writes to it"), "{said}");
+    assert_eq!(run.stop(), 0);
+    printed(&sandbox.supervisor(&begin), 0);
+    let said = sandbox.supervisor(&["replay", "run.journal"]);
+    assert!(said.code == 0 && said.err.contains("2 runs, "), "{}", said.err);
 }
 
 #[test]

@@ -1,8 +1,10 @@
 //! Words that nobody knows: what was meant is named, wherever it can be.
 
+use control::api::{Proposal, Request};
+use serde_json::json;
 use tests::Sandbox;
 
-use super::complained;
+use super::{complained, lasting, run_of};
 
 #[test]
 fn a_slip_of_the_finger_in_a_verb_an_option_or_a_value_is_recognised() {
@@ -32,4 +34,21 @@ fn a_slip_of_the_finger_in_a_verb_an_option_or_a_value_is_recognised() {
     }
     let said = complained(&sandbox.supervisor(&["queue", "create", "--file", "none/q"]), 4);
     assert!(said.contains("there is no folder for none/q"), "{said}");
+}
+
+/// The supervisor would wait for somebody to write into it, for ever.
+#[test]
+fn a_pipe_is_no_config_for_what_runs_already() {
+    let sandbox = Sandbox::new();
+    let mut run = run_of(&sandbox, &json!({ "w": lasting() }));
+    let pipe = sandbox.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).expect("a pipe can be made");
+    let pipe = pipe.to_string_lossy().into_owned();
+    for verb in ["plan", "apply"] {
+        let said = complained(&sandbox.supervisor(&[verb, &pipe]), 3);
+        assert!(said.contains("it is no regular file") && said.contains("save it in a file"), "{said}");
+    }
+    let asked = run.ask::<Proposal>(&Request::Plan { config: Some(pipe), named: true });
+    assert!(asked.is_err_and(|error| error.to_string().contains("it is no regular file")));
+    assert_eq!(run.stop(), 0);
 }

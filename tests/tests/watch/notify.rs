@@ -1,7 +1,7 @@
 //! What launches say over their notification sockets.
 
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use control::api::Exit;
 use nix::sys::signal::{Signal, kill};
@@ -10,6 +10,9 @@ use serde_json::json;
 use tests::{Sandbox, lives, stays, until, until_gone};
 
 use crate::{happened, reason, run_of};
+
+/// The kernel tells when a process was born in hundredths of a second; so it is known to two of them.
+const TICK_S: f64 = 0.02;
 
 #[test]
 fn systemd_2737_a_word_counts_though_its_sender_has_ended_since() {
@@ -54,6 +57,28 @@ fn nobody_else_can_speak_for_a_worker() {
     assert_eq!(run.instance("w", 0).state, "starting");
     assert_eq!(run.stop(), 0);
     assert!(!std::path::Path::new(socket.trim()).exists());
+}
+
+#[test]
+fn what_a_worker_is_at_is_told_while_it_gets_ready_and_while_it_stops() {
+    let sandbox = Sandbox::new();
+    let script = "trap 'probe tell \"STATUS=putting away\"; while [ ! -e gone ]; do sleep 0.02; done; exit 0' TERM; \
+                  probe tell 'STATUS=30% loaded'; while [ ! -e go ]; do sleep 0.02; done; probe tell READY=1; \
+                  while :; do sleep 0.02; done";
+    let mut run = run_of(&sandbox, &json!({ "command": script, "ready": "notify" }));
+    let says = |state: &str, what: &str| {
+        until(&format!("it says {what}"), || {
+            let now = run.instance("w", 0);
+            (now.state == state && now.why.as_deref().is_some_and(|why| why.ends_with(what))).then_some(())
+        });
+    };
+    says("starting", "not ready yet; it says: 30% loaded");
+    sandbox.write("go", "");
+    says("running", "30% loaded");
+    sandbox.supervisor(&["stop", "w", "--no-wait"]).ends_with(0);
+    says("stopping", "; it says: putting away");
+    sandbox.write("gone", "");
+    assert_eq!(run.stop(), 0);
 }
 
 #[test]
@@ -201,19 +226,27 @@ fn a_leader_named_by_the_worker_is_still_its_leader_after_the_supervisor_was_kil
     for first in ["exit 0", "exec sleep 1000"] {
         let sandbox = Sandbox::new();
         let script = format!(
-            "echo $$ > first; echo x >> starts; setsid sh -c '{main}' & while [ ! -s main ]; do sleep 0.02; done; \
+            "echo $$ > first; echo x >> starts; while [ ! -e go_on ]; do sleep 0.02; done; \
+             setsid sh -c '{main}' & while [ ! -s main ]; do sleep 0.02; done; \
              probe tell MAINPID=$(cat main) READY=1; {first}"
         );
         let worker = json!({ "command": script, "ready": "notify", "restart": "never" });
         let run = run_of(&sandbox, &worker);
+        sandbox.until_pid("first");
+        let launched = Instant::now();
+        sandbox.write("go_on", "");
         let (main, first_pid) = (sandbox.until_pid("main"), sandbox.until_pid("first"));
         until("it leads", || (run.instance("w", 0).pid == Some(main)).then_some(()));
         if first == "exit 0" {
             until_gone(first_pid);
         }
+        stays("it runs", Duration::from_millis(500), || lives(main));
         run.kill_9();
         let mut next = run_of(&sandbox, &worker);
+        // Since the launch, which is older than who leads it by now.
+        let up_at_least = launched.elapsed().as_secs_f64();
         let row = next.instance("w", 0);
+        assert!(row.uptime_s.is_some_and(|up| up + TICK_S >= up_at_least), "{row:?} {up_at_least}");
         assert_eq!(
             (row.state.as_str(), row.pid, row.launch),
             ("running", Some(main), Some(1)),

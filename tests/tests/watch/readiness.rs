@@ -58,6 +58,20 @@ fn ready_by_command_is_when_it_succeeds_with_the_worker_s_environment_and_folder
 }
 
 #[test]
+fn a_line_of_the_log_is_found_whatever_its_case_where_that_is_wanted() {
+    for pattern in ["(?i)ready to SERVE$", "ready (?i:to serve)$", "(?i)^größe \\d+ ready"] {
+        let sandbox = Sandbox::new();
+        let script = "echo not yet; while [ ! -e go ]; do sleep 0.02; done; echo 'größe 4 READY to serve' | sed s/READY/ready/; exec sleep 1000";
+        let worker = json!({ "command": script, "ready": { "log": pattern } });
+        let mut run = run_of(&sandbox, &worker);
+        run.until_state("w", "starting");
+        sandbox.write("go", "");
+        run.until_state("w", "running");
+        assert_eq!(run.stop(), 0);
+    }
+}
+
+#[test]
 fn ready_by_log_is_when_a_line_matches_on_either_stream_wherever_the_log_goes() {
     for (stream, other) in [("stdout", "stderr"), ("stderr", "stdout")] {
         let sandbox = Sandbox::new();

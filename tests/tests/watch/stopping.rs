@@ -56,6 +56,24 @@ fn the_command_that_stops_says_whom_it_waits_for() {
 }
 
 #[test]
+fn who_is_killed_after_its_grace_is_named_and_nobody_else() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(&json!({ "name": "r", "workers": {
+        "w": { "command": deaf("pid"), "stop": { "grace": "300ms" } },
+        "kind": { "command": "echo $$ > kind; exec sleep 1000" },
+        "daemon": { "command": deaf("daemon"), "policy": "daemon" } } }));
+    let pids = ["pid", "kind", "daemon"].map(|name| sandbox.until_pid(name));
+    sandbox.supervisor(&["restart", "w"]).ends_with(0);
+    let killed = |pid: i32| format!("w: did not end when it was asked to: killing pid {pid} (sh), ");
+    assert!(run.err().contains(&killed(pids[0])), "{}", run.err());
+    let second = run.instance("w", 0).pid.unwrap();
+    until("it is deaf too", || (sandbox.read("pid").trim() == second.to_string()).then_some(()));
+    run.stop();
+    assert!(run.err().contains(&killed(second)), "{}", run.err());
+    assert_eq!(run.err().matches("killing").count(), 2, "{}", run.err());
+}
+
+#[test]
 fn the_stop_of_a_run_takes_no_longer_than_its_limit_whatever_the_graces_are() {
     let sandbox = Sandbox::new();
     let mut run = sandbox.run(&json!({ "name": "r", "stop_timeout": "700ms", "workers": {

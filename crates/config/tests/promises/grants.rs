@@ -99,6 +99,21 @@ fn a_user_who_can_be_had_and_cannot_be_let_in_is_a_problem_too() {
 }
 
 #[test]
+fn a_mounted_tmp_that_hides_the_worker_from_itself_is_a_problem_optional_or_not() {
+    let world = World::in_tmp();
+    let folder = r#"no Sight { path: "/srv/app", what: "its working folder" }"#;
+    world.refuses(&worker(r#""private_tmp": →"mount""#), "workers.reader.private_tmp", folder, None);
+    let optional = worker(r#""optional": ["private_tmp"], "private_tmp": →"mount""#);
+    world.refuses(&optional, "workers.reader.private_tmp", folder, None);
+    let program =
+        r#"{ "workers": { "w": { "command": ["./x"], "cwd": "a/../b", "private_tmp": "mount" } } }"#;
+    let told: Vec<String> = world.problems(program).into_iter().map(|problem| problem.message).collect();
+    let expected = [("/srv/app/a/../b", "its working folder"), ("/srv/app/x", "its program")];
+    assert_eq!(told, expected.map(|(path, what)| format!("no Sight {{ path: {path:?}, what: {what:?} }}")));
+    world.read(worker(r#""private_tmp": "folder""#)).expect("nothing is hidden by that");
+}
+
+#[test]
 fn a_port_that_may_not_be_listened_at_is_a_problem_at_its_place() {
     World::poor().refuses(
         &worker(r#""listen": ["unix:/run/x.sock", →"udp:localhost:53"]"#),

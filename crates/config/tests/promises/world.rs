@@ -15,6 +15,8 @@ pub struct World {
     poor: bool,
     /// Where no worker of another user can be given a way to its supervisor.
     without_control: bool,
+    /// Where a `/tmp` of one's own hides everything.
+    in_tmp: bool,
 }
 
 impl World {
@@ -31,6 +33,11 @@ impl World {
     /// One that lets no other user in.
     pub fn without_control() -> World {
         World { without_control: true, ..World::default() }
+    }
+
+    /// One that lies in `/tmp`.
+    pub fn in_tmp() -> World {
+        World { in_tmp: true, ..World::default() }
     }
 
     /// One that grants nothing, and says what was wished for.
@@ -79,7 +86,8 @@ impl Surroundings for World {
 
     fn grant(&self, wish: &Wish<'_>) -> Result<(), Refusal> {
         let is_closed = self.without_control && matches!(wish, Wish::Control { .. });
-        if self.poor || is_closed {
+        let is_hidden = self.in_tmp && matches!(wish, Wish::Sight { .. });
+        if self.poor || is_closed || is_hidden {
             Err(Refusal { message: format!("no {wish:?}"), hint: None })
         } else {
             Ok(())

@@ -46,7 +46,8 @@ pub enum Partial {
 pub enum EventLine {
     /// An instance changed.
     Transition(Transition),
-    /// Transitions that are no longer kept.
+    /// Transitions that are no longer kept; or those of a supervisor that was killed, whose run this one took over, and
+    /// whose numbers are not given again.
     Missed(Missed),
 }
 
@@ -74,7 +75,7 @@ pub struct Transition {
 /// A gap in the transitions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Missed {
-    /// So many are missing here.
+    /// So many numbers are missing here. Of those of a supervisor that was killed, not all need have been given.
     pub missed: u64,
     /// The place of the last that is missing.
     pub until_seq: u64,
@@ -105,6 +106,9 @@ pub struct Why {
     pub asked: Option<AskedBy>,
     /// What of its config was changed between the launch before its last and that, in words.
     pub changed: Option<String>,
+    /// Whether it is up by an older config than its run has now; the newest holds from its next launch on.
+    #[serde(default)]
+    pub older_config: bool,
     /// What it says of itself.
     pub says: Option<String>,
     /// The last lines of its output, the oldest first.

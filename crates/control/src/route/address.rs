@@ -12,12 +12,16 @@ pub(super) fn origin_form(target: &str) -> &str {
     }
 }
 
+/// Whoever may ask with GET may ask for the head of that answer.
+const HEAD_IS_LIKE: &str = "GET";
+
 pub(super) fn find<'p>(
     method: &str,
     path: &'p str,
 ) -> Result<(&'static Endpoint, Option<&'p str>), Misrouted> {
     let here: Vec<_> =
         ENDPOINTS.iter().filter_map(|endpoint| Some((endpoint, matches(endpoint.path, path)?))).collect();
+    let method = if method == "HEAD" { HEAD_IS_LIKE } else { method };
     if let Some(found) = here.iter().find(|(endpoint, _)| endpoint.method == method) {
         return Ok(*found);
     }
@@ -27,8 +31,10 @@ pub(super) fn find<'p>(
             .hint("GET /v1/openapi.json describes what there is");
         return Err(error.into());
     }
-    let allow = here.iter().map(|(endpoint, _)| endpoint.method).collect::<Vec<_>>().join(", ");
-    let error = usage(format!("{shown} is asked with {allow}"));
+    let methods: Vec<&str> = here.iter().map(|(endpoint, _)| endpoint.method).collect();
+    let error = usage(format!("{shown} is asked with {}", methods.join(", ")));
+    let head = methods.contains(&HEAD_IS_LIKE).then_some("HEAD");
+    let allow = methods.into_iter().chain(head).collect::<Vec<_>>().join(", ");
     Err(Misrouted { status: 405, allow: Some(allow), error })
 }
 

@@ -69,6 +69,10 @@ pub(super) struct Shutdown {
 
 pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     let body = if body.trim_ascii().is_empty() { b"{}" } else { body };
+    // A list would be taken for the values of an object's members, in an order that nobody was promised.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(usage("the body is not what is wanted here: it is a list, and is to be an object"));
+    }
     serde_json::from_slice(body)
         .map_err(|error| usage(format!("the body is not what is wanted here: {error}")))
 }

@@ -1,5 +1,6 @@
 //! What all handles of one family share in one process: the segment, what it holds, and how to wait in it.
 
+use std::fmt;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64 as Plain};
@@ -32,7 +33,6 @@ const TRUSTING_SLICE_NS: u64 = 10_000_000_000;
 const WATCHFUL_SLICE_NS: u64 = 250_000_000;
 
 /// What all clones of a handle share.
-#[derive(Debug)]
 pub(crate) struct Core {
     /// Tells this handle from every other that this process ever had.
     pub(crate) id: u64,
@@ -46,6 +46,16 @@ pub(crate) struct Core {
     /// Looks after the dead while this process sleeps, where nobody else does.
     sentinel: Mutex<Option<Sentinel>>,
     this: Weak<Self>,
+}
+
+/// Which memory it is: all that is in it would fill pages, and every guard of a lock holds one of these.
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core")
+            .field("id", &self.id)
+            .field("name", &self.segment.header().name)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Why an operation stopped, before it is said in the operation's own words.

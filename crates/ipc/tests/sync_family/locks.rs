@@ -149,3 +149,11 @@ fn a_circle_with_a_wait_that_ends_by_itself_is_no_deadlock() {
         patient.join().unwrap().unwrap();
     });
 }
+
+#[test]
+fn a_guard_that_is_printed_is_a_line_and_not_the_whole_memory() {
+    let lock = Lock::create_anonymous("one").unwrap();
+    let guard = lock.acquire().unwrap();
+    let printed = format!("{guard:?}");
+    assert!(printed.contains("\"one\"") && printed.len() < 300, "{printed}");
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use process::{Credentials, Errno, Exit, Limit, LimitName, Spawn, SpawnError, Stage, Stdio};
 
-use crate::kit::{c, has_children, is_root, open_descriptors, output, program, script};
+use crate::kit::{c, has_children, is_root, open_descriptors, output, program, script, skip};
 use crate::{Promise, promises};
 
 pub const PROMISES: &[Promise] = promises![
@@ -16,6 +16,7 @@ pub const PROMISES: &[Promise] = promises![
     every_step_before_the_exec_that_fails_is_named,
     a_file_that_may_not_be_executed_is_told_only_if_no_other_folder_has_one,
     a_folder_of_path_that_may_not_be_entered_tells_nothing,
+    a_folder_that_its_own_mount_hides_is_told_as_such,
     a_missing_interpreter_is_told_apart_from_a_missing_program,
     a_lack_of_processes_or_descriptors_is_a_shortage,
 ];
@@ -118,6 +119,22 @@ fn a_folder_of_path_that_may_not_be_entered_tells_nothing() {
         spec.credentials = Some(Credentials { uid: 65534, gid: 65534, groups: None });
     }
     assert_eq!(failure(spec).to_string(), "exec nothere: not found in PATH");
+}
+
+fn a_folder_that_its_own_mount_hides_is_told_as_such() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (place, below) = (folder.path().join("place"), folder.path().join("place/below"));
+    fs::create_dir_all(&below).expect("a folder of ours");
+    let mut spec = program(&["true"]);
+    spec.mounts = vec![(c(&folder.path().display().to_string()), c(&place.display().to_string()))];
+    spec.cwd = c(&below.display().to_string());
+    let error = failure(spec);
+    if error.stage == Stage::Mount {
+        return skip("only root mounts");
+    }
+    let (below, place) = (below.display(), place.display());
+    let wanted = format!("chdir {below} (its {place} is a folder of its own): No such file or directory");
+    assert_eq!(error.to_string(), wanted);
 }
 
 fn a_missing_interpreter_is_told_apart_from_a_missing_program() {

@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode, Stdio};
 
-use process::{Spawner, become_subreaper};
+use process::{Pid, Spawner, become_subreaper};
 
 use crate::kit::{program, shell, wait_readable};
 
@@ -20,6 +20,7 @@ pub fn play(words: &[String]) -> ExitCode {
         ["connect", path] => connect(path),
         ["drop-spawner"] => drop_spawner(),
         ["inherit", number] => inherit(number.parse().expect("a number")),
+        ["exit-of", pid] => exit_of(Pid::from_raw(pid.parse().expect("a pid"))),
         ["last-words", how] => last_words(how),
         other => panic!("no role {other:?}"),
     }
@@ -97,6 +98,13 @@ fn connect(path: &str) -> ! {
     loop {
         nix::unistd::pause();
     }
+}
+
+/// Tells how it sees the exit of somebody who is dead.
+fn exit_of(pid: Pid) -> ExitCode {
+    let pidfd = process::pidfd_open(pid).expect("allowed").expect("not reaped");
+    println!("{:?}", process::exit_of(pidfd.as_fd()));
+    ExitCode::SUCCESS
 }
 
 /// Drops the spawner of a child that is to die with this process, and tells its pid.

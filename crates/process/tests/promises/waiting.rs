@@ -5,7 +5,8 @@ use std::os::fd::AsFd;
 use process::{Exit, Pid, exit_of, facts, is_dead, pidfd_open, wait_leader};
 
 use crate::kit::{
-    ended, kill, line, output, program, role, shell, skip, spawn, spawn_reading, until, wait_readable,
+    ended, is_root, kill, line, output, program, role, shell, skip, spawn, spawn_reading, until,
+    wait_readable,
 };
 use crate::{Promise, promises};
 
@@ -13,7 +14,8 @@ pub const PROMISES: &[Promise] = promises![
     an_exit_is_a_code_or_a_signal_and_never_both,
     a_living_child_has_no_exit_and_a_taken_exit_is_not_given_twice,
     a_child_is_waited_for_from_any_thread,
-    the_exit_of_a_process_that_is_not_ours_is_known_once_its_parent_took_it,
+    the_exit_of_a_process_that_is_not_ours_is_known_before_and_after_its_parent_took_it,
+    the_exit_of_another_users_process_is_not_guessed,
     a_signal_to_who_is_gone_says_gone,
     a_group_is_signalled_after_its_leader_was_reaped,
     last_words_are_said_at_an_end_of_ones_own_and_at_no_other,
@@ -50,7 +52,7 @@ fn a_child_is_waited_for_from_any_thread() {
     assert_eq!(exit, Exit::Code(4));
 }
 
-fn the_exit_of_a_process_that_is_not_ours_is_known_once_its_parent_took_it() {
+fn the_exit_of_a_process_that_is_not_ours_is_known_before_and_after_its_parent_took_it() {
     let folder = tempfile::tempdir().expect("a folder");
     let gate = |name: &str| {
         let path = folder.path().join(name);
@@ -70,6 +72,7 @@ fn the_exit_of_a_process_that_is_not_ours_is_known_once_its_parent_took_it() {
     std::fs::write(&end, "now\n").expect("it reads");
     wait_readable(pidfd.as_fd());
     assert!(is_dead(pidfd.as_fd()));
+    assert_eq!(exit_of(pidfd.as_fd()), Some(Exit::Code(7)), "a zombie tells");
     std::fs::write(&take, "now\n").expect("it reads");
     assert_eq!(line(&mut reader), "taken");
     let offered = facts().iter().any(|fact| fact.name == "pidfd exit record" && fact.available);
@@ -81,6 +84,26 @@ fn the_exit_of_a_process_that_is_not_ours_is_known_once_its_parent_took_it() {
     }
     std::fs::write(&take, "now\n").expect("it reads");
     assert_eq!(ended(&parent), Exit::Code(0));
+}
+
+fn the_exit_of_another_users_process_is_not_guessed() {
+    let setpriv = "/usr/bin/setpriv";
+    if !is_root() || !std::path::Path::new(setpriv).exists() {
+        return skip("only root with setpriv gives up a right");
+    }
+    let mut fails = program(&["false"]);
+    fails.credentials = Some(process::Credentials { uid: 65534, gid: 65534, groups: Some(vec![]) });
+    let child = spawn(fails);
+    wait_readable(child.pidfd.as_fd());
+    let pid = child.pid.to_string();
+    let role = ["--role", "exit-of", &pid];
+    let me = std::env::current_exe().expect("this program");
+    let me = me.to_str().expect("a path in UTF-8");
+    assert_eq!(output(program(&[&[me][..], &role].concat())).0, format!("{:?}\n", Some(Exit::Code(1))));
+    // As in most containers: it may signal whom it may not look at, and reads 0 there, whatever the exit was.
+    let blind = [setpriv, "--bounding-set=-sys_ptrace", me];
+    assert_eq!(output(program(&[&blind[..], &role].concat())).0, "None\n");
+    ended(&child);
 }
 
 fn a_signal_to_who_is_gone_says_gone() {

@@ -14,7 +14,7 @@
 mod replay;
 mod wire;
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -37,6 +37,9 @@ const LINES_AT_MOST: usize = 64 << 10;
 
 /// How long the end of a run waits for the disk.
 const LAST_LINES_TAKE_AT_MOST: Duration = Duration::from_secs(5);
+
+/// What every journal begins with.
+const BEGINNING: &[u8] = b"{\"journal\":";
 
 /// The version of the lines.
 const FORMAT: u32 = 1;
@@ -62,10 +65,12 @@ impl Journal {
     /// Begins a run's journal in the file at `path`, behind what is in it already.
     ///
     /// # Errors
-    /// Why it cannot be opened, or the first line not written.
+    /// Why it cannot be opened, or the first line not written; that it is a file of something else, or that another run
+    /// writes to it. Then nothing has been written.
     pub fn begin(path: &Path, run: &str, family: &Family) -> io::Result<Journal> {
         let mut file = open(path)?;
         let mut written = file.seek(SeekFrom::End(0))?;
+        is_for_us(&mut file, written)?;
         // A former run may have been cut off in the middle of a line.
         if written > 0 {
             file.seek(SeekFrom::End(-1))?;
@@ -144,6 +149,26 @@ fn open(path: &Path) -> io::Result<File> {
         .mode(0o600)
         .custom_flags(libc::O_NONBLOCK)
         .open(path)
+}
+
+/// Whether this may be written to: a file of so many bytes, empty or a journal, to which nobody else writes.
+fn is_for_us(file: &mut File, length: u64) -> io::Result<()> {
+    if !file.metadata()?.is_file() {
+        return Ok(());
+    }
+    // As long as it is open.
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => io::Error::new(io::ErrorKind::ResourceBusy, "another run writes to it"),
+        TryLockError::Error(error) => error,
+    })?;
+    let begins =
+        &mut [0; BEGINNING.len()][..BEGINNING.len().min(usize::try_from(length).unwrap_or(usize::MAX))];
+    file.seek(SeekFrom::Start(0))?;
+    file.read_exact(begins)?;
+    if !BEGINNING.starts_with(begins) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is not empty, and no journal"));
+    }
+    Ok(())
 }
 
 struct Writer {

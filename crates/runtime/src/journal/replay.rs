@@ -1,7 +1,7 @@
 //! A journal is decided once more: the same core, told the same, must order the same.
 
 use std::fmt;
-use std::io::{self, BufRead};
+use std::io::{self, BufRead, Read};
 
 use serde_json::Value;
 use supervision::{Action, Event, Family, InstanceId, Moment, Process, Supervisor, WorkerId};
@@ -20,6 +20,8 @@ pub struct Replayed {
     pub actions: u64,
     /// So many lines were cut off in the middle: their supervisor was killed while it wrote.
     pub cut: u64,
+    /// Whether the worker was in it whose story was wanted.
+    pub has_worker: bool,
 }
 
 /// Why a journal cannot be decided again, or not to its end.
@@ -80,6 +82,28 @@ impl fmt::Display for Unreplayable {
 
 impl std::error::Error for Unreplayable {}
 
+/// The lines of a journal; none is longer than [`LONGEST_LINE`], or it is taken for several.
+struct Lines<R>(R);
+
+/// More than any line has; the first has what the config says of all workers.
+const LONGEST_LINE: u64 = 256 << 20;
+
+impl<R: BufRead> Iterator for Lines<R> {
+    type Item = io::Result<Vec<u8>>;
+
+    fn next(&mut self) -> Option<io::Result<Vec<u8>>> {
+        let mut line = Vec::new();
+        match (&mut self.0).take(LONGEST_LINE).read_until(b'\n', &mut line) {
+            Ok(0) => None,
+            Ok(_) => {
+                line.pop_if(|last| *last == b'\n');
+                Some(Ok(line))
+            }
+            Err(error) => Some(Err(error)),
+        }
+    }
+}
+
 /// The run that is being decided again.
 struct Run {
     core: Supervisor,
@@ -100,7 +124,7 @@ pub fn replay(
     let mut run: Option<Run> = None;
     let mut number = 0;
     let mut story = Story { worker, tell, stood: Vec::new() };
-    let mut lines = journal.split(b'\n').peekable();
+    let mut lines = Lines(journal).peekable();
     while let Some(line) = lines.next() {
         number += 1;
         let line = line.map_err(Unreplayable::Io)?;
@@ -122,7 +146,8 @@ pub fn replay(
             let family = value.get("family").and_then(Family::read).ok_or_else(unknown)?;
             replayed.runs += 1;
             story.begin(&value);
-            let names = family.workers.iter().map(|worker| worker.name.clone()).collect();
+            let names: Vec<String> = family.workers.iter().map(|worker| worker.name.clone()).collect();
+            replayed.has_worker |= story.is_of_one_of(&names);
             run = Some(Run { core: Supervisor::new(family), names });
             continue;
         }
@@ -139,6 +164,7 @@ pub fn replay(
                 return Err(Unreplayable::Differs { line: number, written, decided, until: replayed });
             }
             learn_names(&told, names);
+            replayed.has_worker |= story.is_of_one_of(names);
             story.event(at, event, names);
             core.handle(at, told);
             story.look(at, core, names);
@@ -189,6 +215,10 @@ impl Story<'_> {
             let text = |key: &str| head.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
             (self.tell)(format!("run {} at {}", text("run"), text("time")));
         }
+    }
+
+    fn is_of_one_of(&self, names: &[String]) -> bool {
+        self.worker.is_some_and(|worker| names.iter().any(|name| name == worker))
     }
 
     fn concerns(&self, value: &Value, names: &[String]) -> bool {

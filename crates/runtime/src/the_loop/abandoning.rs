@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-use supervision::{Ending, Moment, Process};
+use supervision::{Ending, Event, Moment, Process};
 
 use super::{Loop, Watched};
 use crate::talk;
@@ -73,8 +73,7 @@ impl Loop {
         }
         if self.processes.sweeping().contains(&process) {
             self.processes.swept(process);
-            let emptied = self.processes.emptied(process);
-            self.news.push_back(emptied);
+            self.news.push_back(Event::Emptied(process));
         }
     }
 

@@ -14,22 +14,23 @@ use super::Loop;
 use crate::asking::hold;
 use crate::processes::{Adopted, Kinship};
 use crate::takeover::Leftovers;
-use crate::{logs, sweeping, talk, words};
+use crate::{appointments, logs, sweeping, talk, words};
 
 impl Loop {
     /// Lets what a launch left behind live on, and says how much that is.
     pub(super) fn adopt(&mut self, process: Process) {
         let tree = self.processes.get(process);
         let founder = tree.and_then(|tree| tree.founder.as_deref());
-        if founder.is_some_and(|founder| !founder.ended) {
-            // Who was executed first is no orphan, and would have nobody to wait for it: all of it goes.
-            self.processes.end_instead(process);
-            return self.kill_tree(process);
-        }
+        let left_founder = founder.filter(|founder| !founder.ended && founder.kinship == Kinship::Child);
+        let left_founder = left_founder.and_then(|founder| Identity::of(founder.pid).ok()?);
         let kinships =
             tree.map(|tree| tree.kinship).into_iter().chain(founder.map(|founder| founder.kinship));
         let foreign = kinships.into_iter().any(|kinship| kinship == Kinship::TakenBack);
         self.processes.adopt_leftovers(process, Adopted::by(foreign));
+        if let Some(founder) = left_founder {
+            // A child of ours, though no orphan.
+            self.processes.adopt(founder, Some(process));
+        }
         self.sweep();
         self.count_adopted_now();
     }
@@ -138,9 +139,14 @@ impl Loop {
             let show = self.roster.show(process.instance);
             talk::say(format_args!("what {show} left behind: {error}"));
         }
-        if count == 0 {
+        if count == 0 && !self.is_founder_left(process) {
             self.part_with_adopted(process);
         }
+    }
+
+    /// Whether the exit of who was executed first is still to be taken, where it is among what was left behind.
+    fn is_founder_left(&self, process: Process) -> bool {
+        self.processes.founder_of(process).is_some_and(|founder| !founder.ended)
     }
 
     /// All that lives of what was left behind and adopted, by launch.
@@ -180,6 +186,9 @@ impl Loop {
         if self.processes.get(process).is_none() {
             self.temporary.take_back(&self.roster.leaf(process));
         }
+        if adopted.founder.is_some() {
+            appointments::forget(self.folder.path(), &self.roster.leaf(process));
+        }
         for stream in adopted.streams {
             self.pump.finish(stream);
         }
@@ -199,9 +208,7 @@ impl Loop {
         let Ok(snapshot) = Snapshot::take() else { return };
         for member in self.all_adopted(&snapshot).remove(&process).unwrap_or_default() {
             if let Some(held) = hold(member.pid.as_raw()) {
-                // Errors mean that it is gone.
-                let _ = process::signal::send(held.as_fd(), signal);
-                let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
+                process::signal::ask(held.as_fd(), signal);
             }
         }
         self.count_adopted_now();

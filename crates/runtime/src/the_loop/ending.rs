@@ -6,11 +6,11 @@ use std::time::Duration;
 use control::Server;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::epoll::{EpollEvent, EpollTimeout};
-use supervision::{Event, Process};
+use supervision::Event;
 
 use super::{BACKGROUND_LOG, Loop, STRAYS_TAKE_AT_MOST, Told, Watched};
 use crate::askers::Asker;
-use crate::{annex, appointments, sweeping, talk};
+use crate::{annex, appointments, numbering, recalling, sweeping, talk};
 
 impl Loop {
     pub(super) fn told_to_stop(&mut self, signal: i32, sender: Option<i32>) {
@@ -58,21 +58,26 @@ impl Loop {
         }
     }
 
+    /// Whether nobody is asked any more.
+    pub(super) fn is_told_to_stop_now(&self) -> bool {
+        self.told == Told::StopNow
+    }
+
     /// Takes in who has ended by now: what came of them is not the work of the stop that is told next. The kernel may
     /// have told of the stop first, and what is found together has no order.
     fn find_the_dead(&mut self) {
-        let leaders = self.watched.iter().filter_map(|(token, what)| match what {
-            Watched::Leader(process) => Some((*process, *token)),
-            _ => None,
-        });
-        let is_dead = |process: &Process| {
-            self.processes.get(*process).is_some_and(|tree| process::is_dead(tree.pidfd.as_fd()))
-        };
-        let mut dead: Vec<_> = leaders.filter(|(process, _)| is_dead(process)).collect();
+        self.bury();
+        // Room for all that is watched, so that nothing that is ready hides the dead behind it.
+        let mut ready = vec![EpollEvent::empty(); self.watched.len().max(1)];
+        // Nothing is lost by an error: the dead are found by the next look of the loop.
+        let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
+        let mut tokens: Vec<u64> = ready[..count].iter().map(EpollEvent::data).collect();
         // In the order of their launch, so that the same news are always told in the same order.
-        dead.sort_unstable_by_key(|(_, token)| *token);
-        for (process, token) in dead {
-            self.leader_may_have_ended(process, token);
+        tokens.sort_unstable();
+        for token in tokens {
+            if let Some(&Watched::Leader(process)) = self.watched.get(&token) {
+                self.leader_may_have_ended(process, token);
+            }
         }
     }
 
@@ -84,6 +89,8 @@ impl Loop {
         self.kill_strays();
         self.cgroups.remove();
         appointments::clear(self.folder.path());
+        numbering::clear(self.folder.path());
+        recalling::clear(self.folder.path());
         self.temporary.remove();
         if self.meetings.were_any() {
             annex::clear_meetings(&std::env::temp_dir());

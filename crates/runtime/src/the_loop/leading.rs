@@ -11,7 +11,7 @@ use process::{Exit, Identity, Pid};
 use supervision::{Policy, Process};
 
 use super::{Loop, Watched};
-use crate::appointments;
+use crate::appointments::{self, Appointment};
 use crate::owning::Owner;
 use crate::processes::Kinship;
 use crate::talk;
@@ -28,8 +28,11 @@ impl Loop {
             return talk::say(format_args!("{show}: MAINPID={pid} is not of its tree: ignored"));
         }
         if tree.founder.as_deref().is_some_and(|founder| founder.pid.as_raw() == pid && !founder.ended) {
+            let led = tree.pid.as_raw();
             if let Some(former) = self.processes.lead_again(process) {
                 let _ = self.epoll.delete(&former);
+                // What it holds is to be given back when it ends.
+                let _ = self.watch_other(led);
                 self.turn_watch(Watched::Leader(process), None);
                 self.turn_watch(Watched::Founder(process), Some(Watched::Leader(process)));
                 self.changed = true;
@@ -43,6 +46,7 @@ impl Loop {
         if process::is_dead(pidfd.as_fd()) {
             return talk::say(format_args!("{show}: MAINPID={pid} has ended already: ignored"));
         }
+        let between = tree.founder.is_some().then_some(tree.pid.as_raw());
         // Who led so far is watched as the founder, if it is that; else it is none of ours.
         if tree.founder.is_none() {
             self.turn_watch(Watched::Leader(process), Some(Watched::Founder(process)));
@@ -56,12 +60,19 @@ impl Loop {
             self.kill_tree(process);
             return;
         }
+        let launched = self.launched_at_ticks(process);
         self.processes.appoint(process, Pid::from_raw(pid), pidfd);
+        if let Some(between) = between {
+            // What it holds is to be given back when it ends.
+            let _ = self.watch_other(between);
+        }
         // The others are not taken back.
         let survives =
             self.core.worker(process.instance.worker).is_some_and(|worker| worker.policy == Policy::Wait);
+        let appointment = Appointment { leader: identity, launched: launched.unwrap_or(identity.start_time) };
         if survives
-            && let Err(error) = appointments::note(self.folder.path(), &self.roster.leaf(process), identity)
+            && let Err(error) =
+                appointments::note(self.folder.path(), &self.roster.leaf(process), appointment)
         {
             talk::say(format_args!(
                 "{show}: a later run will not know that pid {pid} leads: {}",
@@ -69,6 +80,15 @@ impl Loop {
             ));
         }
         self.changed = true;
+    }
+
+    /// When a launch was executed, in clock ticks since the machine started; to be asked before another one leads it.
+    fn launched_at_ticks(&self, process: Process) -> Option<u64> {
+        let tree = self.processes.get(process)?;
+        let noted = || appointments::read(self.folder.path(), &self.roster.leaf(process));
+        let executed = || Identity::of(tree.founder.as_ref().map_or(tree.pid, |founder| founder.pid)).ok()?;
+        let known = tree.launched.or_else(|| Some(noted()?.launched));
+        known.or_else(|| Some(executed()?.start_time))
     }
 
     /// What was watched as one thing is watched as another, or not at all.
@@ -93,10 +113,16 @@ impl Loop {
             Kinship::TakenBack | Kinship::Appointed => process::is_dead(founder.pidfd.as_fd()),
         };
         if ended {
+            let pid = founder.pid.as_raw();
             let _ = self.epoll.delete(&founder.pidfd);
             self.watched.remove(&token);
             self.processes.founder_ended(process);
+            // It led before, so that nobody watched it for what it held.
+            self.reclaim_from(pid);
             self.sweep();
+            if self.processes.is_adopted(process) {
+                self.count_adopted_now();
+            }
         }
     }
 

@@ -1,12 +1,14 @@
 //! Whom a stop waits for: said on standard error when the stop of the run takes long, and wherever an instance that stops
 //! is shown.
 
+use std::os::fd::AsFd;
 use std::time::Duration;
 
 use process::{Pid, Snapshot, Stat};
 use supervision::{Instance, InstanceId, Moment, Phase, Process};
 
 use super::Loop;
+use crate::processes::Tree;
 use crate::talk;
 
 /// When a stop has taken this long, people are told whom it waits for; then after twice as long, and so on.
@@ -62,6 +64,20 @@ impl Loop {
             let (since, show) = (crate::words::span(now.since(at)), self.roster.show(process.instance));
             let whom = self.adopted_in_words(process).map(|whom| format!(": {whom}")).unwrap_or_default();
             talk::say(format_args!("stopping for {since}: waiting for what {show} left behind{whom}"));
+        }
+    }
+
+    /// Tells people who is killed because it did not end when it was asked to.
+    pub(super) fn tell_that_it_was_deaf(&self, process: Process) {
+        if self.is_told_to_stop_now() {
+            return;
+        }
+        let deaf = |tree: &&Tree| tree.asked && !tree.condemned && tree.ended.is_none();
+        let Some(tree) = self.processes.get(process).filter(deaf) else { return };
+        // One that has ended since was not deaf.
+        if let Some(whom) = described(tree.pid).filter(|_| !process::is_dead(tree.pidfd.as_fd())) {
+            let show = self.roster.show(process.instance);
+            talk::say(format_args!("{show}: did not end when it was asked to: killing {whom}"));
         }
     }
 

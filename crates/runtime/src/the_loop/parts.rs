@@ -114,6 +114,7 @@ impl Loop {
         let family = std::mem::replace(&mut setup.family, no_family());
         let has_daemons = setup.purpose == Purpose::Command
             || family.workers.iter().any(|worker| worker.policy == Policy::Daemon);
+        let history = History::of_run(folder.path());
         let mut all = Loop {
             when_up,
             not_up_yet: Vec::new(),
@@ -140,7 +141,7 @@ impl Loop {
             temporary,
             doors,
             sockets,
-            history: History::default(),
+            history,
             dumped_core: BTreeSet::new(),
             others: HashMap::new(),
             pump,
@@ -179,6 +180,7 @@ impl Loop {
             child_changed: false,
             unsure: None,
             changes: Vec::new(),
+            to_be_asked: Vec::new(),
             dead: Dead::default(),
             look_at_killed: None,
             abandoned: Vec::new(),

@@ -44,12 +44,11 @@ impl Loop {
     /// Has a launch that seems to hang leave a core dump and end, if it does not prevent that.
     pub(super) fn abort(&mut self, process: Process) {
         let Some(tree) = self.processes.get(process).filter(|tree| tree.ended.is_none()) else { return };
-        // Errors mean that it is gone, which its descriptor says as well.
-        let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGABRT);
-        let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGCONT);
+        process::signal::ask(tree.pidfd.as_fd(), libc::SIGABRT);
     }
 
-    /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped.
+    /// Asks a launch to stop: first over its channel, then by its stop signal, and lets it run if it was stopped. Its leader
+    /// gets that at the next [`Loop::ask_leaders`], together with others.
     pub(super) fn ask(&mut self, process: Process) {
         let Some((signal, to)) = self.how_to_stop(process) else { return };
         let signal = self.passed_on.unwrap_or(signal);
@@ -57,21 +56,27 @@ impl Loop {
         tree.order_to_stop();
         let leader = tree.pid;
         if tree.ended.is_none() {
-            // Errors mean that it is gone, which its descriptor says as well.
-            let _ = process::signal::send(tree.pidfd.as_fd(), signal);
-            let _ = process::signal::send(tree.pidfd.as_fd(), libc::SIGCONT);
+            self.to_be_asked.push((process, signal));
         }
         if to == StopTo::Main {
             return;
         }
+        self.ask_leaders();
         self.bury();
         let Ok(snapshot) = process::Snapshot::take() else { return };
         for pid in self.tree_of(process, &snapshot).into_iter().filter(|pid| *pid != leader) {
             if let Some(held) = hold(pid.as_raw()) {
-                let _ = process::signal::send(held.as_fd(), signal);
-                let _ = process::signal::send(held.as_fd(), libc::SIGCONT);
+                process::signal::ask(held.as_fd(), signal);
             }
         }
+    }
+
+    /// Asks all leaders that are to be asked. Must be done before anything else is carried out.
+    pub(super) fn ask_leaders(&mut self) {
+        let to_be_asked = std::mem::take(&mut self.to_be_asked);
+        let pidfd = |process: Process| self.processes.get(process).map(|tree| tree.pidfd.as_fd());
+        let asked = to_be_asked.into_iter().filter_map(|(process, signal)| Some((pidfd(process)?, signal)));
+        process::signal::ask_all(&asked.collect::<Vec<_>>());
     }
 
     pub(super) fn how_to_stop(&self, process: Process) -> Option<(i32, StopTo)> {
@@ -325,8 +330,7 @@ impl Loop {
         let again = populated.into_iter().filter(|process| self.watch_cgroup(*process)).count() > 0;
         for process in empty {
             self.processes.swept(process);
-            let emptied = self.processes.emptied(process);
-            self.news.push_back(emptied);
+            self.news.push_back(Event::Emptied(process));
         }
         if again { self.sweep() } else { orphans_live }
     }
@@ -382,9 +386,13 @@ impl Loop {
     /// Gives back what a dead launch held, and lets its output run dry.
     pub(super) fn reclaim(&mut self, process: Process) {
         self.former_stops.remove(&process);
-        if let Some(tree) = self.processes.remove(process) {
+        if let Some(mut tree) = self.processes.remove(process) {
             self.reclaim_from(tree.pid.as_raw());
-            if tree.founder.is_some() || tree.kinship == Kinship::TakenBack {
+            let was_led = tree.founder.is_some();
+            // A later run would take who was executed first, and lives on, for who leads.
+            let founder =
+                tree.founder.take().filter(|founder| !founder.ended && self.processes.is_adopted(process));
+            if founder.is_none() && (was_led || tree.kinship == Kinship::TakenBack) {
                 crate::appointments::forget(self.folder.path(), &self.roster.leaf(process));
             }
             for place in tree.meeting_places() {
@@ -395,6 +403,7 @@ impl Loop {
                 Some(adopted) => {
                     adopted.cgroup = tree.cgroup.map(|nest| Box::new(nest.cgroup));
                     adopted.streams = tree.streams.into_iter().collect();
+                    adopted.founder = founder;
                 }
                 None => {
                     if let Some(nest) = &tree.cgroup {

@@ -208,12 +208,43 @@ fn what_does_not_touch_what_runs_does_not_disturb_it_and_another_number_comes_ab
     world.tell(Event::Asked(Request::Roll(WEB)));
     ready(&mut world, "web:1");
     world.change(next(web(3), Manner::Keep));
-    let named = ["web:2", "web:3", "web:0"];
-    for name in named {
-        ready(&mut world, name);
-    }
+    ready(&mut world, "web:2");
+    assert!(world.core.is_rolling(WEB), "the new one of web:0 is on its way");
+    ready(&mut world, "web:0");
     assert!(!world.core.is_rolling(WEB));
     assert_eq!(count_ready(&world), 3);
+}
+
+#[test]
+fn where_more_are_wanted_what_is_on_its_way_is_awaited_before_the_next_old_one_goes() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    ready(&mut world, "web:2");
+    assert_eq!(world.phase("web:0"), Phase::Starting);
+    world.story();
+    world.change(next(web(3), Manner::Keep));
+    assert_eq!(world.story(), [] as [&str; 0], "what was the one more is one of them");
+    ready(&mut world, "web:0");
+    assert_eq!(world.story(), ["0 web:3 launched"], "another one stands in");
+    ready(&mut world, "web:3");
+    assert_eq!(world.story(), ["0 web:1 asked", "0 web:1 launched"]);
+    ready(&mut world, "web:1");
+    assert_eq!(world.story(), ["0 web:3 asked", "0 web rolled"]);
+    assert_eq!((launches(&world), count_ready(&world)), (vec![2, 2, 1], 3));
+
+    // And where it fails, no other is touched.
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    ready(&mut world, "web:3");
+    world.change(next(web(4), Manner::Keep));
+    world.story();
+    world.exits("web:0", 7);
+    let story = world.story();
+    assert!(
+        story.iter().any(|line| line.ends_with("web: web:0 did not get ready: exit code 7")),
+        "{story:?}"
+    );
+    assert!(!story.iter().any(|line| line.contains("asked")), "{story:?}");
+    assert!(!world.core.is_rolling(WEB));
 }
 
 #[test]

@@ -72,6 +72,12 @@ pub(super) const OBJECTS: &[Object] = &[
             field("chain", Shape::ListOf("Link"), Required, "who keeps it from running, down to the root"),
             field("asked", Shape::Named("AskedBy"), Nullable, "who last asked for something of it"),
             field("changed", Shape::Text, Nullable, "what of its config was changed for its last launch"),
+            field(
+                "older_config",
+                Shape::Boolean,
+                Default("false"),
+                "whether it is up by an older config than its run has now",
+            ),
             field("says", Shape::Text, Nullable, "what it says of itself"),
             field("output", Shape::ListOf("LogLine"), Required, "the last lines of its output"),
         ],

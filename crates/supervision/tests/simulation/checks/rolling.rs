@@ -30,8 +30,15 @@ struct Roll {
     old: BTreeSet<Process>,
     /// The last of them that was asked.
     last: Option<Process>,
+    /// Who was on its way when there were to be more instances, and has not got ready since.
+    awaited: Option<InstanceId>,
     /// Whether the worker was changed since it began: which is the one more is not plain any more.
     meddled: bool,
+}
+
+fn runs_on(seen: &BTreeMap<InstanceId, Instance>, old: &Process) -> bool {
+    let now = seen.get(&old.instance).filter(|now| now.launch == Some(old.launch));
+    now.is_some_and(|now| matches!(now.phase, Phase::Starting | Phase::Running))
 }
 
 impl Checks {
@@ -69,7 +76,8 @@ impl Checks {
         let of_it = self.seen.values().filter(|now| now.id.worker == worker && now.id.index < instances);
         let old = of_it.filter(coming).filter(|now| !spared.contains(&now.id));
         let old = old.filter_map(|now| Some(Process { instance: now.id, launch: now.launch? })).collect();
-        self.rolls.under_way.insert(worker, Roll { size: instances, old, last: None, meddled: false });
+        let roll = Roll { size: instances, old, last: None, awaited: None, meddled: false };
+        self.rolls.under_way.insert(worker, roll);
     }
 
     /// Whether an instance is the one more of a rolling restart: then its failure is nobody's but that one's.
@@ -86,8 +94,7 @@ impl Checks {
     }
 
     fn runs_on(&self, old: &Process) -> bool {
-        let now = self.seen.get(&old.instance).filter(|now| now.launch == Some(old.launch));
-        now.is_some_and(|now| matches!(now.phase, Phase::Starting | Phase::Running))
+        runs_on(&self.seen, old)
     }
 
     /// Of the workers that a change is to replace: those that roll. Called while the former config still holds.
@@ -109,10 +116,16 @@ impl Checks {
                 let of_it = self.seen.values().filter(|now| now.id.worker == *id && now.why != "scaled away");
                 let one_more = of_it.map(|now| now.id.index).max();
                 if let Some(roll) = self.rolls.under_way.get_mut(id) {
-                    roll.size = worker.instances;
+                    let former_size = std::mem::replace(&mut roll.size, worker.instances);
                     roll.meddled = true;
+                    roll.awaited = roll.awaited.filter(|awaited| awaited.index < worker.instances);
                     if one_more.is_none_or(|one_more| worker.instances > one_more) {
-                        // That is one like the others now, and another comes first.
+                        // That is one like the others now, and another comes first; but what is on its way comes
+                        // before that.
+                        let on_its_way = roll.last.map(|last| last.instance);
+                        let newest = one_more.filter(|one_more| *one_more >= former_size);
+                        let newest = newest.map(|index| InstanceId { worker: *id, index });
+                        roll.awaited = roll.awaited.or(on_its_way).or(newest);
                         roll.last = None;
                     }
                 }
@@ -127,10 +140,11 @@ impl Checks {
                 let all_replaced = !roll.old.iter().any(|old| self.runs_on(old));
                 self.rolls.renewed.insert(id, (all_replaced, roll.last));
             }
+            let awaited = self.rolls.under_way.get(&id).and_then(|roll| roll.awaited);
             self.begin_roll(id, instances, &spared);
             let was_rolling = self.rolls.renewed.contains_key(&id);
             if let Some(roll) = self.rolls.under_way.get_mut(&id) {
-                roll.meddled = was_rolling;
+                (roll.meddled, roll.awaited) = (was_rolling, awaited);
             }
             let is_empty = self.rolls.under_way[&id].old.is_empty();
             if is_empty && !was_rolling {
@@ -205,9 +219,17 @@ impl Checks {
                 _ => None,
             });
             if let Some(outcome) = told {
-                // It was about to be over, and another one has begun.
-                assert!(outcome.is_err() || *all_replaced, "{worker:?} is told to be replaced, and is not");
+                // It was about to be over, and another one has begun; or nothing is left to be replaced by what holds now.
+                let of_now = self.rolls.under_way.get(worker).filter(|_| !core.is_rolling(*worker));
+                let none_left = of_now.is_some_and(|roll| !roll.old.iter().any(|old| self.runs_on(old)));
+                assert!(
+                    outcome.is_err() || *all_replaced || none_left,
+                    "{worker:?} is told to be replaced, and is not"
+                );
                 told_before.insert(*worker);
+                if let Some(roll) = self.rolls.under_way.get_mut(worker) {
+                    roll.awaited = None;
+                }
                 if !core.is_rolling(*worker) {
                     self.rolls.under_way.remove(worker);
                 }
@@ -249,14 +271,16 @@ impl Checks {
             );
         }
         assert!(self.rolls.broken_off.is_empty(), "broken off, and nobody is told");
-        for (worker, roll) in &self.rolls.under_way {
+        for (worker, roll) in &mut self.rolls.under_way {
             let min_ready = self.family.workers[worker.0 as usize].min_ready;
             let is_good = |instance: &Instance| {
                 instance.phase == Phase::Running && now.since(instance.since) >= min_ready
             };
+            roll.awaited = roll.awaited.filter(|id| !self.seen.get(id).is_some_and(is_good));
             let mut of_it = self.seen.values().filter(|now| now.id.worker == *worker).peekable();
             let all_good = of_it.peek().is_some() && of_it.all(is_good);
-            let replaced = !roll.old.iter().any(|old| self.runs_on(old));
+            let runs_on = |old: &Process| runs_on(&self.seen, old);
+            let replaced = !roll.old.iter().any(runs_on);
             assert!(!all_good || !replaced, "all of {worker:?} is replaced, and its rolling restart goes on");
         }
         let over = self.stopping_since.is_none() || self.rolls.under_way.is_empty();
@@ -278,8 +302,11 @@ impl Checks {
                 .filter(|now| now.id.index > index),
         };
         let min_ready = self.spec(process.instance).min_ready;
+        let is_good = |new: &Instance| new.phase == Phase::Running && now.since(new.since) >= min_ready;
+        let awaited = roll.awaited.filter(|id| !self.seen.get(id).is_some_and(is_good));
+        assert!(awaited.is_none(), "{process:?} is asked, and {awaited:?} is still on its way");
         assert!(
-            new.is_some_and(|new| new.phase == Phase::Running && now.since(new.since) >= min_ready),
+            new.is_some_and(is_good),
             "{process:?} is asked, and the new is not ready, or has not been for long enough: {new:?}"
         );
         if let Some(roll) = self.rolls.under_way.get_mut(&worker) {
