@@ -107,9 +107,9 @@ pub fn place() -> Result<PathBuf, String> {
     let is_short = |place: &Path| place.as_os_str().len() <= PLACE_BYTES;
     let found = candidates.iter().find(|place| is_short(place) && is_writable(place) && all_may_pass(place));
     found.cloned().ok_or_else(|| {
-        let [run, tmp, _] = &candidates;
-        let (run, tmp) = (run.display(), tmp.display());
-        format!("neither {run} nor {tmp} is a folder that this process can write to and that user can pass")
+        let [run, tmp, last] = candidates.map(|place| place.display().to_string());
+        let last = if last == tmp { String::new() } else { format!(" nor {last}") };
+        format!("neither {run} nor {tmp}{last} is a folder that this process can write to and that user can pass")
     })
 }
 
