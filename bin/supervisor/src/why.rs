@@ -46,6 +46,10 @@ fn told(why: &Why) -> String {
         };
         say(format_args!("  last exit:  {}{core}", ending(exit)));
     }
+    // Where it is down that is told above, of its last launch.
+    if let Some(reason) = why.ended_for.as_ref().filter(|_| row.pid.is_some()) {
+        say(format_args!("  ended for:  {reason}"));
+    }
     let Spent { restarts, allowed, within_s, forgotten_in_s } = &why.spent;
     let window = match forgotten_in_s {
         Some(left) => {
@@ -138,6 +142,7 @@ mod tests {
             chain: Vec::new(),
             asked: None,
             changed: Some("env changed: A".to_owned()),
+            ended_for: None,
             older_config: false,
             says: None,
             output: vec![LogLine {
@@ -176,6 +181,8 @@ w:1 is backoff for 1s: killed by signal 11 (SEGV)
         why.status.pid = Some(7);
         why.status.uptime_s = Some(61.0);
         why.says = Some("half way".to_owned());
+        why.ended_for = Some("is started again together with b".to_owned());
+        assert!(told(&why).contains("\n  ended for:  is started again together with b\n"));
         assert!(told(&why).contains("  pid:        7, launch 3, up for 1m01s\n"));
         assert!(told(&why).contains("  says:       half way\n"));
         assert!(!told(&why).contains("  config: "));

@@ -324,6 +324,7 @@ mod tests {
             chain: vec![],
             asked: None,
             changed: None,
+            ended_for: None,
             older_config: false,
             says: None,
             output: vec![],

@@ -109,6 +109,19 @@ impl History {
         let until = (!follow).then(|| lock(&self.record).told);
         Reading { record: Arc::clone(&self.record), at: after, until }
     }
+
+    /// Why an instance was on its way down when it was up last before its launch of this number; `None`: it was not, or that is
+    /// not kept any more.
+    pub fn end_before(&self, worker: &str, instance: u32, launch: Launch) -> Option<String> {
+        let record = lock(&self.record);
+        let own = record.kept.iter().rev().filter(|entry| {
+            entry.instance == instance && &*entry.worker == worker && entry.launch < Some(launch)
+        });
+        let is_up = |phase| matches!(phase, Some(Phase::Starting | Phase::Running));
+        let mut former = own.take_while(|entry| entry.launch.is_some());
+        let down = former.find(|entry| is_up(entry.from) && !is_up(entry.to))?;
+        (!down.why.is_empty()).then(|| down.why.to_string())
+    }
 }
 
 fn change(record: &Mutex<Record>, change: impl FnOnce(&mut Record)) {

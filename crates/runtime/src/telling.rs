@@ -89,6 +89,10 @@ impl Loop {
             chain: explanation.iter().flat_map(|known| &known.chain).map(|id| self.link(*id)).collect(),
             asked: self.asked_by(instance),
             changed: self.configs.changed_for(instance),
+            ended_for: instance.launch.and_then(|launch| {
+                let name = self.roster.name(instance.id.worker);
+                self.history.end_before(name, instance.id.index, launch)
+            }),
             older_config: self.is_outdated(instance.id),
             says: tree.and_then(Tree::status),
             output: {

@@ -55,11 +55,7 @@ fn a_run_in_which_nobody_is_another_user_has_no_doors() {
     let mut run = sandbox.run(&json!({ "workers": { "w": { "command": "exec sleep 1000" } } }));
     run.until_launch("w", 1);
     let folder = run.socket().parent().expect("a folder");
-    let mut left: Vec<_> = std::fs::read_dir(folder).expect("it is ours").flatten().collect();
-    left.sort_by_key(std::fs::DirEntry::file_name);
-    let names: Vec<String> =
-        left.iter().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
-    assert_eq!(names, ["lock", "socket"]);
+    assert!(folder.join("socket").exists() && !folder.join("doors").exists());
     assert_eq!(run.stop(), 0);
 }
 

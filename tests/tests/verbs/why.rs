@@ -173,3 +173,30 @@ fn what_was_changed_for_its_last_launch_is_told_until_the_next() {
     assert_eq!(why()["changed"], Value::Null);
     assert_eq!(run.stop(), 0);
 }
+
+/// How its process ended says little where it was asked to: the last signal is TERM, whoever is to blame.
+#[test]
+fn one_that_runs_again_tells_why_the_launch_before_came_to_an_end() {
+    let sandbox = Sandbox::new();
+    let failing = json!({ "command": "while [ ! -e go ]; do sleep 0.02; done; rm go; exit 7", "backoff": { "initial": 0 } });
+    let mut run = sandbox.run(&json!({ "name": "r", "strategy": "one_for_all",
+        "workers": { "bad": failing, "other": lasting() } }));
+    let why =
+        |worker: &str| json_lines(&sandbox.supervisor(&["why", worker, "--json"]), 0).remove(0)[0].clone();
+    run.until_launch("other", 1);
+    assert_eq!(why("other")["ended_for"], Value::Null);
+    sandbox.write("go", "");
+    run.until_launch("other", 2);
+    run.until_launch("bad", 2);
+    assert_eq!(why("other")["ended_for"], "is started again together with bad");
+    assert!(
+        why("bad")["ended_for"].as_str().is_some_and(|why| why.contains("exit code 7")),
+        "{}",
+        why("bad")
+    );
+    let text = printed(&sandbox.supervisor(&["why", "other"]), 0);
+    assert!(text.contains("  ended for:  is started again together with bad\n"), "{text}");
+    printed(&sandbox.supervisor(&["restart", "other"]), 0);
+    assert_eq!(why("other")["ended_for"], "is started again once it is gone");
+    assert_eq!(run.stop(), 0);
+}

@@ -106,6 +106,10 @@ pub struct Why {
     pub asked: Option<AskedBy>,
     /// What of its config was changed between the launch before its last and that, in words.
     pub changed: Option<String>,
+    /// Why the launch before its present one came to an end, in words; null where there was none, and where that was too long
+    /// ago to be kept.
+    #[serde(default)]
+    pub ended_for: Option<String>,
     /// Whether it is up by an older config than its run has now; the newest holds from its next launch on.
     #[serde(default)]
     pub older_config: bool,

@@ -72,6 +72,7 @@ pub(super) const OBJECTS: &[Object] = &[
             field("chain", Shape::ListOf("Link"), Required, "who keeps it from running, down to the root"),
             field("asked", Shape::Named("AskedBy"), Nullable, "who last asked for something of it"),
             field("changed", Shape::Text, Nullable, "what of its config was changed for its last launch"),
+            field("ended_for", Shape::Text, Nullable, "why the launch before its present one came to an end"),
             field(
                 "older_config",
                 Shape::Boolean,
