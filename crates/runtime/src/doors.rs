@@ -109,7 +109,9 @@ pub fn place() -> Result<PathBuf, String> {
     found.cloned().ok_or_else(|| {
         let [run, tmp, last] = candidates.map(|place| place.display().to_string());
         let last = if last == tmp { String::new() } else { format!(" nor {last}") };
-        format!("neither {run} nor {tmp}{last} is a folder that this process can write to and that user can pass")
+        format!(
+            "neither {run} nor {tmp}{last} is a folder that this process can write to and that user can pass"
+        )
     })
 }
 
