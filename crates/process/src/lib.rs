@@ -62,7 +62,9 @@ pub use nix::unistd::Pid;
 pub use offer::{Offer, Refused};
 pub use peer::{Peer, peer};
 pub use priority::{IoPriority, Processors};
-pub use proc::{Stat, TICKS_A_SECOND, blocked_in, cmdline, environ_var, is_being_executed, ticks_since_boot};
+pub use proc::{
+    Stat, TICKS_A_SECOND, blocked_in, children_of, cmdline, environ_var, is_being_executed, ticks_since_boot,
+};
 pub use reader::{PipeId, Reader, unread};
 pub use setup::{
     at_exit, become_subreaper, die_with_parent, give_memory_back, ignore_broken_pipes, ignore_full_files,

@@ -151,6 +151,21 @@ pub fn blocked_in(pid: Pid) -> Option<String> {
     Some(name).filter(|name| !name.is_empty() && name != "0")
 }
 
+/// The children of a process, of all its threads, as the kernel lists them. One that comes or goes meanwhile may be left out, and
+/// others with it.
+///
+/// # Errors
+///
+/// Those of reading files: `NotFound` also where the kernel keeps no list (`CONFIG_PROC_CHILDREN`).
+pub fn children_of(pid: Pid) -> io::Result<Vec<Pid>> {
+    let mut all = Vec::new();
+    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
+        let list = fs::read_to_string(thread?.path().join("children"))?;
+        all.extend(list.split_ascii_whitespace().filter_map(|pid| pid.parse().ok()).map(Pid::from_raw));
+    }
+    Ok(all)
+}
+
 /// One variable of the environment a process was started with; `None` when it has none such, is gone, is a zombie, or
 /// may not be looked into by this user.
 pub fn environ_var(pid: Pid, name: &str) -> Option<Vec<u8>> {

@@ -66,15 +66,27 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(1);
 /// Whether a former run with this control socket was killed: one that ended by itself took its socket with it. Where somebody
 /// has removed the run's folder, there are only its workers to tell of it, who lead sessions.
 pub fn was_killed(socket: &Path) -> io::Result<bool> {
-    let is_left = |stat: &Stat| {
-        stat.pid == stat.session
-            && !stat.is_zombie()
-            && stat.pid != Pid::this()
-            // Most have none: they are passed by quickly.
-            && process::environ_var(stat.pid, "SUPERVISOR_SOCKET").is_some()
-            && bears_mark_of(stat.pid, socket)
-    };
-    Ok(socket.exists() || Snapshot::take()?.iter().any(is_left))
+    // Most have no such variable: they are passed by quickly.
+    let is_of = |pid| process::environ_var(pid, "SUPERVISOR_SOCKET").is_some() && bears_mark_of(pid, socket);
+    let leads = |stat: Stat| stat.pid == stat.session && !stat.is_zombie() && stat.pid != Pid::this();
+    let is_left = |pid| is_of(pid) && Stat::of(pid).is_ok_and(|stat| stat.is_some_and(leads));
+    Ok(socket.exists() || bereaved()?.into_iter().any(is_left))
+}
+
+/// Those whose parent has died, and others: the children of all who may have adopted what a supervisor left that was started
+/// from where we are. Every run asks for them when it begins, so all processes of the machine are not looked at.
+fn bereaved() -> io::Result<Vec<Pid>> {
+    let mut all = Vec::new();
+    let mut adopter = Pid::this();
+    while let Some(stat) = Stat::of(adopter)?.filter(|stat| stat.ppid.as_raw() > 0) {
+        adopter = stat.ppid;
+        match process::children_of(adopter) {
+            Ok(children) => all.extend(children),
+            // No list is kept, or it may not be read.
+            Err(_) => return Ok(Snapshot::take()?.iter().map(|stat| stat.pid).collect()),
+        }
+    }
+    Ok(all)
 }
 
 /// Whether anybody lives who is of the run with this control socket.
