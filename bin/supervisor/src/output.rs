@@ -33,17 +33,34 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
 pub fn end_with_the_reader() {
     // Without a thread it ends with the next thing that it tells.
     let _ = std::thread::Builder::new().name("reader".to_owned()).spawn(|| {
-        let out = io::stdout();
-        loop {
-            // What ends a pipe, a socket or a terminal is told in any case. A file has no end.
-            let mut reader = [PollFd::new(out.as_fd(), PollFlags::empty())];
-            match poll(&mut reader, PollTimeout::NONE) {
-                Ok(0) | Err(nix::Error::EINTR) => {}
-                Ok(_) => std::process::exit(0),
-                Err(_) => return,
-            }
+        if outlast_the_reader() {
+            std::process::exit(0);
         }
     });
+}
+
+/// Returns when nobody can read any more what is written to standard output; `false` where that is not told. For a thread of
+/// its own.
+pub fn outlast_the_reader() -> bool {
+    loop {
+        match look_for_the_reader(PollTimeout::NONE) {
+            Ok(true) => return true,
+            Ok(false) | Err(nix::Error::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Whether nobody can read any more what is written to standard output.
+pub fn is_unheard() -> bool {
+    look_for_the_reader(PollTimeout::ZERO) == Ok(true)
+}
+
+/// What ends a pipe, a socket or a terminal is told whatever is asked for; a file has no end.
+fn look_for_the_reader(timeout: PollTimeout) -> nix::Result<bool> {
+    let out = io::stdout();
+    let mut reader = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    poll(&mut reader, timeout).map(|told| told > 0)
 }
 
 /// Whether standard output wants colour: a terminal, and nobody said `NO_COLOR`.
