@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use control::Client;
-use control::api::{Acted, ErrorCode, Exit, Request, Status, Waited, Who};
+use control::api::{Acted, ErrorCode, Exit, InstanceStatus, Request, Status, Waited, Who};
 use serde::Serialize;
 
 use crate::output::{print, print_json, wants_colour};
@@ -13,12 +13,12 @@ use crate::reach::{call, millis};
 use crate::status::{instance_name, table, why};
 use crate::talk::Failure;
 
-/// `start`, `stop` and `restart`: asks, and shows what became of each instance. Exit 1 when `up` was wanted and one of
-/// them has failed for good.
+/// `start`, `stop`, `restart` and `scale`: asks, and shows what became of each instance. Exit 1 when it was waited for and one of
+/// them is not what was asked for: it has failed for good, or somebody else asked for something else meanwhile.
 ///
 /// # Errors
 /// See [`call`].
-pub fn act(mut client: Client, request: &Request, up: bool, manner: Manner) -> Result<ExitCode, Failure> {
+pub fn act(mut client: Client, request: &Request, manner: Manner) -> Result<ExitCode, Failure> {
     let progress = Progress::of(&client, request, manner);
     let acted: Result<Acted, Failure> = call(&mut client, request);
     drop(progress);
@@ -28,12 +28,31 @@ pub fn act(mut client: Client, request: &Request, up: bool, manner: Manner) -> R
     } else {
         print(&table(&acted.instances).render(wants_colour()))?;
     }
-    match acted.instances.iter().find(|row| up && row.state == "failed") {
+    match acted.instances.iter().find_map(|row| not_as_asked(request, row)) {
         None => Ok(ExitCode::SUCCESS),
-        Some(row) => {
-            let message = format!("{} failed: {}", instance_name(row), why(row));
-            Err(Failure::new(ErrorCode::Failed, message.trim_end_matches(": ")))
+        Some(message) => Err(Failure::new(ErrorCode::Failed, message)),
+    }
+}
+
+/// What is wrong with where an instance stands, where that was waited for.
+fn not_as_asked(request: &Request, row: &InstanceStatus) -> Option<String> {
+    let name = instance_name(row);
+    let is_over = matches!(row.state.as_str(), "done" | "failed" | "stopped");
+    match request {
+        Request::Stop { wait: true, .. } if !is_over => {
+            Some(format!("{name} is {}: somebody has started it again meanwhile", row.state))
         }
+        Request::Start { wait: true, .. }
+        | Request::Restart { wait: true, .. }
+        | Request::Scale { wait: true, .. }
+            if row.state == "failed" =>
+        {
+            Some(format!("{name} failed: {}", why(row)).trim_end_matches(": ").to_owned())
+        }
+        Request::Start { wait: true, .. } | Request::Restart { wait: true, .. } if row.state == "stopped" => {
+            Some(format!("{name} is stopped: somebody has stopped it meanwhile"))
+        }
+        _ => None,
     }
 }
 
@@ -45,7 +64,7 @@ struct WaitedRow<'a> {
 }
 
 /// How much later than the supervisor the command gives up by itself, should the supervisor not answer at all.
-const MARGIN: Duration = Duration::from_secs(10);
+const MARGIN: Duration = Duration::from_secs(2);
 
 /// `wait`: until all have ended; passes on the first exit code that is not 0.
 ///

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use control::api::{LogLine, Partial, Request, Status};
 use control::{Client, Lines};
 
-use crate::output::{print, wants_colour};
+use crate::output::{end_with_the_reader, print, wants_colour};
 use crate::reach::call;
 use crate::talk::Failure;
 
@@ -54,6 +54,7 @@ pub fn events(client: Client, after: u64, follow: bool) -> Result<ExitCode, Fail
 
 /// Writes what comes as soon as nothing more is there.
 fn pass_on(mut lines: Lines, mut show: impl FnMut(&[u8], &mut Vec<u8>)) -> Result<ExitCode, Failure> {
+    end_with_the_reader();
     let mut text = Vec::new();
     while let Some(line) = lines.next_line()? {
         show(&line, &mut text);

@@ -83,7 +83,7 @@ fn shown(error: &clap::Error) -> Result<ExitCode, Failure> {
 fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     let Arguments { json, progress, name, verb } = arguments;
     let manner = progress::Manner { json, progress };
-    let supervisor = || connect(name.as_deref());
+    let supervisor = || connect(name.as_deref(), json);
     match verb {
         Verb::Run(given) => run::run(given, name, json),
         Verb::Check { config } => check::check(&config, json),
@@ -93,21 +93,21 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Ps { whom } => processes::ps(supervisor()?, &whom, json),
         Verb::Pid { workers } => processes::pid(supervisor()?, &workers, json),
         Verb::Start(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, !no_wait, manner)
+            act::act(supervisor()?, &Request::Start { workers, wait: !no_wait }, manner)
         }
         Verb::Stop(Targets { workers, no_wait }) => {
-            act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, false, manner)
+            act::act(supervisor()?, &Request::Stop { workers, wait: !no_wait }, manner)
         }
         Verb::Restart { targets: Targets { workers, no_wait }, rolling } => {
             let restart = Request::Restart { workers, wait: !no_wait, rolling };
-            act::act(supervisor()?, &restart, !no_wait, manner)
+            act::act(supervisor()?, &restart, manner)
         }
         Verb::Scale { sizes: workers, no_wait } => {
-            act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, !no_wait, manner)
+            act::act(supervisor()?, &Request::Scale { workers, wait: !no_wait }, manner)
         }
         Verb::Spawn(new) => {
             let run = new.run.clone();
-            spawn::spawn(|| connect(run.as_deref()), new, json)
+            spawn::spawn(|| connect(run.as_deref(), json), new, json)
         }
         Verb::Replay { journal, worker } => replay::replay(&journal, worker.as_deref(), json),
         Verb::Plan { config } => plan::plan(&plan::Which { config: &config, name: name.as_deref() }, json),
@@ -134,7 +134,7 @@ fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
         Verb::Barrier { verb } => sync::barrier(supervisor()?, verb, json),
         Verb::Top => {
             let name = name.clone();
-            top::top(move || connect(name.as_deref()), json)
+            top::top(move || connect(name.as_deref(), json), json)
         }
         Verb::Demo { lesson, lang } => demo::demo(lesson.as_deref(), lang, json),
         Verb::Completions { shell } => completing::completions(shell),

@@ -17,6 +17,7 @@ use control::api::{ErrorCode, QueueHandle, QueueStatus, Request};
 use runtime::queue_status;
 
 use crate::arguments::Patience;
+use crate::output;
 use crate::queue::file_failure;
 use crate::reach::{call_with_descriptors, no_descriptor};
 use crate::talk::Failure;
@@ -55,6 +56,9 @@ pub struct Line {
     waiting: Waiting,
     /// Given to a watcher before the first wait; `None` for a queue in a file, too.
     supervisor: Option<Client>,
+    /// What ends a wait when it is raised, once there is one who may raise it.
+    interrupt: Option<Arc<AtomicBool>>,
+    watches_reader: bool,
 }
 
 /// Opens a queue of a supervisor.
@@ -82,6 +86,8 @@ pub fn open(mut client: Client, queue: &str, waiting: Waiting) -> Result<Line, F
         dead_letters: handle.dead_letter.as_deref().map(segment).transpose()?,
         waiting,
         supervisor: Some(client),
+        interrupt: None,
+        watches_reader: false,
     })
 }
 
@@ -91,7 +97,15 @@ pub fn open(mut client: Client, queue: &str, waiting: Waiting) -> Result<Line, F
 /// Exit 4 when there is none, 9 when it is not ours, 1 when it is something else.
 pub fn open_file(path: &Path, waiting: Waiting) -> Result<Line, Failure> {
     let queue = ipc::Queue::open(path).map_err(|error| file_failure(path, &error))?;
-    Ok(Line { name: path.display().to_string(), queue, dead_letters: None, waiting, supervisor: None })
+    Ok(Line {
+        name: path.display().to_string(),
+        queue,
+        dead_letters: None,
+        waiting,
+        supervisor: None,
+        interrupt: None,
+        watches_reader: false,
+    })
 }
 
 impl Line {
@@ -121,8 +135,7 @@ impl Line {
         let Some(supervisor) = self.supervisor.take() else {
             return;
         };
-        let gone = Arc::new(AtomicBool::new(false));
-        self.queue.set_interrupt(Arc::clone(&gone));
+        let gone = self.interruption();
         let queue = self.queue.clone();
         thread::spawn(move || {
             supervisor.outlast();
@@ -131,6 +144,33 @@ impl Line {
                 queue.wake_me();
             }
         });
+    }
+
+    /// From now on, if nobody can read any more what is printed, waiting ends at once.
+    fn watch_the_reader(&mut self) {
+        if self.watches_reader {
+            return;
+        }
+        self.watches_reader = true;
+        let gone = self.interruption();
+        let queue = self.queue.clone();
+        thread::spawn(move || {
+            if output::outlast_the_reader() {
+                gone.store(true, Ordering::SeqCst);
+                queue.wake_me();
+            }
+        });
+    }
+
+    /// What ends a wait when it is raised.
+    fn interruption(&mut self) -> Arc<AtomicBool> {
+        let queue = &self.queue;
+        let flag = self.interrupt.get_or_insert_with(|| {
+            let flag = Arc::default();
+            queue.set_interrupt(Arc::clone(&flag));
+            flag
+        });
+        Arc::clone(flag)
     }
 }
 

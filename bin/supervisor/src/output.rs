@@ -1,7 +1,9 @@
 //! What goes to standard output: JSON, lines, and tables with aligned columns.
 
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
 
 use crate::talk::Failure;
@@ -24,6 +26,41 @@ pub fn print_json(value: &impl Serialize) -> Result<(), Failure> {
     let mut text = serde_json::to_string(value).expect("reports have string keys and can always be told");
     text.push('\n');
     print(&text)
+}
+
+/// From now on this process ends, and has done its work, as soon as nobody can read what it writes any more: `| head -1`
+/// would otherwise wait for something to be written that is not to be read. For verbs that only tell what happens.
+pub fn end_with_the_reader() {
+    // Without a thread it ends with the next thing that it tells.
+    let _ = std::thread::Builder::new().name("reader".to_owned()).spawn(|| {
+        if outlast_the_reader() {
+            std::process::exit(0);
+        }
+    });
+}
+
+/// Returns when nobody can read any more what is written to standard output; `false` where that is not told. For a thread of
+/// its own.
+pub fn outlast_the_reader() -> bool {
+    loop {
+        match look_for_the_reader(PollTimeout::NONE) {
+            Ok(true) => return true,
+            Ok(false) | Err(nix::Error::EINTR) => {}
+            Err(_) => return false,
+        }
+    }
+}
+
+/// Whether nobody can read any more what is written to standard output.
+pub fn is_unheard() -> bool {
+    look_for_the_reader(PollTimeout::ZERO) == Ok(true)
+}
+
+/// What ends a pipe, a socket or a terminal is told whatever is asked for; a file has no end.
+fn look_for_the_reader(timeout: PollTimeout) -> nix::Result<bool> {
+    let out = io::stdout();
+    let mut reader = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    poll(&mut reader, timeout).map(|told| told > 0)
 }
 
 /// Whether standard output wants colour: a terminal, and nobody said `NO_COLOR`.

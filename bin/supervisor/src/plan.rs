@@ -23,7 +23,7 @@ pub struct Which<'a> {
 
 impl Which<'_> {
     /// The run that is meant: the one that was named, else the one that the config names, else the only one.
-    fn connect(&self) -> Result<(Client, bool), Failure> {
+    fn connect(&self, json: bool) -> Result<(Client, bool), Failure> {
         if let Err(error) = crate::source::lasts(self.config) {
             let message = format!("{} cannot be read: {error}", self.config.display());
             let error = ApiError::new(ErrorCode::Problems, message);
@@ -31,15 +31,15 @@ impl Which<'_> {
         }
         let by_environment = std::env::var_os("SUPERVISOR_NAME").is_some_and(|name| !name.is_empty());
         if self.name.is_some() || by_environment {
-            return Ok((reach(self.name)?, true));
+            return Ok((reach(self.name, json)?, true));
         }
         // What is wrong with the config is for the supervisor to say: its environment counts.
         if let Ok(plan) = crate::check::load(self.config)
-            && let Ok(client) = connect(Some(&plan.name))
+            && let Ok(client) = connect(Some(&plan.name), json)
         {
             return Ok((client, false));
         }
-        Ok((reach(None)?, false))
+        Ok((reach(None, json)?, false))
     }
 
     fn path(&self) -> Result<Option<String>, Failure> {
@@ -54,8 +54,8 @@ impl Which<'_> {
     }
 }
 
-fn reach(name: Option<&str>) -> Result<Client, Failure> {
-    connect(name).map_err(|failure| match failure {
+fn reach(name: Option<&str>, json: bool) -> Result<Client, Failure> {
+    connect(name, json).map_err(|failure| match failure {
         Failure::Error(error) if error.code == ErrorCode::NotRunning => Failure::Error(
             error.hint("`supervisor run CONFIG` starts one; `supervisor check CONFIG` needs none"),
         ),
@@ -68,7 +68,7 @@ fn reach(name: Option<&str>) -> Result<Client, Failure> {
 /// # Errors
 /// See [`call`]; exit 3 when the config has problems, 5 when nothing runs, 9 when it could not be applied.
 pub fn plan(which: &Which<'_>, json: bool) -> Result<ExitCode, Failure> {
-    let (mut client, named) = which.connect()?;
+    let (mut client, named) = which.connect(json)?;
     let proposal: Proposal = call(&mut client, &Request::Plan { config: which.path()?, named })?;
     if json {
         print_json(&proposal)?;
@@ -83,7 +83,7 @@ pub fn plan(which: &Which<'_>, json: bool) -> Result<ExitCode, Failure> {
 /// # Errors
 /// As [`plan`]; nothing has changed then.
 pub fn apply(which: &Which<'_>, wait: bool, manner: Manner) -> Result<ExitCode, Failure> {
-    let (mut client, named) = which.connect()?;
+    let (mut client, named) = which.connect(manner.json)?;
     let request = Request::Apply { config: which.path()?, named, wait };
     let progress = Progress::of(&client, &request, manner);
     let proposal: Result<Proposal, Failure> = call(&mut client, &request);

@@ -135,7 +135,8 @@ impl Progress {
 
     fn begin(client: &Client, awaited: Awaited, voice: Voice) -> Option<Progress> {
         // Progress is a courtesy: without a connection of its own there is none.
-        let client = client.another().ok()?;
+        let mut client = client.another().ok()?;
+        client.set_timeout(Some(LONG));
         let (words, heard) = mpsc::channel();
         let teller = words.clone();
         let thread = thread::spawn(move || match voice {

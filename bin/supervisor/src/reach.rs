@@ -1,20 +1,54 @@
 //! The way to the running supervisor.
 
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use control::api::{ApiError, ErrorCode, Kill, QueueStatus, Request, Status};
-use control::{Client, ClientError, Rooms, Wanted};
+use control::{Client, ClientError, Impatience, Rooms, Wanted};
+use process::{Pid, Stat};
 use serde::de::DeserializeOwned;
 
-use crate::talk::Failure;
+use crate::talk::{self, Failure};
 
 /// Connects to the run that `--name`, or else the environment, means.
 ///
 /// # Errors
 /// Exit 5 when there is none, 2 when there are several, 9 when its folder is not to be trusted.
-pub fn connect(name: Option<&str>) -> Result<Client, Failure> {
-    Ok(Rooms::from_environment().connect(&Wanted::from_environment(name))?)
+///
+/// Should it not run while it is waited for, people are told so; not where all is said in JSON.
+pub fn connect(name: Option<&str>, json: bool) -> Result<Client, Failure> {
+    let mut client = Rooms::from_environment().connect(&Wanted::from_environment(name))?;
+    let told = Impatience { after: LONG, tell: tell_of_a_standstill };
+    client.set_impatience((!json).then_some(told));
+    Ok(client)
+}
+
+/// So long nobody wonders; many verbs wait by their nature.
+const LONG: Duration = Duration::from_secs(2);
+
+/// Says, once, that the supervisor does not answer because it does not run; and whether that is still to be looked for.
+fn tell_of_a_standstill(supervisor: Option<i32>) -> bool {
+    /// A verb may have several connections.
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    // One that cannot be seen from here cannot be looked at.
+    let Some(pid) = supervisor else { return false };
+    let Ok(Some(stat)) = Stat::of(Pid::from_raw(pid)) else { return true };
+    let (why, hint) = match stat.state {
+        'T' => ("stopped by a signal", format!("`kill -CONT {pid}` lets it go on")),
+        't' => ("stopped by a debugger", "it goes on when the debugger lets it".to_owned()),
+        _ if is_frozen(pid) => ("frozen with its cgroup", "whoever froze it can thaw it".to_owned()),
+        _ => return true,
+    };
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        talk::note_with_hint(&format!("waiting for the supervisor, pid {pid}, which is {why}"), &hint);
+    }
+    false
+}
+
+/// Whether all of a cgroup is frozen, and this process in it. Only who may look into the process can say.
+fn is_frozen(pid: i32) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/wchan")).is_ok_and(|place| place.contains("freeze"))
 }
 
 /// Asks, and where a name is unknown adds which one may have been meant.

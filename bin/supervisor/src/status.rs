@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use control::api::{Exit, InstanceStatus, Request, Status};
 use control::{Client, Parting};
 
-use crate::output::{Cell, Colour, Side, Table, age, or_dash, print, print_json, wants_colour};
+use crate::output::{
+    Cell, Colour, Side, Table, age, end_with_the_reader, or_dash, print, print_json, wants_colour,
+};
 use crate::progress::follow;
 use crate::reach::call;
 use crate::talk::{Failure, note};
@@ -44,6 +46,7 @@ pub fn status(mut client: Client, workers: Vec<String>, json: bool) -> Result<Ex
 /// See [`call`].
 pub fn watch(mut client: Client, workers: Vec<String>, json: bool) -> Result<ExitCode, Failure> {
     use std::io::IsTerminal;
+    end_with_the_reader();
     let request = Request::Status { workers };
     let picture = !json && std::io::stdout().is_terminal();
     let mut changes = Changes::of(&client);

@@ -119,6 +119,12 @@ pub fn note(text: &str) {
         io::stderr().lock().write_all(format!("supervisor: {}\n", crate::output::printable(text)).as_bytes());
 }
 
+/// The same, and what can be done about it.
+pub fn note_with_hint(text: &str, hint: &str) {
+    note(text);
+    let _ = io::stderr().lock().write_all(format!("  hint: {}\n", crate::output::printable(hint)).as_bytes());
+}
+
 /// What was meant, most likely, by a word that is unknown.
 fn meant(error: &clap::Error) -> Option<String> {
     use clap::error::{ContextKind, ContextValue};

@@ -59,7 +59,11 @@ fn told(why: &Why) -> String {
     };
     say(format_args!("  restarts:   {}{window}", row.restarts));
     if let Some(rest) = why.next_launch_in_s {
-        say(format_args!("  next try:   in {rest:.1}s"));
+        if rest < 60.0 {
+            say(format_args!("  next try:   in {rest:.1}s"));
+        } else {
+            say(format_args!("  next try:   in {}", age(rest)));
+        }
     }
     if let Some(RunningOut { what, left_s }) =
         why.running_out.as_ref().filter(|running| running.what != "rest")
@@ -157,6 +161,13 @@ mod tests {
                 lost_lines: None,
             }],
         }
+    }
+
+    #[test]
+    fn a_try_that_is_days_away_is_told_in_days() {
+        let far = |rest| told(&Why { next_launch_in_s: Some(rest), ..resting() });
+        assert!(far(59.94).contains("next try:   in 59.9s\n"));
+        assert!(far(152_866.6).contains(&format!("next try:   in {}\n", age(152_866.6))));
     }
 
     #[test]

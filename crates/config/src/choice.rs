@@ -235,7 +235,9 @@ impl Form for Cron {
     }
 
     fn schema(generator: &mut SchemaGenerator) -> Schema {
-        let cron = json_schema!({ "type": "string", "pattern": r"^\s*(\S+\s+){4}\S+\s*$" });
+        let names = "@(hourly|daily|midnight|weekly|monthly|yearly|annually)";
+        let pattern = format!(r"^\s*((\S+\s+){{4}}\S+|{names})\s*$");
+        let cron = json_schema!({ "type": "string", "pattern": pattern });
         text_schema(generator, cron)
     }
 

@@ -259,7 +259,7 @@ document! {
         /// The page that must answer with success: a status from 200 to 399.
         http: Option<Url> = None;
         /// The address that must take connections.
-        tcp: Option<Address> = None;
+        tcp: Option<Placed<Address>> = None;
         /// The program, with its arguments, that must exit with 0.
         command: Option<Argv> = None;
         /// How often it is asked.
@@ -274,9 +274,10 @@ document! {
 
     /// When a worker runs by the clock.
     Schedule takes one of ["cron", "every"] {
-        /// Five fields: minute, hour, day of the month, month, day of the week, in the supervisor's local time. A time
-        /// that a change of the clocks leaves out comes when that is over; one that comes twice counts once, unless
-        /// the schedule is for every hour.
+        /// Five fields: minute, hour, day of the month, month (or jan to dec), day of the week (or mon to sun), in the
+        /// supervisor's local time; or a name: @hourly, @daily, @weekly, @monthly, @yearly. A time that a change of the
+        /// clocks leaves out comes when that is over; one that comes twice counts once, unless the schedule is for every
+        /// hour.
         cron: Option<Cron> = None;
         /// At its start, and then whenever this time is over.
         every: Option<Wait> = None;

@@ -4,8 +4,8 @@ use jsonc_parser::ast::Value;
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::Value as Json;
 
-use crate::choice::Address;
-use crate::collection::Entry;
+use crate::choice::{Address, Readying};
+use crate::collection::{Entry, Placed};
 use crate::document::{File, Worker};
 use crate::form::Form;
 use crate::node::{Node, Path};
@@ -91,7 +91,7 @@ impl Form for Places {
     }
 }
 
-/// Notes every address that is listened on twice.
+/// Notes every address that is listened on twice, and every probe that the supervisor itself would answer.
 pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
     let root = Path::Root;
     let all = root.key("workers");
@@ -109,4 +109,46 @@ pub(crate) fn check(file: &File, reading: &mut Reading<'_>) {
             }
         }
     }
+    for Entry { name, value: Worker { ready, health, .. }, .. } in &file.workers.0 {
+        let path = all.key(name);
+        if let Readying::Tcp(address) = &ready.value {
+            let hint = "\"notify\", {\"log\": …} or {\"http\": …} tell when the worker itself is there";
+            note_answered(&path.key("ready"), ready.at, address, hint, &seen, reading);
+        }
+        if let Some(Placed { value: address, at }) = health.as_ref().and_then(|health| health.tcp.as_ref()) {
+            let hint = "\"http\" or \"command\" find out whether the worker itself answers";
+            note_answered(&path.key("health"), *at, address, hint, &seen, reading);
+        }
+    }
+}
+
+/// Notes that a probe's address takes connections whatever becomes of the worker, if it is listened on for one.
+fn note_answered(
+    path: &Path<'_>,
+    at: usize,
+    probed: &Address,
+    hint: &str,
+    listened: &[(&Place, &str)],
+    reading: &mut Reading<'_>,
+) {
+    let is_it = |place: &Place| match place {
+        Place::Tcp(address) => {
+            address.port == probed.port
+                && (address.host == probed.host || is_any(&address.host) && is_here(&probed.host))
+        }
+        Place::Udp(_) | Place::Unix(_) => false,
+    };
+    if let Some((_, worker)) = listened.iter().find(|(place, _)| is_it(place)) {
+        let complaint =
+            format!("the supervisor listens there for {}: it always takes connections", quoted(worker));
+        reading.note_at(&path.key("tcp"), at, Complaint::new(complaint).hint(hint));
+    }
+}
+
+fn is_any(host: &str) -> bool {
+    matches!(host, "0.0.0.0" | "::")
+}
+
+fn is_here(host: &str) -> bool {
+    is_any(host) || matches!(host, "localhost" | "127.0.0.1" | "::1")
 }

@@ -378,7 +378,7 @@ fn health_of(health: Health, folder: Folder<'_>) -> Option<Probe> {
     let tcp = |address: Address| Probe::Tcp { host: address.host, port: address.port };
     let http = health.http.map(|Url(url)| Probe::Http(url));
     let command = health.command.map(|Argv(argv)| Probe::Command(folder.argv(argv)));
-    http.or(health.tcp.map(tcp)).or(command)
+    http.or(health.tcp.map(|placed| tcp(placed.value))).or(command)
 }
 
 fn intensity_of(intensity: &Intensity) -> supervision::Intensity {

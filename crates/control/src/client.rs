@@ -1,19 +1,23 @@
 //! The client: one request after another over one connection, blocking, and quick to start.
 
+mod wire;
+
 use std::fmt;
-use std::io::{self, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
 use serde::de::DeserializeOwned;
 
 use crate::api::{ApiError, ErrorBody, ErrorCode, Request};
 use crate::locate::with_short_path;
 use crate::route::HttpRequest;
+#[cfg(feature = "server")]
+pub(crate) use wire::DESCRIPTORS_AT_MOST;
+pub use wire::Impatience;
+use wire::{ANSWER_BYTES, Length, Silence, Wire, too_long};
 
 /// A connection to a running supervisor.
 ///
@@ -23,6 +27,7 @@ pub struct Client {
     socket: PathBuf,
     stream: UnixStream,
     timeout: Option<Duration>,
+    impatience: Option<Impatience>,
     /// Whether the server still listens to this connection after the last answer.
     kept: bool,
 }
@@ -53,17 +58,8 @@ impl fmt::Display for ClientError {
 
 impl std::error::Error for ClientError {}
 
-/// The longest answer that is read; a thousand workers take a third of a megabyte.
-const ANSWER_BYTES: usize = 64 * 1024 * 1024;
-
 /// How long to leave a supervisor alone that has too many who wait.
 const CROWDED: Duration = Duration::from_secs(1);
-
-/// So many descriptors come with one answer.
-pub(crate) const DESCRIPTORS_AT_MOST: usize = 4;
-
-/// The longest head of an answer.
-const HEAD_BYTES: usize = 64 * 1024;
 
 impl Client {
     /// Connects to the socket at `socket`, however long its path is.
@@ -73,20 +69,29 @@ impl Client {
     pub fn connect(socket: impl AsRef<Path>) -> Result<Client, ClientError> {
         let socket = socket.as_ref().to_owned();
         let stream = open(&socket).map_err(ClientError::Unreachable)?;
-        Ok(Client { socket, stream, timeout: None, kept: true })
+        Ok(Client { socket, stream, timeout: None, impatience: None, kept: true })
     }
 
-    /// One more connection to the same supervisor.
+    /// One more connection to the same supervisor, with the same timeout.
     ///
     /// # Errors
     /// [`ClientError::Unreachable`] when nobody listens any more.
     pub fn another(&self) -> Result<Client, ClientError> {
-        Client::connect(&self.socket)
+        Ok(Client { timeout: self.timeout, ..Client::connect(&self.socket)? })
     }
 
     /// From now on a call that takes longer than this is given up with [`ClientError::TimedOut`]; `None`: never.
     pub fn set_timeout(&mut self, timeout: Option<Duration>) {
         self.timeout = timeout;
+    }
+
+    /// From now on somebody is told when the supervisor says nothing for long; the wait goes on. `None`: nobody.
+    pub fn set_impatience(&mut self, impatience: Option<Impatience>) {
+        self.impatience = impatience;
+    }
+
+    fn silence(&self) -> Option<Silence> {
+        self.impatience.map(|told| Silence::since_now(told, self.server_pid()))
     }
 
     /// Asks, and waits for the answer. Where there is nothing to tell, `T` is `()`.
@@ -112,7 +117,7 @@ impl Client {
         Ok((answer, enclosed))
     }
 
-    /// Asks for a stream of lines.
+    /// Asks for a stream of lines; the timeout is that of its beginning.
     ///
     /// # Errors
     /// Those of [`Client::call`].
@@ -120,7 +125,8 @@ impl Client {
         if !self.is_fresh() {
             self.stream = open(&self.socket).map_err(ClientError::Unreachable)?;
         }
-        let mut wire = Wire::on(&self.stream);
+        let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
+        let mut wire = Wire { deadline, silence: self.silence(), ..Wire::on(&self.stream) };
         wire.send(&request.to_http())?;
         let head = wire.head()?;
         if !(200..300).contains(&head.status) {
@@ -167,7 +173,7 @@ impl Client {
         // Anything that goes wrong leaves the connection in the middle of something.
         self.kept = false;
         let deadline = self.timeout.map(|timeout| Instant::now() + timeout);
-        let mut wire = Wire { deadline, enclosed, ..Wire::on(&self.stream) };
+        let mut wire = Wire { deadline, silence: self.silence(), enclosed, ..Wire::on(&self.stream) };
         wire.send(http)?;
         let head = wire.head()?;
         let body = wire.body(&head)?;
@@ -263,237 +269,4 @@ impl Parting {
         // An error means that it has ended already.
         let _ = self.0.shutdown(std::net::Shutdown::Both);
     }
-}
-
-struct Head {
-    status: u16,
-    length: Length,
-    keep: bool,
-}
-
-enum Length {
-    Bytes(usize),
-    Chunked,
-    UntilTheEnd,
-}
-
-/// One exchange on a stream.
-struct Wire<'s> {
-    stream: &'s UnixStream,
-    deadline: Option<Instant>,
-    buffer: Vec<u8>,
-    /// What stands before it in the buffer was used.
-    start: usize,
-    /// Where descriptors are put that come along; `None`: they are not wanted.
-    enclosed: Option<&'s mut Vec<OwnedFd>>,
-}
-
-impl<'s> Wire<'s> {
-    fn on(stream: &'s UnixStream) -> Wire<'s> {
-        Wire { stream, deadline: None, buffer: Vec::new(), start: 0, enclosed: None }
-    }
-
-    fn send(&mut self, http: &HttpRequest) -> Result<(), ClientError> {
-        let mut bytes =
-            format!("{} {} HTTP/1.1\r\nHost: supervisor\r\n", http.method, http.target).into_bytes();
-        if http.method != "GET" {
-            let head = format!("Content-Type: application/json\r\nContent-Length: {}\r\n", http.body.len());
-            bytes.extend_from_slice(head.as_bytes());
-        }
-        bytes.extend_from_slice(b"\r\n");
-        bytes.extend_from_slice(&http.body);
-        let left = self.left()?;
-        self.stream.set_write_timeout(left).map_err(ClientError::Unreachable)?;
-        match (&*self.stream).write_all(&bytes) {
-            Ok(()) => Ok(()),
-            Err(error) if is_timeout(&error) => Err(ClientError::TimedOut),
-            // A server that refuses early (too long, not allowed) has answered before it hung up.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(ClientError::Unreachable(error)),
-        }
-    }
-
-    fn head(&mut self) -> Result<Head, ClientError> {
-        loop {
-            let unread = &self.buffer[self.start..];
-            let mut headers = [httparse::EMPTY_HEADER; 64];
-            let mut response = httparse::Response::new(&mut headers);
-            let parsed = response.parse(unread).map_err(|error| ClientError::Broken(error.to_string()))?;
-            if let httparse::Status::Complete(length) = parsed {
-                let head = Head::of(&response)?;
-                self.start += length;
-                // 100 Continue and its like announce the answer.
-                if head.status >= 200 {
-                    return Ok(head);
-                }
-                continue;
-            }
-            if unread.len() > HEAD_BYTES {
-                return Err(ClientError::Broken("its head has no end".to_owned()));
-            }
-            if !self.more()? {
-                return Err(ClientError::Unreachable(io::ErrorKind::UnexpectedEof.into()));
-            }
-        }
-    }
-
-    fn body(&mut self, head: &Head) -> Result<Vec<u8>, ClientError> {
-        match head.length {
-            Length::Bytes(length) => self.take(length),
-            Length::Chunked => self.chunks(),
-            Length::UntilTheEnd => {
-                while self.more()? {}
-                Ok(self.buffer.split_off(self.start))
-            }
-        }
-    }
-
-    fn chunks(&mut self) -> Result<Vec<u8>, ClientError> {
-        let mut body = Vec::new();
-        while let Some(chunk) = self.chunk()? {
-            if body.len().saturating_add(chunk.len()) > ANSWER_BYTES {
-                return Err(too_long());
-            }
-            body.extend_from_slice(&chunk);
-        }
-        Ok(body)
-    }
-
-    /// The next chunk; `None` after the last.
-    fn chunk(&mut self) -> Result<Option<Vec<u8>>, ClientError> {
-        let line = self.line()?;
-        let digits = line.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii();
-        let length = std::str::from_utf8(digits)
-            .ok()
-            .and_then(|digits| usize::from_str_radix(digits, 16).ok())
-            .ok_or_else(|| ClientError::Broken("a chunk without a length".to_owned()))?;
-        if length == 0 {
-            // Trailers, then an empty line.
-            while !self.line()?.is_empty() {}
-            return Ok(None);
-        }
-        let chunk = self.take(length)?;
-        if !self.line()?.is_empty() {
-            return Err(ClientError::Broken("a chunk longer than it says".to_owned()));
-        }
-        Ok(Some(chunk))
-    }
-
-    fn take(&mut self, length: usize) -> Result<Vec<u8>, ClientError> {
-        if length > ANSWER_BYTES {
-            return Err(too_long());
-        }
-        while self.buffer.len() - self.start < length {
-            self.more_of_the_body()?;
-        }
-        let taken = self.buffer[self.start..self.start + length].to_vec();
-        self.start += length;
-        Ok(taken)
-    }
-
-    fn line(&mut self) -> Result<Vec<u8>, ClientError> {
-        loop {
-            let unread = &self.buffer[self.start..];
-            if let Some(end) = unread.windows(2).position(|pair| pair == b"\r\n") {
-                let line = unread[..end].to_vec();
-                self.start += end + 2;
-                return Ok(line);
-            }
-            if unread.len() > HEAD_BYTES {
-                return Err(ClientError::Broken("a line of it has no end".to_owned()));
-            }
-            self.more_of_the_body()?;
-        }
-    }
-
-    fn more_of_the_body(&mut self) -> Result<(), ClientError> {
-        if self.more()? {
-            return Ok(());
-        }
-        Err(ClientError::Unreachable(io::ErrorKind::UnexpectedEof.into()))
-    }
-
-    /// Reads what has come; `false` at the end.
-    fn more(&mut self) -> Result<bool, ClientError> {
-        if self.buffer.len() - self.start > ANSWER_BYTES + HEAD_BYTES {
-            return Err(too_long());
-        }
-        let left = self.left()?;
-        self.stream.set_read_timeout(left).map_err(ClientError::Unreachable)?;
-        let mut piece = [0; 16 * 1024];
-        loop {
-            let read = match &mut self.enclosed {
-                Some(enclosed) => receive(self.stream, &mut piece, enclosed),
-                None => (&*self.stream).read(&mut piece),
-            };
-            match read {
-                Ok(length) => {
-                    self.buffer.extend_from_slice(&piece[..length]);
-                    return Ok(length > 0);
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if is_timeout(&error) => return Err(ClientError::TimedOut),
-                Err(error) => return Err(ClientError::Unreachable(error)),
-            }
-        }
-    }
-
-    /// What is left until the deadline; never zero, which would mean for ever.
-    fn left(&self) -> Result<Option<Duration>, ClientError> {
-        let Some(deadline) = self.deadline else {
-            return Ok(None);
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() { Err(ClientError::TimedOut) } else { Ok(Some(left)) }
-    }
-}
-
-impl Head {
-    fn of(response: &httparse::Response<'_, '_>) -> Result<Head, ClientError> {
-        let status = response.code.unwrap_or(0);
-        let mut length = Length::UntilTheEnd;
-        let mut keep = response.version == Some(1);
-        for header in response.headers.iter() {
-            let value = header.value.trim_ascii();
-            if header.name.eq_ignore_ascii_case("content-length") && !matches!(length, Length::Chunked) {
-                let bytes = std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok());
-                let bytes =
-                    bytes.ok_or_else(|| ClientError::Broken("its length is not a number".to_owned()))?;
-                length = Length::Bytes(bytes);
-            } else if header.name.eq_ignore_ascii_case("transfer-encoding") {
-                length = Length::Chunked;
-            } else if header.name.eq_ignore_ascii_case("connection") && value.eq_ignore_ascii_case(b"close") {
-                keep = false;
-            }
-        }
-        if status < 200 || status == 204 || status == 304 {
-            length = Length::Bytes(0);
-        }
-        keep &= !matches!(length, Length::UntilTheEnd);
-        Ok(Head { status, length, keep })
-    }
-}
-
-/// Reads, and takes the descriptors that come along.
-fn receive(stream: &UnixStream, piece: &mut [u8], enclosed: &mut Vec<OwnedFd>) -> io::Result<usize> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS_AT_MOST))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = recvmsg(stream, &mut [IoSliceMut::new(piece)], &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
-    for message in ancillary.drain() {
-        if let RecvAncillaryMessage::ScmRights(descriptors) = message {
-            enclosed.extend(descriptors);
-        }
-    }
-    if received.flags.contains(ReturnFlags::CTRUNC) {
-        return Err(io::Error::other("no room for the descriptors that come with the answer"));
-    }
-    Ok(received.bytes)
-}
-
-fn is_timeout(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
-}
-
-fn too_long() -> ClientError {
-    ClientError::Broken(format!("it is longer than {ANSWER_BYTES} bytes"))
 }

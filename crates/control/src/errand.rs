@@ -12,8 +12,7 @@
 //! ```
 //!
 //! What comes through which door is of another type, so no check can be forgotten: an [`Errand`] has no words for
-//! starting, stopping, killing, adding, applying or ending anything, nor for reading what others print, what happened and
-//! why, or whose processes there are. A new [`Request`] does not compile until [`Errand::of`] says whether it is one.
+//! starting, stopping, killing, adding, applying or ending anything, nor for what happened, or whose processes there are. A new [`Request`] does not compile until [`Errand::of`] says whether it is one.
 //!
 //! Coming in is not enough: the peer of the connection, as the kernel tells it, must be of that user *and* its process in
 //! the tree of a worker that the config runs as that user. A service that shares the user `nobody` can open the door, and is
@@ -22,6 +21,7 @@
 //! | errand | to whom |
 //! |---|---|
 //! | `status` | the run's rows; the reasons of workers of other users, and the config's place, are left out |
+//! | `why`, `logs` | of workers that run as this user; of a way that leads to others, their reasons are left out. Logs of no worker in particular are those of its own |
 //! | `hello`, `tell` | for the launch in whose tree it is, and no other |
 //! | `queues`, a queue's `handle` and `close` | the queues that the worker's config names, under `get` or `put` or for a standard stream, and where the dead letters of those it gets from go; all of them where it names none. Closing is for those who put |
 //! | `sync`, all of it | all locks and their like: they share one memory |
@@ -39,6 +39,20 @@ pub enum Errand {
     Status {
         /// `NAME` or `NAME:INSTANCE`; empty: all.
         workers: Vec<String>,
+    },
+    /// Why a worker that runs as this user stands where it stands.
+    Why {
+        /// `NAME` or `NAME:INSTANCE`.
+        worker: String,
+    },
+    /// What a worker that runs as this user prints.
+    Logs {
+        /// `NAME` or `NAME:INSTANCE`; `None`: its own.
+        worker: Option<String>,
+        /// How many of the last lines.
+        lines: u32,
+        /// Whether to go on with what comes.
+        follow: bool,
     },
     /// The queues that it may use.
     Queues,
@@ -68,6 +82,8 @@ impl Errand {
     pub fn of(request: Request) -> Result<Errand, ApiError> {
         let what = match request {
             Request::Status { workers } => return Ok(Errand::Status { workers }),
+            Request::Why { worker } => return Ok(Errand::Why { worker }),
+            Request::Logs { worker, lines, follow } => return Ok(Errand::Logs { worker, lines, follow }),
             Request::Queues => return Ok(Errand::Queues),
             Request::QueueHandle { queue } => return Ok(Errand::QueueHandle { queue }),
             Request::QueueClose { queue } => return Ok(Errand::QueueClose { queue }),
@@ -84,9 +100,7 @@ impl Errand {
             Request::Spawn { .. } => "add workers",
             Request::Plan { .. } => "look at configs",
             Request::Apply { .. } => "apply configs",
-            Request::Logs { .. } => "read what workers print",
             Request::Events { .. } => "read what happened",
-            Request::Why { .. } => "ask for reasons",
             Request::Kill(_) => "send signals",
             Request::Wait { .. } => "wait for workers",
             Request::Shutdown { .. } => "end the run",

@@ -17,7 +17,7 @@ mod run_folder;
 #[cfg(feature = "server")]
 mod server;
 
-pub use client::{Client, ClientError, Lines, Parting};
+pub use client::{Client, ClientError, Impatience, Lines, Parting};
 pub use errand::Errand;
 pub use locate::{RoomError, Rooms, Run, Wanted};
 pub use names::{is_name, is_target, signal_name, signal_number};

@@ -18,7 +18,10 @@ use std::path::{Path, PathBuf};
 use crate::api::{ApiError, ErrorCode};
 use crate::claim;
 use crate::client::{Client, ClientError};
-use crate::names::is_name;
+use crate::names::{hint_to, is_name};
+
+/// So many runs are named to somebody who did not say which is meant.
+const NAMED_AT_MOST: usize = 8;
 
 /// The name of the socket in a run's folder.
 pub(crate) const SOCKET: &str = "socket";
@@ -110,10 +113,15 @@ impl RoomError {
             RoomError::Mute { pid, .. } => error.hint(format!(
                 "if it is not just beginning or ending, a cleaner of old files may have taken it; `kill {pid}` stops the run in order"
             )),
-            RoomError::Several { names } => error.hint(format!("--name {}", names.join(" | --name "))),
-            RoomError::BadName { .. } => {
-                error.hint("a name has letters, digits, '-', '_' and '.', and is not digits alone")
+            RoomError::Several { names } => {
+                let some = names[..names.len().min(NAMED_AT_MOST)].join(" | --name ");
+                let more = match names.len().saturating_sub(NAMED_AT_MOST) {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                error.hint(format!("--name {some}{more}"))
             }
+            RoomError::BadName { name } => error.hint(hint_to(name)),
             RoomError::Taken { name, .. } => error.hint(format!(
                 "supervisor --name {name} status shows it; --name gives the new one another name"
             )),
@@ -124,7 +132,7 @@ impl RoomError {
             RoomError::NotOurs { .. } => {
                 error.hint("remove it, or name another place with SUPERVISOR_RUNTIME_DIR")
             }
-            RoomError::Io { .. } => error,
+            RoomError::Io { .. } => error.hint("SUPERVISOR_RUNTIME_DIR names another place"),
         }
     }
 }
@@ -138,7 +146,10 @@ impl fmt::Display for RoomError {
                 write!(f, "{name} is running as pid {pid} and cannot be asked: its socket is not there")
             }
             RoomError::Several { names } => write!(f, "{} supervisors are running: which one?", names.len()),
-            RoomError::BadName { name } => write!(f, "{name:?} cannot be the name of a run"),
+            RoomError::BadName { name } => {
+                let shown: String = name.chars().take(60).collect();
+                write!(f, "{shown:?} cannot be the name of a run")
+            }
             RoomError::Taken { name, pid: Some(pid) } => write!(f, "{name} is running already, as pid {pid}"),
             RoomError::Taken { name, pid: None } => write!(f, "{name} is running already"),
             RoomError::Homeless { name, pid } => {
@@ -446,6 +457,20 @@ mod tests {
 
     fn variables(set: &'static [(&'static str, &'static str)]) -> impl Fn(&str) -> Option<OsString> {
         move |wanted| set.iter().find(|(name, _)| *name == wanted).map(|(_, value)| OsString::from(value))
+    }
+
+    #[test]
+    fn of_many_runs_some_are_named_and_a_name_that_is_too_long_is_told_to_be() {
+        let names = (0..20).map(|number| format!("n{number}")).collect();
+        let hint = RoomError::Several { names }.to_api().hint.expect("a hint");
+        assert!(
+            hint.starts_with("--name n0 | --name n1") && hint.ends_with("| --name n7 and 12 more"),
+            "{hint}"
+        );
+        let names = vec!["a".to_owned(), "b".to_owned()];
+        assert_eq!(RoomError::Several { names }.to_api().hint.as_deref(), Some("--name a | --name b"));
+        let long = RoomError::BadName { name: "x".repeat(300) }.to_api();
+        assert!(long.message.len() < 120 && long.hint.expect("a hint").contains("at most 200"));
     }
 
     #[test]

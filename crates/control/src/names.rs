@@ -6,11 +6,14 @@ use nix::sys::signal::Signal;
 
 use crate::api::{ApiError, ErrorCode};
 
+/// No name is longer than this, in bytes.
+const LONGEST: usize = 200;
+
 /// Whether `name` can name a worker, a queue or a run: letters, digits, `-`, `_` and `.`, not digits alone.
 ///
 /// A run's name is also the name of a folder, so dots alone and more than 200 bytes are refused too.
 pub fn is_name(name: &str) -> bool {
-    name.len() <= 200
+    name.len() <= LONGEST
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.'))
         && !name.chars().all(|c| c.is_ascii_digit())
         && !name.chars().all(|c| c == '.')
@@ -63,8 +66,16 @@ pub(crate) fn check_target(target: &str) -> Result<(), ApiError> {
 
 fn bad_name(what: &str, name: &str) -> ApiError {
     let shown: String = name.chars().take(60).collect();
-    ApiError::new(ErrorCode::Usage, format!("{shown:?} cannot be the name of a {what}"))
-        .hint("a name has letters, digits, '-', '_' and '.', and is not digits alone")
+    ApiError::new(ErrorCode::Usage, format!("{shown:?} cannot be the name of a {what}")).hint(hint_to(name))
+}
+
+/// What a name has to be that this one is not.
+pub(crate) fn hint_to(name: &str) -> &'static str {
+    if name.len() > LONGEST {
+        "a name has at most 200 letters, digits, '-', '_' and '.'"
+    } else {
+        "a name has letters, digits, '-', '_' and '.', and is not digits alone"
+    }
 }
 
 #[cfg(test)]

@@ -211,7 +211,9 @@ impl Loop {
 
     fn stop(&mut self, names: &[String], wait: bool) -> Result<Outcome, ApiError> {
         self.wish(names, Wish::Stop)?;
-        let instances = self.instances_of(names)?;
+        let instances = self.instances_of(names)?.into_iter();
+        let launch = |id| self.core.standing(id).and_then(|(_, launch)| launch);
+        let instances = instances.map(|id| (id, launch(id))).collect();
         self.when(wait, Until::Ended(instances))
     }
 
@@ -311,7 +313,7 @@ impl Loop {
     fn acted(&self, until: &Until) -> Acted {
         let ids: Vec<InstanceId> = match until {
             Until::Running(wanted) => wanted.iter().map(|wanted| wanted.instance).collect(),
-            Until::Ended(instances) => instances.clone(),
+            Until::Ended(instances) => instances.iter().map(|(instance, _)| *instance).collect(),
             Until::Scaled { all, .. } | Until::Rolled { all, .. } => all.clone(),
             _ => Vec::new(),
         };

@@ -35,8 +35,8 @@ use crate::words;
 /// The file in a run's folder with the path of the folder of its doors.
 const NOTED: &str = "doors";
 
-/// Where they are, if it can be written to.
-pub const PLACE: &str = "/run";
+/// Sockets lie two folders below, and the address of a socket is short.
+const PLACE_BYTES: usize = 40;
 
 /// Folders that a worker with a `/tmp` of its own does not see.
 const COVERED: [&str; 2] = ["/tmp", "/var/tmp"];
@@ -103,13 +103,26 @@ pub fn is_possible(uid: u32, tmp: PrivateTmp) -> Result<(), String> {
 /// # Errors
 /// Says that there is none.
 pub fn place() -> Result<PathBuf, String> {
-    let candidates = [PathBuf::from(PLACE), std::env::temp_dir()];
-    let found = candidates.iter().find(|place| is_writable(place) && all_may_pass(place));
+    let candidates = places();
+    let is_short = |place: &Path| place.as_os_str().len() <= PLACE_BYTES;
+    let found = candidates.iter().find(|place| is_short(place) && is_writable(place) && all_may_pass(place));
     found.cloned().ok_or_else(|| {
-        let [run, tmp] = &candidates;
-        let (run, tmp) = (run.display(), tmp.display());
-        format!("neither {run} nor {tmp} is a folder that this process can write to and that user can pass")
+        let [run, tmp, last] = candidates.map(|place| place.display().to_string());
+        let last = if last == tmp { String::new() } else { format!(" nor {last}") };
+        format!(
+            "neither {run} nor {tmp}{last} is a folder that this process can write to and that user can pass"
+        )
     })
+}
+
+/// This process's user and group.
+pub fn own_ids() -> (u32, u32) {
+    (nix::unistd::geteuid().as_raw(), nix::unistd::getegid().as_raw())
+}
+
+/// Where annexes may be, the best first.
+pub fn places() -> [PathBuf; 3] {
+    [PathBuf::from("/run"), std::env::temp_dir(), PathBuf::from("/tmp")]
 }
 
 fn is_writable(folder: &Path) -> bool {

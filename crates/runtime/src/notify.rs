@@ -119,6 +119,11 @@ pub fn path_for(folder: &Path, process: Process) -> PathBuf {
     folder.join(format!("{PREFIX}{}.{}.{launch}", id.worker.0, id.index))
 }
 
+/// Whether a path fits into the address of a Unix socket, as those who notify give it.
+pub fn is_address(path: &Path) -> bool {
+    std::os::unix::net::SocketAddr::from_pathname(path).is_ok()
+}
+
 /// Removes the notification sockets that a former run left in its folder.
 pub fn clear(folder: &Path) {
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -1,7 +1,6 @@
 //! A whole run, from its setup to its conclusion.
 
 use std::fmt;
-use std::os::fd::AsFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread;
@@ -199,7 +198,7 @@ pub fn run(mut setup: Setup, mut folder: RunFolder, front: Front) -> Result<Outc
         doors.close();
         return Err(cannot("cannot let workers of other users in")(error));
     }
-    annex::clear(&[PathBuf::from(doors::PLACE), std::env::temp_dir()]);
+    annex::clear(&doors::places());
     let spawner = Spawner::start(SPAWNERS).map_err(cannot("cannot start the spawner"))?;
     let listener = folder.listen().map_err(cannot("cannot listen on the control socket"))?;
     let calls = mail.clone();
@@ -309,30 +308,26 @@ fn open_sockets(setup: &Setup, roster: &Roster, survivors: &[Survivor]) -> Resul
     Ok(sockets)
 }
 
-/// A worker that is still there has fewer instances than the former run had, which was scaled, or was in the middle of a
-/// rolling restart: those that are too many are asked to end, and nobody waits for them.
-fn dismiss(running: &Loop, survivor: &Survivor) {
-    let id = survivor.process.instance;
-    let Some(worker) = running.setup.workers.get(id.worker.0 as usize) else {
-        return takeover::say_left_alone(survivor.pid);
-    };
-    let show = running.roster.show(id);
-    let asked = process::signal::send(survivor.pidfd.as_fd(), worker.kept.stop_signal);
-    let outcome =
-        asked.map_or_else(|error| format!("cannot be asked to end: {error}"), |_| "asked to end".to_owned());
-    talk::say(format_args!("{show}, pid {}: one more than the config has: {outcome}", survivor.pid));
-}
-
 fn take_back(running: &mut Loop, survivor: Survivor) {
     let process = survivor.process;
-    if running.core.instance(process.instance, supervision::Moment::START).is_none() {
-        return dismiss(running, &survivor);
+    let place = process.instance.worker.0 as usize;
+    if place >= running.setup.workers.len() || process.instance.index >= supervision::MAX_INSTANCES {
+        return takeover::say_left_alone(survivor.pid);
     }
     let (name, show) =
         (&running.roster.shared_name(process.instance.worker), &running.roster.shared_show(process.instance));
-    talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
+    // The former run was scaled, or in the middle of a rolling restart; the core asks it to stop.
+    let one_too_many = running.core.instance(process.instance, supervision::Moment::START).is_none();
+    if one_too_many {
+        let index = process.instance.index;
+        talk::say(format_args!(
+            "{name}:{index}, pid {}: one more than the config has: asked to stop",
+            survivor.pid
+        ));
+    } else {
+        talk::say(format_args!("{show}: taken back, pid {}", survivor.pid));
+    }
     let mut streams = Streams::default();
-    let place = process.instance.worker.0 as usize;
     if let (Some(worker), Some(decided)) =
         (running.setup.workers.get(place), running.core.worker(process.instance.worker))
     {

@@ -217,7 +217,8 @@ pub fn living_workers(socket: &Path) -> io::Result<BTreeSet<String>> {
 /// Says that a process of a former run has no place in this one.
 pub fn say_left_alone(pid: Pid) {
     talk::say(format_args!(
-        "pid {pid} is of a former run, but the config has no such worker any more; it is left alone"
+        "pid {pid} is of a former run, but the config has no such worker any more; it is left alone \
+         (`supervisor kill {pid} --foreign` ends it)"
     ));
 }
 

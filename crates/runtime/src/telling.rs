@@ -38,13 +38,18 @@ impl Loop {
     }
 
     pub(crate) fn why(&self, worker: &str) -> Result<Outcome, ApiError> {
+        self.reasons(worker).map(now)
+    }
+
+    /// Why the instances of a target stand where they stand.
+    pub(crate) fn reasons(&self, worker: &str) -> Result<Vec<Why>, ApiError> {
         let ids = self.instances_of(&[worker.to_owned()])?;
         let kept = match ids.first() {
             Some(id) => self.pump.tail(Some(self.roster.name(id.worker)), usize::MAX),
             None => Vec::new(),
         };
         let instances = ids.into_iter().filter_map(|id| self.core.instance(id, self.clock.now()));
-        Ok(now(instances.map(|instance| self.reason(&instance, &kept)).collect::<Vec<_>>()))
+        Ok(instances.map(|instance| self.reason(&instance, &kept)).collect())
     }
 
     /// Why an instance stands where it stands; `kept` is what its worker has printed.

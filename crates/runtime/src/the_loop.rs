@@ -20,6 +20,7 @@ mod passing_on;
 mod probes;
 mod scheduling;
 mod spawning;
+mod terminal;
 mod trees;
 
 pub use parts::Parts;
@@ -200,6 +201,7 @@ pub struct Loop {
     /// Why the last rolling restart of a worker has ended early, if it has.
     pub(crate) rolled: BTreeMap<WorkerId, Option<String>>,
     pub(crate) meetings: Meetings,
+    terminal: terminal::Terminal,
     pub(crate) mail: mailbox::Sender,
     pub(crate) folder: RunFolder,
     /// Processes that use a queue, or whose end somebody waits for: held, so that their pid cannot be mistaken.
@@ -526,6 +528,7 @@ impl Loop {
                 libc::SIGINT | libc::SIGTERM => self.told_to_stop(signal, sender.map(Pid::as_raw)),
                 libc::SIGQUIT => self.stop_now(),
                 libc::SIGUSR1 => self.pump.reopen(),
+                libc::SIGHUP if self.terminal.is_gone() => self.terminal_is_gone(),
                 libc::SIGHUP => self.reload(),
                 _ => {}
             }

@@ -4,7 +4,9 @@
 use std::collections::BTreeSet;
 use std::os::fd::OwnedFd;
 
-use control::api::{ApiError, Enter, ErrorCode, Hello, HelloLine, Offered, QueueStatus, Status, SyncRequest};
+use control::api::{
+    ApiError, Enter, ErrorCode, Hello, HelloLine, Offered, QueueStatus, Status, SyncRequest, Why,
+};
 use control::{Errand, Peer, Visit};
 use process::Pid;
 use supervision::{Process, WorkerId};
@@ -53,6 +55,8 @@ impl Loop {
     fn run_errand(&mut self, visitor: &Visitor, errand: Errand) -> Result<Outcome, ApiError> {
         match errand {
             Errand::Status { workers } => self.status_for(visitor, &workers).map(now),
+            Errand::Why { worker } => self.why_for(visitor, &worker).map(now),
+            Errand::Logs { worker, lines, follow } => self.logs_for(visitor, worker, lines, follow),
             Errand::Queues => Ok(now(self.queues_for(visitor))),
             Errand::QueueHandle { queue } => self.hand_queue(visitor, &queue),
             Errand::QueueClose { queue } => self.close_for(visitor, &queue),
@@ -107,14 +111,54 @@ impl Loop {
     fn status_for(&self, visitor: &Visitor, workers: &[String]) -> Result<Status, ApiError> {
         let mut status = self.status(workers)?;
         status.config = None;
-        for row in &mut status.workers {
-            let worker = self.roster.worker(&row.worker);
-            let setup = worker.and_then(|worker| self.setup.workers.get(worker.0 as usize));
-            if setup.and_then(other_user).is_none_or(|user| user.uid != visitor.uid) {
-                row.why = None;
-            }
+        for row in status.workers.iter_mut().filter(|row| !self.is_fellow(visitor, &row.worker)) {
+            row.why = None;
         }
         Ok(status)
+    }
+
+    /// Whether a worker runs as this user: of such ones there is nothing that the visitor could not find out by itself.
+    fn is_fellow(&self, visitor: &Visitor, worker: &str) -> bool {
+        let worker = self.roster.worker(worker);
+        let setup = worker.and_then(|worker| self.setup.workers.get(worker.0 as usize));
+        setup.and_then(other_user).is_some_and(|user| user.uid == visitor.uid)
+    }
+
+    fn check_fellow(&self, visitor: &Visitor, target: &str, what: &str) -> Result<(), ApiError> {
+        let worker = target.split(':').next().unwrap_or(target);
+        if self.is_fellow(visitor, worker) {
+            return Ok(());
+        }
+        let message = format!("a worker that runs as user {} may not {what} worker {worker:?}", visitor.uid);
+        Err(ApiError::new(ErrorCode::Refused, message)
+            .hint("only those of workers that run as the same user"))
+    }
+
+    fn why_for(&self, visitor: &Visitor, target: &str) -> Result<Vec<Why>, ApiError> {
+        self.check_fellow(visitor, target, "ask for the reasons of")?;
+        let mut reasons = self.reasons(target)?;
+        for reason in &mut reasons {
+            for link in reason.chain.iter_mut().filter(|link| !self.is_fellow(visitor, &link.worker)) {
+                link.why = None;
+            }
+            if let Some(asked) = &mut reason.asked {
+                asked.command = None;
+            }
+        }
+        Ok(reasons)
+    }
+
+    fn logs_for(
+        &self,
+        visitor: &Visitor,
+        target: Option<String>,
+        lines: u32,
+        follow: bool,
+    ) -> Result<Outcome, ApiError> {
+        let own = || self.roster.name(visitor.process.instance.worker).to_owned();
+        let target = target.unwrap_or_else(own);
+        self.check_fellow(visitor, &target, "read what is printed by")?;
+        self.logs(Some(&target), lines, follow)
     }
 
     fn queues_for(&self, visitor: &Visitor) -> Vec<QueueStatus> {

@@ -56,8 +56,9 @@ pub enum Until {
         /// What was said of it.
         shown: Box<Proposal>,
     },
-    /// Nothing of the instances lives, and nothing will without being asked for.
-    Ended(Vec<InstanceId>),
+    /// Nothing of the instances lives, and nothing will without being asked for; or somebody has asked, and they run in another
+    /// launch than this one.
+    Ended(Vec<(InstanceId, Option<Launch>)>),
     /// The same, to learn how they ended.
     WaitedFor(Vec<InstanceId>),
     /// A launch's leader has ended.
@@ -182,9 +183,9 @@ impl Until {
                     && new.iter().all(|wanted| wanted.is_up(standing(wanted.instance)))
                     && gone.iter().all(is_gone)
             }
-            Until::Ended(instances) => instances
-                .iter()
-                .all(|instance| standing(*instance).is_none_or(|now| now.is_over() && !now.parting)),
+            Until::Ended(instances) => instances.iter().all(|(instance, launch)| {
+                standing(*instance).is_none_or(|now| (now.is_over() || now.launch != *launch) && !now.parting)
+            }),
             Until::WaitedFor(instances) => {
                 instances.iter().all(|instance| standing(*instance).is_none_or(Standing::is_over))
             }

@@ -48,21 +48,23 @@ pub fn worth_saying(now: &Instance, show: &str) -> Option<String> {
         }
         Phase::Failed => Some(format!("{show}: failed: {}", now.why)),
         Phase::Waiting if now.between_runs == Some(false) => {
-            Some(format!("{show}: a run failed: {}", now.why))
+            Some(format!("{show}: a run failed: {}", now.why.trim_start_matches("between two runs; last: ")))
         }
         _ => None,
     }
 }
 
-/// A length of time for people: `250ms`, `1.5s`, `2m`.
+/// A length of time for people: `250ms`, `1.5s`, `2m`. Rounded up to milliseconds: of a rest of `100ms` a little is over
+/// when it is told.
 pub fn span(length: std::time::Duration) -> String {
-    let seconds = length.as_secs_f64();
-    if seconds < 1.0 {
-        format!("{}ms", length.as_millis())
+    let millis = length.as_nanos().div_ceil(1_000_000);
+    let seconds = millis as f64 / 1000.0;
+    if millis < 1000 {
+        format!("{millis}ms")
     } else if seconds < 60.0 {
         format!("{:.1}s", seconds).replace(".0s", "s")
     } else {
-        format!("{}m", length.as_secs() / 60)
+        format!("{}m", millis / 60_000)
     }
 }
 
@@ -77,4 +79,17 @@ pub fn reason(error: &std::io::Error) -> String {
 /// So many processes, in words.
 pub fn processes(count: usize) -> String {
     if count == 1 { "a process".to_owned() } else { format!("{count} processes") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn a_rest_is_told_as_it_is_written_though_some_of_it_is_over() {
+        let told = [0, 99_400_000, 999_600_000, 1_499_100_000, 59_999_999_999, 7_200_000_000_000]
+            .map(|nanos| span(Duration::from_nanos(nanos)));
+        assert_eq!(told, ["0ms", "100ms", "1s", "1.5s", "1m", "120m"]);
+    }
 }

@@ -2,11 +2,13 @@
 
 use std::sync::Arc;
 
-use crate::instance::{Fate, Reached, State, Step};
+use crate::instance::{Fate, Member, Reached, State, Step};
 use crate::stopping::Run;
 use crate::vigil::Vigil;
 use crate::words::{Blame, Cause};
-use crate::{Action, Ending, InstanceId, LaunchFailure, Leftover, OnFailed, Process, Supervisor};
+use crate::{
+    Action, Ending, InstanceId, LaunchFailure, Leftover, MAX_INSTANCES, OnFailed, Process, Supervisor,
+};
 
 impl Supervisor {
     /// Puts `id` on its way up: it waits for what it comes after and is launched when that has come.
@@ -45,10 +47,12 @@ impl Supervisor {
 
     pub(crate) fn taken_back(&mut self, process: Process) {
         let id = process.instance;
+        let is_ahead = matches!(self.run, Run::Ahead);
+        let one_too_many = is_ahead && process.launch.0 > 0 && self.makes_room_for(id);
         let idle = self.known(id).is_some_and(|member| member.state == State::Idle);
         // What it left behind before is of a launch before this one.
         let is_last = self.known(id).is_some_and(|member| member.launch < process.launch.0);
-        if !matches!(self.run, Run::Ahead) || !idle || !is_last {
+        if !is_ahead || !idle || !is_last {
             return;
         }
         let now = self.now;
@@ -62,6 +66,27 @@ impl Supervisor {
             member.state = State::Running { vigil };
         });
         self.arm(id);
+        if one_too_many {
+            self.ask(id, Fate::Vanishes);
+        }
+    }
+
+    /// Enters an instance that is more than the family has, for as long as it lives; says whether it did.
+    fn makes_room_for(&mut self, id: InstanceId) -> bool {
+        let Some(crew) = self.crews.get_mut(id.worker.0 as usize) else { return false };
+        let is_more = (crew.instances..MAX_INSTANCES).contains(&id.index);
+        if crew.removed || !is_more {
+            return false;
+        }
+        let now = self.now;
+        while crew.members.len() <= id.index as usize {
+            crew.members.push(Member { state: State::Absent, ..Member::idle(now) });
+        }
+        if !matches!(self.member(id).state, State::Absent) {
+            return false;
+        }
+        self.change(id, |member| member.renew(State::Idle, now));
+        true
     }
 
     /// The state of `process`'s instance, if that is its present launch and may still be heard of.

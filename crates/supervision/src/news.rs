@@ -102,8 +102,8 @@ pub enum Event {
     /// The run begins: `autostart` instances are started, but for those taken back before.
     Begin,
     /// Before `Begin`: a process of a former run of the same name still lives, and is this run's again; it is taken as
-    /// ready. No effect where there is no such instance any more: then [`crate::Supervisor::is_present`] says no, and
-    /// the process is for the caller to end.
+    /// ready. One whose number is beyond those of its worker is asked to stop, as if scaled away. No effect where there is
+    /// no such worker any more: then [`crate::Supervisor::is_present`] says no, and the process is for the caller to end.
     TakenBack(Process),
     /// The command was executed.
     Launched(Process),

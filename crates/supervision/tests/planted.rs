@@ -19,7 +19,13 @@ struct Bug {
     to: &'static str,
 }
 
-const BUGS: [Bug; 45] = [
+const BUGS: [Bug; 46] = [
+    Bug {
+        what: "what a former run had more of is taken back and stays",
+        file: "living.rs",
+        from: "        if one_too_many {",
+        to: "        if one_too_many && false {",
+    },
     Bug {
         what: "a successor is launched before what its predecessor held was given back",
         file: "living.rs",

@@ -5,13 +5,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use control::api::{self, ErrorCode, Request};
 use control::{Client, ClientError};
 use ipc_channel::ipc::IpcOneShotServer;
 use nix::sys::stat::{Mode, umask};
-use nix::unistd::geteuid;
+use nix::unistd::{AccessFlags, access, geteuid};
 
 use crate::me::Me;
 use crate::stopping::Orders;
@@ -64,7 +65,7 @@ impl std::error::Error for JoinError {
 /// See [`JoinError`]. It does not wait for a supervisor that is dead.
 pub fn join() -> Result<Me, JoinError> {
     let socket = std::env::var_os("SUPERVISOR_SOCKET").map(PathBuf::from).ok_or(JoinError::NotSupervised)?;
-    if is_of_another_user(&socket) {
+    if is_of_another_user(&socket) || !can_be_met() {
         return enter(socket);
     }
     match meet(&socket) {
@@ -80,6 +81,18 @@ pub fn join() -> Result<Me, JoinError> {
 fn is_of_another_user(socket: &Path) -> bool {
     let folder = socket.parent().unwrap_or(Path::new("/"));
     folder.metadata().is_ok_and(|facts| facts.uid() != geteuid().as_raw())
+}
+
+/// Whether a one-shot server can be opened where temporary files belong. The library does not look: of a path that is too
+/// long for an address it takes the beginning, which is another place; and it panics where a folder cannot be made.
+fn can_be_met() -> bool {
+    let place = std::env::temp_dir();
+    let server = place.join(".tmpXXXXXX").join("socket");
+    let may = AccessFlags::W_OK | AccessFlags::X_OK;
+    server.to_str().is_some()
+        && SocketAddr::from_pathname(&server).is_ok()
+        && place.is_dir()
+        && access(&place, may).is_ok()
 }
 
 /// Joins over the control socket alone.

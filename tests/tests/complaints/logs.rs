@@ -1,7 +1,7 @@
 //! Lines that were lost, torn, not stamped, or filled the disk.
 
 use serde_json::json;
-use tests::Sandbox;
+use tests::{Sandbox, until};
 
 use crate::one;
 
@@ -126,4 +126,25 @@ fn supervisord_402_what_a_worker_says_last_is_in_its_log() {
     assert_eq!(sandbox.run_to_its_end(&one(&worker)).0, 137);
     let log = sandbox.read("w.log");
     assert!(log.ends_with("line 499\nthe last words"), "…{}", &log[log.len().saturating_sub(60)..]);
+}
+
+#[test]
+fn a_log_file_that_somebody_removes_begins_anew_and_a_folder_that_is_gone_is_told_of() {
+    let sandbox = Sandbox::new();
+    let script = "echo before; until [ -e removed ]; do sleep 0.01; done; echo after; \
+                  until [ -e gone ]; do sleep 0.01; done; echo lost; sleep 1000";
+    let folder = sandbox.path().join("logs");
+    std::fs::create_dir(&folder).expect("it can be made");
+    let mut run = sandbox.run(&one(&json!({ "command": script, "log": { "file": "logs/w.log" } })));
+    assert!(sandbox.until_written("logs/w.log").ends_with("before\n"));
+    std::fs::remove_file(folder.join("w.log")).expect("it is there");
+    sandbox.write("removed", "");
+    let log = sandbox.until_written("logs/w.log");
+    assert!(log.ends_with("after\n") && log.lines().count() == 1, "{log}");
+    std::fs::remove_dir_all(&folder).expect("it is there");
+    sandbox.write("gone", "");
+    until("it is told", || {
+        run.err().contains("logs/w.log are being lost: No such file or directory").then_some(())
+    });
+    assert_eq!(run.stop(), 0);
 }

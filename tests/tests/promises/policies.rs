@@ -182,8 +182,36 @@ fn the_next_run_asks_those_to_end_that_are_more_than_its_config_has() {
     until_gone(pids[2]);
     let kept: Vec<i32> = second.until_all("running").iter().filter_map(|row| row.pid).collect();
     assert_eq!(kept, pids[..2]);
-    assert!(second.err().contains("one more than the config has: asked to end"), "{}", second.err());
+    assert!(second.err().contains("one more than the config has: asked to stop"), "{}", second.err());
     assert_eq!(second.stop(), 0);
+}
+
+#[test]
+fn those_that_are_more_than_the_config_has_and_do_not_care_for_being_asked_are_killed() {
+    let sandbox = Sandbox::new();
+    let script = "trap '' TERM; (setsid sleep 1000 &); echo $$ > up.$SUPERVISOR_INSTANCE; \
+                  [ $SUPERVISOR_INSTANCE = 0 ] || kill -STOP $$; while :; do sleep 0.05; done";
+    let config = json!({ "name": "r", "workers": {
+        "w": { "command": script, "instances": 1, "stop": { "grace": "300ms" } } } });
+    let first = sandbox.run(&config);
+    sandbox.until_written("up.0");
+    sandbox.supervisor(&["scale", "w=3"]).ends_with(0);
+    let pids = ["up.0", "up.1", "up.2"].map(|up| sandbox.until_pid(up));
+    first.kill_9();
+    let mut second = sandbox.run(&config);
+    until_gone(pids[1]);
+    until_gone(pids[2]);
+    let rows = until("they are gone", || {
+        let rows = second.status().workers;
+        (rows.len() == 1).then_some(rows)
+    });
+    assert_eq!((rows[0].pid, rows[0].state.as_str()), (Some(pids[0]), "running"));
+    for pid in &pids[1..] {
+        let killed = format!(": did not end when it was asked to: killing pid {pid} (sh), ");
+        assert!(second.err().contains(&killed), "{}", second.err());
+    }
+    second.stop();
+    assert!(sandbox.processes().is_empty(), "something is left");
 }
 
 #[test]

@@ -163,3 +163,39 @@ fn workers_of_a_run_without_a_folder_are_taken_back_when_its_supervisor_is_kille
     assert_eq!(next.stop(), 0);
     assert!(!lives(worker));
 }
+
+#[test]
+fn workers_join_and_notify_wherever_the_folders_of_the_run_and_of_temporary_files_are() {
+    let sandbox = Sandbox::new();
+    let deep = sandbox.path().join("a-folder-with-a-rather-long-name/".repeat(6));
+    fs::create_dir_all(deep.join("tmp")).unwrap();
+    let config = json!({ "name": "r", "queues": { "q": {} }, "workers": {
+        "joins": { "command": ["probe", "get-all", "q"], "instances": 3 },
+        "tells": { "command": "probe tell READY=1; exec sleep 1000", "ready": "notify", "ready_timeout": "1m" } } });
+    sandbox.write("r.json", config.to_string());
+    for tmp in [deep.join("tmp"), deep.join("nowhere"), "/dev/null".into()] {
+        let supervisor = |arguments: &[&str]| {
+            let mut command = sandbox.command("supervisor");
+            command.args(arguments).env("SUPERVISOR_RUNTIME_DIR", deep.join("run")).env("TMPDIR", &tmp);
+            tests::Said::of(&mut command)
+        };
+        supervisor(&["run", "r.json", "--detach"]).ends_with(0);
+        for message in ["1", "2", "3"] {
+            supervisor(&["queue", "put", "q", message]).ends_with(0);
+        }
+        tests::until("all is taken", || {
+            let queues = supervisor(&["queue", "ls", "--json"]).json();
+            (queues[0]["gets"] == 3).then_some(())
+        });
+        let status = supervisor(&["status", "--json"]).json();
+        for row in status["workers"].as_array().unwrap() {
+            assert_eq!((&row["state"], &row["restarts"]), (&"running".into(), &0.into()), "{row}");
+        }
+        supervisor(&["shutdown"]).ends_with(0);
+    }
+    let mut left: Vec<_> =
+        fs::read_dir(sandbox.path()).unwrap().flatten().map(|one| one.file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["a-folder-with-a-rather-long-name", "r.json"], "nothing is made at half of a path");
+    assert_eq!(fs::read_dir(deep.join("tmp")).unwrap().count(), 0);
+}

@@ -132,6 +132,44 @@ fn nothing_that_commands_the_supervisor_is_granted_to_nobody_and_nothing_happens
 }
 
 #[test]
+fn a_worker_of_nobody_learns_why_and_what_is_printed_of_those_of_nobody_and_of_no_others() {
+    let Some(sandbox) = sandbox_of_root() else { return };
+    let commands = [
+        "supervisor why w",
+        "supervisor why fellow:0 --json",
+        "supervisor logs",
+        "supervisor logs fellow",
+        "supervisor why victim",
+        "supervisor logs victim",
+        "supervisor logs other",
+        "supervisor why nowhere",
+    ];
+    let waits = json!({ "victim": "ready", "fellow": "ready", "other": "ready" });
+    let printed = "for w in w fellow; do until supervisor logs $w | grep -q words; do sleep 0.01; done; done";
+    let mut worker = of(NOBODY, &format!("echo own words; {printed}; {}", exit_codes(&commands)));
+    worker["after"] = waits;
+    let mut run = sandbox.run(&json!({ "workers": {
+        "victim": { "command": "echo secret of ours; exec sleep 1000" },
+        "other": of(SOMEBODY, "echo secret of somebody"),
+        "fellow": of(NOBODY, "echo words of a fellow"),
+        "w": worker,
+    } }));
+    let codes = codes_of(&sandbox, commands.len());
+    let said = sandbox.read("said");
+    assert_eq!(codes, ["0", "0", "0", "0", "9", "9", "9", "9"], "{said}");
+    for told in [
+        "w      | own words",
+        "words of a fellow",
+        "may not ask for the reasons of worker \"victim\"",
+        "may not read what is printed by worker \"other\"",
+    ] {
+        assert!(said.contains(told), "{told:?} is missing in {said}");
+    }
+    assert!(!said.contains("secret"), "{said}");
+    run.stop();
+}
+
+#[test]
 fn the_door_answers_bare_requests_as_it_answers_the_command() {
     let Some(sandbox) = sandbox_of_root() else { return };
     let ask =

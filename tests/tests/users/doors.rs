@@ -111,9 +111,10 @@ fn a_machine_without_a_place_for_doors_is_a_problem_of_the_config() {
     sandbox.write("config.json", json!({ "workers": { "w": of(NOBODY, "touch started") } }).to_string());
     let supervisor = tests::program("supervisor");
     for verb in ["check", "run"] {
-        // A mount of its own hides /run: nothing can be written there, and the folder of temporary files is closed.
-        let line =
-            format!("mount -t tmpfs -o ro none /run && exec {} {verb} config.json", supervisor.display());
+        // Mounts of its own: nothing can be written to /run and /tmp, and the folder of temporary files is closed.
+        let mounts =
+            "mount -t tmpfs -o ro none /run && mount --bind /tmp /tmp && mount -o remount,bind,ro /tmp";
+        let line = format!("{mounts} && exec {} {verb} config.json", supervisor.display());
         let mut command = sandbox.command("supervisor");
         let mut unshared = std::process::Command::new("unshare");
         unshared.args(["--mount", "/bin/sh", "-c", &line]).current_dir(sandbox.path());

@@ -303,6 +303,8 @@ fn a_changed_stop_timeout_holds_at_once() {
     let all = |timeout: &str| json!({ "name": "r", "stop_timeout": timeout, "workers": { "w": deaf } });
     let mut run = sandbox.run(&all("10m"));
     sandbox.until_written("deaf");
+    // It runs, and its supervisor may still have to hear of it.
+    run.until_all("running");
     let before = pids(&run);
     let next = write(&sandbox, &all("300ms"));
     printed(&sandbox.supervisor(&["apply", &next]), 0);

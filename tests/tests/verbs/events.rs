@@ -119,3 +119,45 @@ fn after_the_supervisor_was_killed_the_numbers_go_on_and_the_gap_is_marked() {
 fn without_a_supervisor_it_is_exit_5() {
     complained(&Sandbox::new().supervisor(&["events"]), 5);
 }
+
+#[test]
+fn what_only_tells_what_happens_ends_with_its_reader_also_when_nothing_happens() {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox.run(&json!({ "workers": { "w": { "command": "echo one; exec sleep 1000" } } }));
+    run.until_state("w", "running");
+    for line in ["events -f", "logs -f", "logs -f --json", "status --watch", "status --watch --json"] {
+        for reader in ["head -1", "head -0"] {
+            let mut shell = sandbox.shell();
+            // dash knows no pipefail.
+            shell.arg(format!("{{ supervisor {line}; echo $? > code; }} | {reader} > read"));
+            tests::Said::of(&mut shell).ends_with(0);
+            assert_eq!(sandbox.until_written("code"), "0\n", "{line} | {reader}");
+            assert_eq!(sandbox.lines("read"), usize::from(reader == "head -1"), "{line} | {reader}");
+            std::fs::remove_file(sandbox.path().join("code")).expect("it is there");
+        }
+    }
+    assert_eq!(run.stop(), 0);
+}
+
+#[test]
+fn who_follows_a_queue_ends_with_its_reader_and_takes_nothing_more() {
+    let sandbox = Sandbox::new();
+    let mut run =
+        sandbox.run(&json!({ "queues": { "q": {} }, "workers": { "w": { "command": "exec sleep 1000" } } }));
+    let into = |line: &str, reader: &str| {
+        let mut shell = sandbox.shell();
+        shell.arg(format!("{{ supervisor queue get q {line}; echo $? > code; }} | {reader}"));
+        tests::Said::of(&mut shell).ends_with(0);
+        assert_eq!(sandbox.until_written("code"), "0\n", "{line} | {reader}");
+        std::fs::remove_file(sandbox.path().join("code")).expect("it is there");
+    };
+    // Nothing is there, and nobody to read it.
+    into("--follow", "true");
+    into("--timeout 10m", "true");
+    sandbox.supervisor(&["queue", "put", "q", "first"]).ends_with(0);
+    into("--follow --lines", "head -1 > read");
+    assert_eq!(sandbox.read("read"), "first\n");
+    sandbox.supervisor(&["queue", "put", "q", "second"]).ends_with(0);
+    assert_eq!(sandbox.supervisor(&["queue", "get", "q", "--nowait"]).ends_with(0).out, "second");
+    assert_eq!(run.stop(), 0);
+}

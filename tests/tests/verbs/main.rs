@@ -2,6 +2,7 @@
 
 mod apply;
 mod completing;
+mod crossing;
 mod events;
 mod logs;
 mod odd_bytes;
@@ -10,6 +11,7 @@ mod replay;
 mod scale;
 mod slips;
 mod spawn;
+mod standstill;
 mod why;
 
 use serde_json::{Value, json};

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use super::outlet::{self, Outlet};
 use super::trouble::Trouble;
 use super::{Form, Line, Waiting, forward_dead};
+use crate::output;
 use crate::progress::Tally;
 use crate::talk::Failure;
 
@@ -85,7 +86,10 @@ impl Line {
         match self.queue.try_lease_many(most) {
             Err(ipc::TryGetError::Empty) if amount != Amount::WhatIsThere => {
                 outlet.let_out()?;
-                Ok(self.wait_for_one())
+                match self.wait_for_one() {
+                    Err(Trouble::Abandoned) if output::is_unheard() => Err(Failure::Unheard),
+                    taken => Ok(taken),
+                }
             }
             taken => Ok(taken.map_err(Trouble::from)),
         }
@@ -96,10 +100,12 @@ impl Line {
             Waiting::Never => return Err(Trouble::WouldBlock),
             Waiting::AtMost(timeout) => {
                 self.watch_the_supervisor();
+                self.watch_the_reader();
                 self.queue.lease_timeout(timeout)?
             }
             Waiting::ForEver => {
                 self.watch_the_supervisor();
+                self.watch_the_reader();
                 self.queue.lease()?
             }
         };

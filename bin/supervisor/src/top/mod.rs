@@ -21,7 +21,7 @@ use std::process::ExitCode;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 
 use control::Client;
-use control::api::ErrorCode;
+use control::api::{ErrorCode, Request};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::Event;
 
@@ -79,7 +79,15 @@ pub fn top(
         return Err(usage("top needs a terminal, for what it shows and for the keys"));
     }
     // Whoever is not there is told of before the screen is taken.
-    let client = connect()?;
+    let mut client = connect()?;
+    client.call::<serde::de::IgnoredAny>(&Request::Queues)?;
+    // From here on nothing is to be written across it.
+    client.set_impatience(None);
+    let connect = move || {
+        let mut client = connect()?;
+        client.set_impatience(None);
+        Ok(client)
+    };
     let (tell, news) = mpsc::sync_channel(NEWS_AT_MOST);
     let feeds = Feeds::start(client, connect, tell.clone())?;
     let mut terminal = ratatui::try_init().map_err(unusable)?;

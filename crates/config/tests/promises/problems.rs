@@ -171,6 +171,30 @@ fn a_health_probe_is_exactly_one_of_its_kinds() {
 }
 
 #[test]
+fn a_probe_that_the_supervisor_itself_would_answer_is_refused() {
+    let told = "the supervisor listens there for \"reader\": it always takes connections";
+    for (listened, probed) in [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "localhost"), ("[::]", "[::1]")] {
+        let listen = format!(r#""listen": ["udp:0.0.0.0:81", "tcp:{listened}:80"]"#);
+        World::default().refuses(
+            &worker(&format!(r#"{listen}, "ready": →{{ "tcp": "{probed}:80" }}"#)),
+            "workers.reader.ready.tcp",
+            told,
+            Some("\"notify\", {\"log\": …} or {\"http\": …} tell when the worker itself is there"),
+        );
+        World::default().refuses(
+            &worker(&format!(r#"{listen}, "health": {{ "tcp": →"{probed}:80" }}"#)),
+            "workers.reader.health.tcp",
+            told,
+            Some("\"http\" or \"command\" find out whether the worker itself answers"),
+        );
+        let fine = format!(
+            r#"{listen}, "ready": {{ "http": "http://{probed}:80/" }}, "health": {{ "tcp": "{probed}:81" }}"#
+        );
+        World::default().read(worker(&fine)).unwrap_or_else(|problems| panic!("{problems}"));
+    }
+}
+
+#[test]
 fn a_schedule_that_cannot_work_is_refused() {
     World::default().refuses(
         &worker(r#""schedule": →{ "every": "1s" }, "restart": "always""#),

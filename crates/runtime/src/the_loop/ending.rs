@@ -30,6 +30,15 @@ impl Loop {
         }
     }
 
+    /// The terminal that the run is shown on was closed: that stops it, once, however often it is told.
+    pub(super) fn terminal_is_gone(&mut self) {
+        if self.told == Told::Nothing {
+            talk::say("the terminal is gone: stopping");
+            self.askers.told_to_stop(Asker::signal("HUP", None), self.clock.now());
+            self.shut_down();
+        }
+    }
+
     /// Stops the run gracefully.
     pub(crate) fn shut_down(&mut self) {
         if self.told == Told::Nothing {

@@ -39,13 +39,22 @@ impl Loop {
         let worker = self.setup.workers.get(process.instance.worker.0 as usize);
         let Some(worker) = worker.filter(|worker| worker.kept.notify) else { return Ok(()) };
         let cannot = |error: std::io::Error| format!("notification socket: {}", crate::words::reason(&error));
+        let own = notify::path_for(self.folder.path(), process);
         let socket = match other_user(worker) {
-            None => NotifySocket::bind(notify::path_for(self.folder.path(), process)).map_err(cannot)?,
-            // Who runs as another user does not get into the run's folder.
-            Some(user) => {
+            None if notify::is_address(&own) => NotifySocket::bind(own).map_err(cannot)?,
+            // Who runs as another user does not get into the run's folder, and no library finds a socket with a long path.
+            user => {
+                let (uid, gid) = user.map_or_else(doors::own_ids, |user| (user.uid, user.gid));
                 let folder = self.doors.folder().map_err(|why| format!("notification socket: {why}"))?;
-                let socket = NotifySocket::bind(notify::path_for(&folder, process)).map_err(cannot)?;
-                doors::give(socket.path(), user.uid, user.gid).map_err(cannot)?;
+                let path = notify::path_for(&folder, process);
+                if !notify::is_address(&path) {
+                    let path = path.display();
+                    return Err(format!(
+                        "notification socket: {path} is too long for an address; a shorter name of the run helps"
+                    ));
+                }
+                let socket = NotifySocket::bind(path).map_err(cannot)?;
+                doors::give(socket.path(), uid, gid).map_err(cannot)?;
                 socket
             }
         };

@@ -133,6 +133,7 @@ impl Loop {
             waiters: Vec::new(),
             rolled: BTreeMap::new(),
             meetings: Meetings::default(),
+            terminal: super::terminal::Terminal::of_this_process(),
             mail,
             environment: Environment::new(&setup.name, setup.programs.as_deref(), &folder.socket()),
             folder,

@@ -221,7 +221,8 @@ impl Loop {
     }
 
     pub(super) fn take_call(&mut self, call: Call) {
-        let concerns_its_launch = matches!(call.request, api::Request::Join(_) | api::Request::Tell(_));
+        let concerns_its_launch =
+            matches!(call.request, api::Request::Join(_) | api::Request::Hello(_) | api::Request::Tell(_));
         if concerns_its_launch && self.is_early(call.peer.pid) {
             self.early.push(Early::Call(call));
         } else {

@@ -204,6 +204,12 @@ impl Checks {
         self.note_leftovers(event);
         match event {
             Event::Begin => self.begun_run = true,
+            // Those beyond the family's are on their way out at once.
+            Event::TakenBack(process) if !self.begun_run => {
+                let worker = process.instance.worker;
+                let spec = self.family.workers.get(worker.0 as usize);
+                self.scaled.extend(spec.map(|spec| (worker, spec.instances)));
+            }
             Event::Launched(process) | Event::Ready(process) if self.is_latest(*process) => {
                 self.record(*process).lives_since.get_or_insert(now);
             }

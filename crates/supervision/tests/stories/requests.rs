@@ -209,6 +209,32 @@ fn what_was_taken_back_is_running_and_its_launches_are_numbered_on() {
 }
 
 #[test]
+fn what_is_more_than_the_family_has_is_taken_back_to_be_asked_and_killed_after_its_grace() {
+    let family = supervision::Family::of(vec![worker("a"), worker("b")]);
+    let mut world = World::ahead(family);
+    world.let_be("a:3", Trait::Deaf);
+    let more = world.id("a:3");
+    let it = Process { instance: more, launch: Launch(4) };
+    world.take_back(it);
+    assert!(world.core.is_present(it));
+    assert_eq!(world.phase("a:3"), Phase::Stopping);
+    let now = supervision::Moment::START;
+    assert_eq!(world.core.instance(world.id("a:2"), now), None, "there is nobody between");
+    let mut world = world.begin();
+    assert_eq!(world.story(), ["0 a:3 asked", "0 a launched", "0 b launched"]);
+    world.wait(60_000);
+    assert_eq!(world.story().len(), 1, "it is killed, and that is all");
+    assert_eq!(world.core.instance(more, now), None, "it has vanished");
+    // Far beyond what any family may have, or of nobody: for the caller to end.
+    for index in [MAX_INSTANCES, u32::MAX] {
+        let mut world = World::ahead(supervision::Family::of(vec![worker("a")]));
+        let it = Process { instance: supervision::InstanceId { index, ..more }, launch: Launch(1) };
+        world.tell(Event::TakenBack(it));
+        assert!(!world.core.is_present(it));
+    }
+}
+
+#[test]
 fn whom_nobody_knows_is_asked_for_in_vain() {
     let mut world = World::of([Worker { policy: Policy::Terminate, restart: Restart::Never, ..worker("a") }]);
     world.story();

@@ -72,6 +72,13 @@ impl World {
         }
     }
 
+    /// It lives since a former run, and is this run's again.
+    pub fn take_back(&mut self, process: Process) {
+        self.alive.insert(process);
+        self.present.insert(process.instance, process);
+        self.tell(Event::TakenBack(process));
+    }
+
     pub fn begin(mut self) -> World {
         self.tell(Event::Begin);
         self

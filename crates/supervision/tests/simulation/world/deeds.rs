@@ -16,15 +16,36 @@ impl World {
                 self.find_leftovers(instance.id);
             }
             if self.random.percent(5) {
-                let process = Process { instance: instance.id, launch: Launch(1 + self.random.below(5)) };
-                self.tell(Event::TakenBack(process));
-                if self.core.is_present(process) {
-                    let conduct = self.conduct(process);
-                    self.come_alive(process, conduct);
-                    self.checks.taken_back(process);
-                }
+                self.take_one_back(instance.id);
             }
         }
+        // The former run may have had more of some.
+        let workers = self.checks.present().0.workers;
+        for (worker, spec) in (0..).map(WorkerId).zip(&workers) {
+            while self.random.percent(5) {
+                let index = spec.instances + self.random.below(3) as u32;
+                self.take_one_back(InstanceId { worker, index });
+            }
+        }
+    }
+
+    fn take_one_back(&mut self, instance: InstanceId) {
+        let process = Process { instance, launch: Launch(1 + self.random.below(5)) };
+        let taken = match self.core.instance(instance, self.now) {
+            Some(now) => {
+                now.phase == Phase::Stopped && now.launch.is_none_or(|launch| launch < process.launch)
+            }
+            None => true,
+        };
+        if taken {
+            // It lives before the core is told, which may have it asked to stop at once.
+            let conduct = self.conduct(process);
+            self.come_alive(process, conduct);
+            self.checks.taken_back(process);
+        }
+        let was_there = self.core.is_present(process);
+        self.tell(Event::TakenBack(process));
+        assert_eq!(self.core.is_present(process), taken || was_there, "{process:?} is taken back or not");
     }
 
     /// What a launch of a former run left behind still lives; where the run does not want it, we end it.
