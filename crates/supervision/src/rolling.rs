@@ -223,6 +223,11 @@ impl Supervisor {
         })
     }
 
+    /// Whether `id` is one of too many that a rolling restart keeps as long as it goes on: its failure is nobody's loss.
+    pub(crate) fn goes_with_its_roll(&self, id: InstanceId) -> bool {
+        self.rolling.get(&id.worker).is_some_and(|rolling| id.index >= rolling.size)
+    }
+
     /// The one more has failed, of which nothing lives any more.
     pub(crate) fn fail_trial(&mut self, id: InstanceId, blame: &Blame) {
         let why = blame.words(self);

@@ -248,6 +248,25 @@ fn where_more_are_wanted_what_is_on_its_way_is_awaited_before_the_next_old_one_g
 }
 
 #[test]
+fn who_is_one_too_many_and_fails_before_its_turn_to_go_does_not_end_the_run() {
+    let mortal = |instances| Worker {
+        restart: supervision::Restart::Never,
+        on_failed: OnFailed::Stop,
+        ..web(instances)
+    };
+    let mut world = two(Strategy::OneForOne, mortal(2));
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    world.change(next(mortal(1), Manner::Keep));
+    assert_eq!(world.phase("web:1"), Phase::Running, "it stays as long as the roll goes on");
+    world.exits("web:1", 7);
+    for name in ["web:2", "web:0"] {
+        ready(&mut world, name);
+    }
+    assert_eq!((launches(&world), count_ready(&world)), (vec![2], 1));
+    assert_eq!(world.conclusion(), None);
+}
+
+#[test]
 fn who_is_like_that_already_is_spared() {
     let mut world = two(Strategy::OneForOne, web(2));
     let spared = vec![supervision::InstanceId { worker: WEB, index: 0 }];
