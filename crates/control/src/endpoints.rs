@@ -238,7 +238,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
             ),
             FOLLOW,
         ],
-        ..get(Name::Logs, "/v1/logs", Shape::LinesOf("LogLine"), "what workers print")
+        ..get(Name::Logs, "/v1/logs", Shape::LinesOf("LogLine"), "what workers print").errand()
     },
     Endpoint {
         query: &[
@@ -249,7 +249,7 @@ pub(crate) const ENDPOINTS: &[Endpoint] = &[
     },
     Endpoint {
         query: &[field("worker", Shape::Text, Required, "NAME or NAME:INSTANCE")],
-        ..get(Name::Why, "/v1/why", Shape::ListOf("Why"), "why instances stand where they stand")
+        ..get(Name::Why, "/v1/why", Shape::ListOf("Why"), "why instances stand where they stand").errand()
     },
     post(
         Name::Kill,

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! What comes through which door is of another type, so no check can be forgotten: an [`Errand`] has no words for
-//! starting, stopping, killing, adding, applying or ending anything, nor for what happened, or whose processes there are. A new [`Request`] does not compile until [`Errand::of`] says whether it is one.
+//! starting, stopping, killing, adding, applying or ending anything, nor for what happened, or whose processes there are. A new
+//! [`Request`] does not compile until [`Errand::of`] says whether it is one.
 //!
 //! Coming in is not enough: the peer of the connection, as the kernel tells it, must be of that user *and* its process in
 //! the tree of a worker that the config runs as that user. A service that shares the user `nobody` can open the door, and is

@@ -88,7 +88,7 @@ fn what_is_no_errand_is_refused_before_anybody_hears_of_it_and_the_connection_go
         Request::Shutdown { now: true },
         Request::Kill(Kill::of(Who::Pid(1))),
         Request::Ps,
-        Request::Logs { worker: None, lines: 1, follow: true },
+        Request::Events { after: 0, follow: true },
     ] {
         let (code, message) = refusal(client.call::<serde_json::Value>(&request));
         assert_eq!(code, ErrorCode::Refused);

@@ -153,7 +153,8 @@ fn workers_of_other_users_may_ask_what_is_described_as_theirs_and_nothing_else()
         Request::Stop { workers: vec!["a".into()], wait: true },
         Request::Shutdown { now: true },
         Request::Apply { config: None, named: false, wait: true },
-        Request::Logs { worker: None, lines: 1, follow: false },
+        Request::Events { after: 0, follow: false },
+        Request::Ps,
         Request::Join(Join { server: "/run/docker.sock".into(), nonce: "0".into(), abi: 2 }),
     ] {
         assert!(!is_granted(refused));

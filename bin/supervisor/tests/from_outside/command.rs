@@ -270,21 +270,38 @@ fn ps_shows_the_tree_and_lets_no_command_line_paint_the_terminal() {
 #[test]
 fn start_stop_and_restart_tell_what_became_of_each() {
     let workers = || vec!["counter:0".to_owned(), "reader".to_owned()];
-    let acted =
-        || Acted { instances: vec![instance("counter", 0, "running"), instance("reader", 0, "stopped")] };
     let asks = [
-        (&["start", "counter:0", "reader"][..], Request::Start { workers: workers(), wait: true }),
-        (&["stop", "counter:0", "reader"], Request::Stop { workers: workers(), wait: true }),
+        (&["start", "counter:0", "reader"][..], Request::Start { workers: workers(), wait: true }, "running"),
+        (&["stop", "counter:0", "reader"], Request::Stop { workers: workers(), wait: true }, "stopped"),
         (
             &["restart", "counter:0", "reader", "--no-wait"],
             Request::Restart { workers: workers(), wait: false, rolling: false },
+            "stopping",
         ),
     ];
-    for (arguments, request) in asks {
-        let world = World::of(expecting(request, acted()));
+    for (arguments, request, state) in asks {
+        let acted = Acted { instances: vec![instance("counter", 0, state), instance("reader", 0, state)] };
+        let world = World::of(expecting(request, acted));
         let outcome = world.run(arguments);
         assert_eq!((outcome.code, outcome.err.as_str()), (Some(0), ""));
-        assert!(outcome.out.contains("counter:0  running") && outcome.out.contains("reader:0   stopped"));
+        for name in ["counter:0  ", "reader:0   "] {
+            assert!(outcome.out.contains(&format!("{name}{state}")), "{}", outcome.out);
+        }
+    }
+}
+
+#[test]
+fn who_finds_what_he_asked_for_undone_by_somebody_else_is_told_with_exit_1() {
+    let workers = || vec!["reader".to_owned()];
+    let asks = [
+        (&["start", "reader"], Request::Start { workers: workers(), wait: true }, "stopped"),
+        (&["stop", "reader"], Request::Stop { workers: workers(), wait: true }, "running"),
+    ];
+    for (arguments, request, state) in asks {
+        let world = World::of(expecting(request, Acted { instances: vec![instance("reader", 0, state)] }));
+        let outcome = world.run(arguments);
+        assert_eq!(outcome.code, Some(1));
+        assert!(outcome.err.contains("somebody has"), "{}", outcome.err);
     }
 }
 
