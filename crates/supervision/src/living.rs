@@ -321,9 +321,6 @@ impl Supervisor {
 
     /// Fails an instance for good, of which nothing lives.
     pub(crate) fn fail(&mut self, id: InstanceId, blame: Blame, ending: Option<Ending>) {
-        if self.goes_with_its_roll(id) {
-            return self.vanish(id);
-        }
         let order = self.failed_ever;
         self.failed_ever += 1;
         self.end_if_essential(id, &blame, ending);

@@ -13,7 +13,7 @@
 //!
 //! When the worker is changed meanwhile, it goes on by what holds now: who was launched by what held before is replaced too, and
 //! who of them is not ready yet is launched again at once. How many there are to be at the end may be another number then; those
-//! that are too many stay until the end. Whoever scales or stops the worker breaks it off: what was not replaced runs on.
+//! that are too many stay until the end, if they do not end by themselves. Whoever scales or stops the worker breaks it off: what was not replaced runs on.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -32,9 +32,21 @@ pub(crate) struct Rolling {
     pub(crate) size: u32,
     /// The number of the one more.
     one_more: u32,
-    /// The launches that are still to be replaced, by their instances.
+    /// The launches that are still to be replaced, by their instances. Of those that are too many there may be some too: they
+    /// need not be replaced, unless there are to be as many again.
     left: VecDeque<(u32, u64)>,
     step: Step,
+}
+
+impl Rolling {
+    fn has_any_left(&self) -> bool {
+        self.left.iter().any(|(index, _)| *index < self.size)
+    }
+
+    fn pop_left(&mut self) -> Option<(u32, u64)> {
+        let next = self.left.iter().position(|(index, _)| *index < self.size)?;
+        self.left.remove(next)
+    }
 }
 
 #[derive(Debug)]
@@ -149,15 +161,14 @@ impl Supervisor {
             }
         }
         if let Some(spared) = spared {
-            rolling.left = self.those_to_replace(worker, size);
+            rolling.left = self.those_to_replace(worker, u32::MAX);
             rolling.left.retain(|(index, _)| !spared.contains(&id(*index)));
         }
-        rolling.left.retain(|(index, _)| *index < size);
         if !stays {
             self.resize(worker, size, starts);
             rolling.one_more = size;
             if let Step::Shrinking(outcome) = &rolling.step {
-                if spared.is_none() || rolling.left.is_empty() {
+                if spared.is_none() || !rolling.has_any_left() {
                     return drop(self.rolling.insert(worker, rolling));
                 }
                 self.outbox.told.push(Action::Rolled(worker, outcome.clone()));
@@ -223,7 +234,8 @@ impl Supervisor {
         })
     }
 
-    /// Whether `id` is one of too many that a rolling restart keeps as long as it goes on: its failure is nobody's loss.
+    /// Whether `id` is one of too many that a rolling restart keeps as long as it goes on: its end is nobody's loss, and it is not
+    /// started again.
     pub(crate) fn goes_with_its_roll(&self, id: InstanceId) -> bool {
         self.rolling.get(&id.worker).is_some_and(|rolling| id.index >= rolling.size)
     }
@@ -276,7 +288,7 @@ impl Supervisor {
                         self.fail_rolling(InstanceId { index, ..one_more }, rolling, &why);
                         true
                     }
-                    Progress::Ready if rolling.left.is_empty() => {
+                    Progress::Ready if !rolling.has_any_left() => {
                         self.shrink(worker, rolling, Ok(()));
                         true
                     }
@@ -310,7 +322,7 @@ impl Supervisor {
 
     /// Lets the next of the old ones go. Who has gone already, or was started anew meanwhile, need not.
     fn replace_next(&mut self, worker: WorkerId, rolling: &mut Rolling) {
-        while let Some((index, before)) = rolling.left.pop_front() {
+        while let Some((index, before)) = rolling.pop_left() {
             let id = InstanceId { worker, index };
             let is_old = |member: &Member| member.launch == before && is_coming_or_up(&member.state);
             if self.known(id).is_some_and(is_old) {
@@ -354,7 +366,7 @@ impl Supervisor {
     /// Whether the one more stands in for whoever is asked next; where nobody is, it need not.
     fn stand_in(&self, one_more: InstanceId, rolling: &Rolling) -> Progress {
         match self.known(one_more).map(|member| &member.state) {
-            _ if rolling.left.is_empty() => Progress::Ready,
+            _ if !rolling.has_any_left() => Progress::Ready,
             Some(State::Running { .. }) => Progress::Ready,
             _ => self.progress(one_more, 0),
         }

@@ -52,6 +52,7 @@ impl Supervisor {
             Fate::Policy(cause) | Fate::PolicyOrStopped(cause) if self.is_on_trial(id) => {
                 self.fail_trial(id, &Blame::Cause(cause));
             }
+            Fate::Policy(_) | Fate::PolicyOrStopped(_) if self.goes_with_its_roll(id) => self.vanish(id),
             // It was to be asked for what has changed, and ended before its turn.
             Fate::Policy(_) if self.changing.awaits(id) => self.start_anew(id),
             Fate::Policy(cause) => self.judge(id, cause, None),

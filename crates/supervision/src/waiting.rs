@@ -118,6 +118,7 @@ impl Supervisor {
                     self.outbox.touched.push(id)
                 }
                 Prospect::Never(blame) if self.is_on_trial(id) => self.fail_trial(id, &blame),
+                Prospect::Never(_) if self.goes_with_its_roll(id) => self.vanish(id),
                 Prospect::Never(blame) => self.fail(id, blame, None),
             }
         }

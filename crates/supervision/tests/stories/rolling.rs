@@ -248,6 +248,19 @@ fn where_more_are_wanted_what_is_on_its_way_is_awaited_before_the_next_old_one_g
 }
 
 #[test]
+fn who_was_one_too_many_for_a_while_is_replaced_like_the_others() {
+    let mut world = two(Strategy::OneForOne, web(2));
+    world.tell(Event::Asked(Request::Roll(WEB)));
+    world.change(next(web(1), Manner::Keep));
+    world.change(next(web(2), Manner::Keep));
+    for name in ["web:2", "web:0", "web:1"] {
+        ready(&mut world, name);
+    }
+    assert!(!world.core.is_rolling(WEB));
+    assert_eq!((launches(&world), count_ready(&world)), (vec![2, 2], 2));
+}
+
+#[test]
 fn who_is_one_too_many_and_fails_before_its_turn_to_go_does_not_end_the_run() {
     let mortal = |instances| Worker {
         restart: supervision::Restart::Never,
