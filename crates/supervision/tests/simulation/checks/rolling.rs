@@ -67,13 +67,15 @@ impl Checks {
             return false;
         }
         let of_it = self.seen.values().filter(|now| now.id.worker == worker && now.why != "scaled away");
-        self.begin_roll(worker, of_it.count() as u32, &BTreeSet::new());
+        let instances = of_it.count() as u32;
+        self.begin_roll(worker, instances, instances, &BTreeSet::new());
         true
     }
 
-    fn begin_roll(&mut self, worker: WorkerId, instances: u32, spared: &BTreeSet<InstanceId>) {
+    /// There are to be so many at its end. Of so many the launches are old: of those that are too many only where it goes on.
+    fn begin_roll(&mut self, worker: WorkerId, instances: u32, among: u32, spared: &BTreeSet<InstanceId>) {
         let coming = |now: &&Instance| matches!(now.phase, Phase::Starting | Phase::Running);
-        let of_it = self.seen.values().filter(|now| now.id.worker == worker && now.id.index < instances);
+        let of_it = self.seen.values().filter(|now| now.id.worker == worker && now.id.index < among);
         let old = of_it.filter(coming).filter(|now| !spared.contains(&now.id));
         let old = old.filter_map(|now| Some(Process { instance: now.id, launch: now.launch? })).collect();
         let roll = Roll { size: instances, old, last: None, awaited: None, meddled: false };
@@ -88,13 +90,19 @@ impl Checks {
 
     pub fn break_off(&mut self, worker: WorkerId) {
         if let Some(roll) = self.rolls.under_way.remove(&worker) {
-            let all_replaced = !roll.old.iter().any(|old| self.runs_on(old));
+            let all_replaced = self.is_done(&roll);
             self.rolls.broken_off.insert(worker, all_replaced);
         }
     }
 
     fn runs_on(&self, old: &Process) -> bool {
         runs_on(&self.seen, old)
+    }
+
+    /// Whether all is replaced that is not too many.
+    fn is_done(&self, roll: &Roll) -> bool {
+        let mut old = roll.old.iter().filter(|old| old.instance.index < roll.size);
+        !old.any(|old| self.runs_on(old))
     }
 
     /// Of the workers that a change is to replace: those that roll. Called while the former config still holds.
@@ -137,12 +145,12 @@ impl Checks {
         }
         for &(id, instances) in &rolls {
             if let Some(roll) = self.rolls.under_way.get(&id) {
-                let all_replaced = !roll.old.iter().any(|old| self.runs_on(old));
+                let all_replaced = self.is_done(roll);
                 self.rolls.renewed.insert(id, (all_replaced, roll.last));
             }
             let awaited = self.rolls.under_way.get(&id).and_then(|roll| roll.awaited);
-            self.begin_roll(id, instances, &spared);
             let was_rolling = self.rolls.renewed.contains_key(&id);
+            self.begin_roll(id, instances, if was_rolling { u32::MAX } else { instances }, &spared);
             if let Some(roll) = self.rolls.under_way.get_mut(&id) {
                 (roll.meddled, roll.awaited) = (was_rolling, awaited);
             }
@@ -221,7 +229,7 @@ impl Checks {
             if let Some(outcome) = told {
                 // It was about to be over, and another one has begun; or nothing is left to be replaced by what holds now.
                 let of_now = self.rolls.under_way.get(worker).filter(|_| !core.is_rolling(*worker));
-                let none_left = of_now.is_some_and(|roll| !roll.old.iter().any(|old| self.runs_on(old)));
+                let none_left = of_now.is_some_and(|roll| self.is_done(roll));
                 assert!(
                     outcome.is_err() || *all_replaced || none_left,
                     "{worker:?} is told to be replaced, and is not"
@@ -265,10 +273,7 @@ impl Checks {
             let surplus = self.seen.keys().find(|id| id.worker == *worker && id.index >= roll.size);
             let is_over = self.stopping_since.is_none();
             assert!(!is_over || surplus.is_none(), "{worker:?} has one too many at the end: {surplus:?}");
-            assert!(
-                outcome.is_err() || !roll.old.iter().any(|old| self.runs_on(old)),
-                "{worker:?} is told to be replaced, and is not"
-            );
+            assert!(outcome.is_err() || self.is_done(&roll), "{worker:?} is told to be replaced, and is not");
         }
         assert!(self.rolls.broken_off.is_empty(), "broken off, and nobody is told");
         for (worker, roll) in &mut self.rolls.under_way {
