@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use supervision::{
-    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Supervisor,
-    WorkerId,
+    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Request,
+    Supervisor, WorkerId,
 };
 
 use super::{Checks, without_leftovers};
@@ -140,9 +140,14 @@ impl Checks {
             || instance.why == "taken out of the config"
             || instance.why == "its config has changed"
             || super::watch::is_failure(&instance.why);
+        // What is to be started anew for a change is asked, also where the same change ends the run.
+        let changes = |(worker, ..): &(WorkerId, _, _)| *worker == instance.id.worker;
+        let by_change =
+            matches!(&self.asked, Some(Request::Change(change)) if change.changed.iter().any(changes));
         // What was told to stop while its launch was under way is asked when that is known.
         // And its next run may take its place by the very event that ends the run.
         by_itself
+            || by_change
             || instance.launched_at == Some(now)
             || self.requested.contains(&instance.id)
             || self.gives_way_to_the_next(instance.id)
