@@ -222,6 +222,8 @@ impl Checks {
                 // What it comes after can no longer come, or the family was started again too often.
                 let lost = !spec.after.is_empty() || seen.why.contains("of the family");
                 assert!(lost && (again || may_follow), "its run is over, and not for good: {seen:?}");
+                // It was to be started again before that was found.
+                self.tree.lost_count(id.worker);
                 return true;
             }
             _ => {}
