@@ -235,7 +235,7 @@ impl Post {
 /// Says something in the worker's log.
 fn say(what: &str) {
     // The supervisor may be gone, and then nobody listens.
-    let _ = writeln!(io::stderr().lock(), "supervisor: {what}");
+    crate::talk::say(what);
 }
 
 #[cfg(test)]

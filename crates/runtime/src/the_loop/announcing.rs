@@ -8,8 +8,10 @@ use crate::history::When;
 use crate::setup::Purpose;
 use crate::{talk, words};
 
-/// So many are kept at most; more are told at once.
-const KEPT: usize = 64;
+/// So many are kept at most; more are told at once. A crowd that is told to stop is asked before anybody is told of it.
+const KEPT: usize = 1024;
+/// For so many there is always room.
+const ROOM: usize = 64;
 
 /// Something that is to be told.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ impl Loop {
             }
         }
         // Its room is used again.
+        changes.shrink_to(ROOM);
         self.changes = changes;
     }
 

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use supervision::{
-    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Request,
-    Supervisor, WorkerId,
+    Action, Conclusion, Ending, Instance, InstanceId, Milestone, Moment, Phase, Policy, Process, Supervisor,
+    WorkerId,
 };
 
 use super::{Checks, without_leftovers};
@@ -88,7 +88,10 @@ impl Checks {
         assert!(record.lives_since.is_some() && !record.known_to_have_ended, "asked, and not known to live");
         assert_eq!(record.kills_alive, 0, "asked after it was killed");
         assert_eq!(record.asked_at.replace((now, grace)), None, "asked twice");
+        // Its turn for a change may come by the very event that ends the run.
+        let by_change = self.turns.awaits(process);
         if let Some(instance) = core.instance(process.instance, now).map(without_leftovers)
+            && !by_change
             && self.stopping_since.is_some()
             && self.spec(process.instance).policy == Policy::Daemon
         {
@@ -98,7 +101,9 @@ impl Checks {
             self.rests_for_one(&instance);
             self.goes_in_its_turn(process, &instance);
         }
-        self.dependants_are_gone(core, now, process.instance);
+        if !by_change {
+            self.dependants_are_gone(core, now, process.instance);
+        }
     }
 
     fn kill(&mut self, core: &Supervisor, now: Moment, process: Process) {
@@ -140,14 +145,9 @@ impl Checks {
             || instance.why == "taken out of the config"
             || instance.why == "its config has changed"
             || super::watch::is_failure(&instance.why);
-        // What is to be started anew for a change is asked, also where the same change ends the run.
-        let changes = |(worker, ..): &(WorkerId, _, _)| *worker == instance.id.worker;
-        let by_change =
-            matches!(&self.asked, Some(Request::Change(change)) if change.changed.iter().any(changes));
         // What was told to stop while its launch was under way is asked when that is known.
         // And its next run may take its place by the very event that ends the run.
         by_itself
-            || by_change
             || instance.launched_at == Some(now)
             || self.requested.contains(&instance.id)
             || self.gives_way_to_the_next(instance.id)
