@@ -142,7 +142,9 @@ impl Checks {
         };
         // It may be back by the same event, as the one more of a rolling restart.
         let scaled = self.scaled.iter().any(|(worker, count)| *worker == id.worker && id.index >= *count);
-        let goes = scaled || self.seen.get(&id).is_none_or(|now| now.why == "scaled away");
+        // Or it was scaled away, and is back by now as one that nobody has started.
+        let is_out = |now: &Instance| now.why == "scaled away" || now.why == "not started";
+        let goes = scaled || self.seen.get(&id).is_none_or(is_out);
         stops || goes || self.down.contains(&id) || self.removed.contains(&id.worker)
     }
 
