@@ -63,8 +63,9 @@ fn supervisord_89_restarts_leave_no_descriptor_and_no_thread_behind() {
         }
         rows = settled(&run, launch);
     }
-    // Connections that are just being closed go away by themselves; a leak does not.
-    until("there are as many descriptors as before", || (descriptors(&run) <= before + 2).then_some(()));
+    // Connections that are just being closed go away by themselves, and two pipes may lie ready for the next restart; of these
+    // 44 restarts each would leave one, if any did.
+    until("there are as many descriptors as before", || (descriptors(&run) <= before + 6).then_some(()));
     until("there are as many threads as before", || (threads(&run) <= threads_before + 1).then_some(()));
     assert_eq!(run.stop(), 0);
 }
