@@ -149,8 +149,8 @@ const BUGS: [Bug; 46] = [
     Bug {
         what: "the one more of a rolling restart charges its group when it fails",
         file: "strategy.rs",
-        from: "            Fate::Policy(cause) | Fate::PolicyOrStopped(cause) if self.is_on_trial(id) => {",
-        to: "            Fate::Policy(cause) | Fate::PolicyOrStopped(cause) if self.is_on_trial(id) && false => {",
+        from: "if self.is_on_trial(id) => {\n                self.fail_trial(id, &Blame::Cause(cause));\n            }\n            Fate::Policy(_) | Fate::PolicyOrStopped(_) if self.goes_with_its_roll(id) =>",
+        to: "if self.is_on_trial(id) && false => {\n                self.fail_trial(id, &Blame::Cause(cause));\n            }\n            Fate::Policy(_) | Fate::PolicyOrStopped(_) if self.goes_with_its_roll(id) && false =>",
     },
     Bug {
         what: "who waits for a worker that was removed waits for ever",
